@@ -1,0 +1,91 @@
+"""What the metrics cost: GAUC against a loop over users and against torchmetrics, and one validation pass of a million rows.
+
+    python benchmarks/metrics.py
+
+Ratios are taken within one run on the same rows, so that they hold on other machines. torchmetrics' ``RetrievalAUROC`` averages users
+equally and counts a user without a non-click as 0, so its value is another one; the loop with scikit-learn must give ours.
+"""
+
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+from torchmetrics.retrieval import RetrievalAUROC
+
+from clickflow.metrics.click_metrics import ClickMetrics
+from clickflow.metrics.curves import pr_curve, roc_curve
+from clickflow.metrics.ranking import gauc
+
+Columns = tuple[Tensor, Tensor, Tensor]
+
+
+def main() -> None:
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
+    columns = click_log(num_rows=200_000, num_users=20_000)
+    print("\nGAUC of 200,000 rows, 20,000 users")
+    ours, our_seconds = timed(lambda: gauc(*columns).value, repeats=5)
+    print(f"  {'clickflow gauc':<38}{our_seconds:>9.3f} s                value {ours:.6f}")
+    for name, measure in {"loop over users, scikit-learn": loop_over_users, "torchmetrics RetrievalAUROC": retrieval_auroc}.items():
+        value, seconds = timed(lambda measure=measure: measure(*columns), repeats=1)
+        print(f"  {name:<38}{seconds:>9.3f} s  {seconds / our_seconds:>7.0f} times   value {value:.6f}")
+
+    columns = click_log(num_rows=1_000_000, num_users=100_000)
+    print("\n1,000,000 rows, 100,000 users")
+    metrics = ClickMetrics()
+    for name, measure in {
+        "gauc": lambda: gauc(*columns),
+        "ClickMetrics, 977 updates of 1,024": lambda: update(metrics, columns),
+        "ClickMetrics, compute": metrics.compute,
+        "roc_curve": lambda: roc_curve(*columns[:2]),
+        "pr_curve": lambda: pr_curve(*columns[:2]),
+    }.items():
+        print(f"  {name:<38}{timed(measure, repeats=1)[1]:>9.3f} s")
+
+
+def click_log(num_rows: int, num_users: int) -> Columns:
+    generator = torch.Generator().manual_seed(0)
+    target = (torch.rand(num_rows, generator=generator) < 0.3).long()
+    preds = torch.sigmoid(torch.randn(num_rows, generator=generator) + target)
+    return preds, target, torch.randint(num_users, (num_rows,), generator=generator)
+
+
+def timed(measure: Callable[[], Any], repeats: int) -> tuple[Any, float]:
+    """The value and the least of the repeats' seconds."""
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        value = measure()
+        seconds.append(time.perf_counter() - start)
+    return value, min(seconds)
+
+
+def loop_over_users(preds: Tensor, target: Tensor, group: Tensor) -> float:
+    order = group.argsort()
+    lengths = group.bincount().tolist()
+    weighted = weight = 0.0
+    for user_preds, user_target in zip(preds[order].split(lengths), target[order].split(lengths), strict=True):
+        if 0 < user_target.sum() < len(user_target):
+            weighted += len(user_target) * roc_auc_score(user_target.numpy(), user_preds.numpy())
+            weight += len(user_target)
+    return weighted / weight
+
+
+def retrieval_auroc(preds: Tensor, target: Tensor, group: Tensor) -> float:
+    metric = RetrievalAUROC(empty_target_action="skip")
+    metric.update(preds, target, indexes=group)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # one for each user without a non-click
+        return float(metric.compute())
+
+
+def update(metrics: ClickMetrics, columns: Columns) -> None:
+    for batch in zip(*(column.split(1024) for column in columns), strict=True):
+        metrics.update(*batch)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""The door: what Hydra composes becomes one strict config here, or one list of everything that is wrong with it.
+
+Hydra by itself stops at the first unknown key, without saying which keys there are. So plain ``key=value`` overrides are handed to it as
+``++key=value``, which lets unknown keys through to the strict config; and every job of a grid is composed and checked before the first
+starts.
+"""
+
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import hydra
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from clickflow.config import StrictConfig, suggest, validate
+from clickflow.errors import EXIT_CODE_ERROR, EXIT_CODE_INTERRUPTED, ClickflowError, ConfigError
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+CONF = REPOSITORY / "conf"
+
+Config = TypeVar("Config", bound=StrictConfig)
+
+
+def launch(config_name: str, config_class: type[Config], story: Callable[[Config, Console], None]) -> None:
+    """Compose, check, and run a pipeline, once or for every job of a grid.
+
+    Ends the process: 0 when all went well, 2 after an error of the user's (a job of a grid that fails costs that job only), 130 after an
+    interrupt.
+    """
+    OmegaConf.register_new_resolver("repository", lambda path: str(REPOSITORY / path), replace=True)
+    console = Console(stderr=False, highlight=False)
+    failed: list[str] = []
+
+    def run_job(composed: DictConfig) -> None:
+        try:
+            story(_strict(config_class, composed), console)
+        except ClickflowError as error:
+            report(error)
+            failed.append(str(error))
+
+    try:
+        sys.argv[1:] = _lenient(sys.argv[1:])
+        _check_all_jobs(config_name, config_class)
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(run_job)()
+    except ClickflowError as error:
+        report(error)
+        failed.append(str(error))
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        sys.exit(EXIT_CODE_INTERRUPTED)
+    if failed:
+        sys.exit(EXIT_CODE_ERROR)
+
+
+def report(error: ClickflowError) -> None:
+    """Print an error as a user reads it: one message, no traceback."""
+    print(f"{type(error).__name__}: {error}", file=sys.stderr)
+
+
+def _strict(config_class: type[Config], composed: DictConfig) -> Config:
+    values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=False)
+    assert isinstance(values, dict)
+    missing = {key for key in OmegaConf.missing_keys(composed) if "." not in key}
+    return validate(config_class, {str(key): value for key, value in values.items() if key not in missing})
+
+
+def _lenient(arguments: Sequence[str]) -> list[str]:
+    """``key=value`` -> ``++key=value``, except for groups and Hydra's own keys."""
+    groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()} | {"hydra"}
+
+    def is_config_key(argument: str) -> bool:
+        key = re.match(r"([A-Za-z_][\w.]*)=", argument)
+        return key is not None and not key[1].startswith("hydra.") and key[1] not in groups
+
+    return [f"++{argument}" if is_config_key(argument) else argument for argument in arguments]
+
+
+def _check_all_jobs(config_name: str, config_class: type[StrictConfig]) -> None:
+    """Compose and validate every job of the command line; a call for help or information is left to Hydra."""
+    arguments = get_args_parser().parse_args()
+    if arguments.help or arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion:
+        return
+    problems: list[str] = []
+    for overrides in _jobs(arguments.overrides, arguments.multirun):
+        try:
+            _strict(config_class, _compose(config_name, overrides, arguments.config_dir))
+        except ConfigError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError("\n".join(dict.fromkeys(problems)))
+
+
+def _jobs(overrides: Sequence[str], multirun: bool) -> Iterator[list[str]]:
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        sweeps = [override.get_key_element() for override in parsed if override.is_sweep_override()]
+        if sweeps and not multirun:
+            raise ConfigError(f"{sweeps[0].lstrip('+')}: several values make a grid; add -m to run it")
+        # Hydra warns of what it will do with a list of values; the jobs show it.
+        yield from (job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch)
+    except HydraException as error:
+        raise ConfigError(f"command line: {_first_paragraph(error)}; write key=value, as in model.embedding_dim=32") from error
+
+
+def _compose(config_name: str, overrides: list[str], config_dir: str | None) -> DictConfig:
+    search_path = [] if config_dir is None else [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"]
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            return hydra.compose(config_name, overrides=[*overrides, *search_path])
+    except MissingConfigException as error:
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        raise ConfigError(f"{group or config_name} = {choice}: no such config; {suggest(choice, list(error.options or []))}") from error
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_first_paragraph(error)) from error
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def _first_paragraph(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def quiet_libraries() -> None:
+    """Nothing that a user could not act on reaches the console."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    warnings.filterwarnings("ignore", category=FutureWarning)
+
+
+def progress_printer(console: Console) -> Callable[[str], None]:
+    """Print each stage as it starts."""
+    return lambda stage: console.print(f"[dim]·[/] {stage} …")
+
+
+def composed_config(config_name: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """A pipeline's config with overrides, as plain values; what tests and other programs compose with."""
+    OmegaConf.register_new_resolver("repository", lambda path: str(REPOSITORY / path), replace=True)
+    values = OmegaConf.to_container(_compose(config_name, _lenient(overrides), None), resolve=True)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}

@@ -1,0 +1,24 @@
+"""Prepare if needed, train one model, log everything: ``python pipelines/train.py data=movielens_1m model=din``."""
+
+from rich.console import Console
+
+from clickflow.runs.config import RunConfig
+from clickflow.runs.train import train
+from pipelines.launch import launch, progress_printer
+from pipelines.tables import print_metrics
+
+
+def story(config: RunConfig, console: Console) -> None:
+    """Train and say where to look."""
+    trained = train(config, progress_printer(console))
+    print_metrics(console, f"{config.model.name} on {config.data.name}, validation", trained.validation)
+    fit = trained.fit
+    console.print(
+        f"best epoch {fit.best_epoch} of {fit.num_epochs}, {fit.rows_per_second:,.0f} rows/s, {trained.num_parameters:,} parameters"
+    )
+    console.print(f"run {trained.run_id}  {trained.url}", soft_wrap=True)
+    console.print(f"next: [bold]python pipelines/evaluate.py run_id={trained.run_id}[/] or [bold]make ui[/]", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    launch("train", RunConfig, story)

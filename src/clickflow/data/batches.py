@@ -1,0 +1,69 @@
+"""Jagged batches: the concatenated histories of a batch and their offsets; no padding, no mask.
+
+A :class:`Batch` is made by slicing memory-mapped arrays for all its rows at once. There is no per-row ``__getitem__`` and no collate:
+on short histories they would cost more than the model. No Polars here, models import this file.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """B impressions with N behaviours in all, as indices into embedding tables.
+
+    Attributes:
+        target: (F, B) int64, the target item's index in each of the F item fields, in the order of ``Schema.item_fields``.
+        history: (F, N) int64, the same for every behaviour of every history, oldest first.
+        offsets: (B + 1,) int64; history of row b is ``history[:, offsets[b]:offsets[b + 1]]``.
+        context: (C, B) int64, user and context fields in the order of ``Schema.impression_fields``.
+        numeric: (B, M) float32, standardised numeric fields in the order of ``Schema.numeric``.
+        label: (B,) float32, 1 click, 0 no click; None when scoring.
+        group: (B,) int64, the user as GAUC groups by it; None when scoring.
+    """
+
+    target: Tensor
+    history: Tensor
+    offsets: Tensor
+    context: Tensor
+    numeric: Tensor
+    label: Tensor | None = None
+    group: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.target.shape[1]
+
+    @property
+    def lengths(self) -> Tensor:
+        """(B,) number of behaviours of each row."""
+        return self.offsets.diff()
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on another device; itself where it already lies there."""
+        if self.target.device == device:
+            return self
+        tensors: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Batch(**{name: None if tensor is None else tensor.to(device) for name, tensor in tensors.items()})
+
+
+def jagged_ranges(starts: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
+    """Positions of many half-open ranges, concatenated.
+
+    Args:
+        starts: (B,) int64 first positions.
+        ends: (B,) int64 one past the last position, not before ``starts``.
+
+    Returns:
+        positions (N,) int64 and offsets (B + 1,) int64.
+
+    >>> jagged_ranges(torch.tensor([5, 9, 0]), torch.tensor([7, 9, 3]))
+    (tensor([5, 6, 0, 1, 2]), tensor([0, 2, 2, 5]))
+    """
+    lengths = ends - starts
+    offsets = torch.zeros(len(lengths) + 1, dtype=torch.int64)
+    torch.cumsum(lengths, 0, out=offsets[1:])
+    positions = torch.arange(int(offsets[-1])) + torch.repeat_interleave(starts - offsets[:-1], lengths)
+    return positions, offsets

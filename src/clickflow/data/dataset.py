@@ -1,0 +1,181 @@
+"""A prepared dataset, opened: memory-mapped columns and the batches made from them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from clickflow.data import storage
+from clickflow.data.batches import Batch, jagged_ranges
+from clickflow.data.schema import ITEM, LABEL, TRUE_PROBABILITY, Schema
+from clickflow.data.storage import Manifest
+
+
+@dataclass(frozen=True)
+class PreparedDataset:
+    """A prepared folder. Open it with :meth:`open`; splits are opened one by one, so training never maps the test rows.
+
+    Attributes:
+        folder: where it lies.
+        manifest: what it says of itself.
+    """
+
+    folder: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, folder: Path) -> "PreparedDataset":
+        """Open a prepared folder and compare every column with its checksum.
+
+        Raises:
+            DataError: the folder is missing or damaged.
+        """
+        manifest = storage.read_manifest(folder)
+        storage.verify(folder, manifest)
+        return cls(folder, manifest)
+
+    @property
+    def schema(self) -> Schema:
+        """The fields, as models need them."""
+        return self.manifest.fields
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes on disk."""
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+
+    def split(self, name: str) -> "Split":
+        """Map one of ``train``, ``validation``, ``test``."""
+        items = storage.read_columns(self.folder, "items")
+        numeric = self.schema.numeric
+        return Split(
+            schema=self.schema,
+            rows=storage.read_columns(self.folder, name),
+            behaviours=storage.read_columns(self.folder, "behaviours")[ITEM],
+            item_fields=torch.from_numpy(np.stack([items[f"index/{f.name}"] for f in self.schema.item_fields]).astype(np.int64)),
+            item_numeric={f.name: np.array(items[f"numeric/{f.name}"]) for f in numeric if f.role == "item"},
+        )
+
+    def vocabulary(self, field: str) -> pl.DataFrame:
+        """Raw id, index and count in train of a categorical field."""
+        return storage.read_frame(self.folder, f"vocabulary/{field}")
+
+    def items(self) -> pl.DataFrame:
+        """Every item of the log by row: ``raw`` id (row 0, the unknown item: null), ``index/<field>`` and ``numeric/<field>``."""
+        columns = storage.read_columns(self.folder, "items")
+        unknown = pl.DataFrame({"raw": [None]}, schema={"raw": self.raw_items().dtype})
+        return pl.concat([unknown, self.raw_items().to_frame()]).hstack([pl.Series(name, values) for name, values in columns.items()])
+
+    def raw_items(self) -> pl.Series:
+        """Raw id of item row 1, 2, ..."""
+        return storage.read_frame(self.folder, "raw/item")["raw"]
+
+    def raw_users(self) -> pl.Series:
+        """Raw id of group 0, 1, ..."""
+        return storage.read_frame(self.folder, "raw/user")["raw"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """The impressions of one split over the shared behaviours and items.
+
+    Attributes:
+        schema: the fields.
+        rows: columns of the split, each (R,): group, item, history_start, history_end, label, ``index/<field>``, ``numeric/<field>``.
+        behaviours: (N,) item row of each behaviour.
+        item_fields: (F, I + 1) int64, index of each item field by item row.
+        item_numeric: standardised numeric item fields by item row.
+    """
+
+    schema: Schema
+    rows: dict[str, NDArray[Any]]
+    behaviours: NDArray[np.int32]
+    item_fields: torch.Tensor
+    item_numeric: dict[str, NDArray[np.float32]]
+
+    def __len__(self) -> int:
+        return len(self.rows[LABEL])
+
+    def take(self, rows: NDArray[np.int64] | slice, max_history: int) -> Batch:
+        """The batch of some rows, with the last ``max_history`` behaviours of each history."""
+
+        def column(name: str, dtype: Any) -> torch.Tensor:
+            return torch.from_numpy(self.rows[name][rows].astype(dtype))
+
+        ends = column("history_end", np.int64)
+        starts = torch.maximum(column("history_start", np.int64), ends - max_history)
+        positions, offsets = jagged_ranges(starts, ends)
+        item = column(ITEM, np.int64)
+        history = torch.from_numpy(self.behaviours.take(positions.numpy()).astype(np.int64))
+        context = [column(f"index/{f.name}", np.int64) for f in self.schema.impression_fields]
+        return Batch(
+            target=self.item_fields[:, item],
+            history=self.item_fields[:, history],
+            offsets=offsets,
+            context=torch.stack(context) if context else torch.zeros(0, len(item), dtype=torch.int64),
+            numeric=self._numeric(rows, item),
+            label=column(LABEL, np.float32),
+            group=column("group", np.int64),
+        )
+
+    def true_probability(self) -> NDArray[np.float64] | None:
+        """(R,) true click probability of each row, where the log's source knows it."""
+        return self.rows.get(TRUE_PROBABILITY)
+
+    def _numeric(self, rows: NDArray[np.int64] | slice, item: torch.Tensor) -> torch.Tensor:
+        columns = [
+            torch.from_numpy(
+                self.item_numeric[f.name].take(item.numpy()) if f.role == "item" else self.rows[f"numeric/{f.name}"][rows].copy()
+            )
+            for f in self.schema.numeric
+        ]
+        return torch.stack(columns, dim=1) if columns else torch.zeros(len(item), 0)
+
+
+class BatchLoader:
+    """Iterates a split in batches; one call of ``iter`` is one epoch.
+
+    The order is a function of (seed, epoch), and ``state_dict`` holds epoch and position, so that a resumed run sees exactly the batches it
+    would have seen. Lightning takes it as it is and saves its state in each checkpoint.
+    """
+
+    def __init__(self, split: Split, *, batch_size: int, max_history: int, seed: int | None = None) -> None:
+        """Make a loader.
+
+        Args:
+            split: what to iterate.
+            batch_size: rows a batch; the last one of an epoch may hold fewer.
+            max_history: behaviours a row, the latest ones.
+            seed: shuffles; None keeps the rows' order.
+        """
+        self.split = split
+        self.batch_size = batch_size
+        self.max_history = max_history
+        self.seed = seed
+        self._epoch = 0
+        self._position = 0
+
+    def __len__(self) -> int:
+        return -(-len(self.split) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self._position == len(self):  # whoever knows the length never asks for the end of an epoch
+            self._epoch, self._position = self._epoch + 1, 0
+        order = None if self.seed is None else np.random.default_rng((self.seed, self._epoch)).permutation(len(self.split))
+        while self._position < len(self):
+            rows = slice(self._position * self.batch_size, (self._position + 1) * self.batch_size)
+            self._position += 1  # before the yield: a checkpoint is saved while the batch is in use
+            yield self.split.take(rows if order is None else order[rows], self.max_history)
+
+    def state_dict(self) -> dict[str, int]:
+        """Epoch and number of batches already given."""
+        return {"epoch": self._epoch, "position": self._position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Carry on from a saved state."""
+        self._epoch, self._position = state["epoch"], state["position"]

@@ -1,0 +1,205 @@
+"""Faults of single rows: which they are, and how a message points at them.
+
+A fault is a boolean mask over a table in memory and a sentence. It is computed only after a null count, a minimum or a maximum has
+said that there is one, and the same mask serves the message and ``data.on_bad_rows=drop``.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from clickflow.data.schema import ITEM, LABEL, RATING, TIMESTAMP, USER
+from clickflow.data.sources.columns import EXPECTED, FILE, given, qualified
+from clickflow.data.sources.raw import RawLog
+
+DAY_SECONDS = 86_400
+CLICK_LOGS_SINCE_SECONDS = 631_152_000
+"""1990-01-01: a number that is older in its own unit and plausible in another one has the wrong unit."""
+TICKS_PER_SECOND = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
+REMEDY = "fix the row{s} or set data.on_bad_rows=drop (drops are counted and logged)."
+
+
+class Fault(NamedTuple):
+    """Rows of a table that share a fault of one column.
+
+    Attributes:
+        column: canonical name.
+        bad: Boolean, one value a row, no nulls.
+        wrong: what is wrong with them, as a message says it.
+    """
+
+    column: str
+    bad: pl.Series
+    wrong: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of a log in memory, in the order of its files.
+
+    Attributes:
+        name: ``interactions``, ``behaviours`` or ``items``.
+        frame: canonical columns and their companions (see :mod:`clickflow.data.sources.columns`).
+        raw: where it comes from and how its files call things.
+    """
+
+    name: str
+    frame: pl.DataFrame
+    raw: RawLog
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether these are item fields read from the log itself: one row an interaction, no table of the user's."""
+        return self.name == "items" and "items" not in self.raw.origins
+
+    @property
+    def origin(self) -> str:
+        """The file or files; item fields without an item table come from the interactions' files."""
+        return self.raw.origins.get(self.name) or self.raw.origins.get("interactions") or self.name
+
+    def column(self, name: str) -> str:
+        """How the user's file calls a canonical column."""
+        return self.raw.columns.get(qualified(self.name, name), name)
+
+    def expected(self, name: str) -> str:
+        """What a value of a canonical column should have been."""
+        return self.raw.columns.get(EXPECTED + qualified(self.name, name), "readable")
+
+    def line(self, fault: Fault) -> str:
+        """File, column, first row and its value, what is wrong, the remedy."""
+        index = fault.bad.arg_max()
+        assert index is not None
+        file, row = self.file_and_row(index)
+        more = int(fault.bad.sum()) - 1
+        like = f" (and so in {more:,} more row{'s' if more > 1 else ''})" if more else ""
+        remedy = REMEDY.format(s="s" if more else "")
+        return (
+            f"{file}, column '{self.column(fault.column)}', row {row:,} = {self.value(fault.column, index)}: {fault.wrong}{like}; {remedy}"
+        )
+
+    def file_and_row(self, index: int) -> tuple[str, int]:
+        """The file, and the row in it counted from 1."""
+        if FILE not in self.frame.columns:
+            return self.origin, index + 1
+        files = self.frame[FILE]
+        first = (files == files[index]).arg_max()
+        assert first is not None
+        return str(files[index]), index - first + 1
+
+    def value(self, column: str, index: int) -> str:
+        """The value as the file gave it."""
+        as_given = given(column)
+        value: Any = self.frame[as_given if as_given in self.frame.columns else column][index]
+        return "null" if value is None else repr(value)
+
+
+def row_faults(table: Table, unit_is_right: bool = True) -> Iterator[Fault]:
+    """All faults of single rows.
+
+    Missing and unreadable values; times before 1970 or in the future, unless the unit is wrong already (:func:`wrong_unit`); rows of an
+    item table that contradict each other. Fields that come from the log itself are looked at without its ids: those have been.
+    """
+    for name in (USER, ITEM, TIMESTAMP, LABEL, RATING):
+        if not table.is_derived and name in table.frame.columns and table.frame[name].null_count():
+            yield from _missing_or_unreadable(table, name)
+    for spec in table.raw.fields:
+        if given(spec.name) in table.frame.columns:
+            yield from _unreadable_numbers(table, spec.name)
+    if unit_is_right and TIMESTAMP in table.frame.columns:
+        yield from _impossible_times(table)
+    if table.name == "items" and not table.is_derived:
+        yield from _contradicting_items(table)
+
+
+def wrong_unit(table: Table) -> str | None:
+    """A sentence about timestamps that look like another unit than the one they are said to have, or None.
+
+    Numbers tell: Unix seconds, milli-, micro- and nanoseconds of 1990 to tomorrow are four ranges far apart.
+    """
+    if TIMESTAMP not in table.frame.columns or (unit := table.raw.timestamp_unit) == "order":
+        return None
+    values = table.frame[TIMESTAMP]
+    low, high = _plausible(unit)
+    if (values.min() or 0) >= low and (values.max() or 0) <= high:  # type: ignore[operator]
+        return None
+    for other in TICKS_PER_SECOND:
+        foreign = 0 if other == unit else int(values.is_between(*_plausible(other)).sum())
+        if foreign:
+            return _wrong_unit(table, unit, other, foreign)
+    return None
+
+
+def plausible_now_seconds() -> int:
+    """The latest Unix second a log can hold: clocks may differ by a day."""
+    return int(time.time()) + DAY_SECONDS
+
+
+def _missing_or_unreadable(table: Table, name: str) -> Iterator[Fault]:
+    absent = table.frame[name].is_null()
+    if given(name) in table.frame.columns:
+        original = table.frame[given(name)]
+        unreadable = absent & (original.is_not_null() if original.dtype != pl.String else (original != "").fill_null(False))
+        if unreadable.any():
+            yield Fault(name, unreadable, f"not {table.expected(name)}")
+        absent = absent & ~unreadable
+    if absent.any():
+        yield Fault(name, absent, f"missing, and every row needs {'an' if name == ITEM else 'a'} {name}")
+
+
+def _unreadable_numbers(table: Table, name: str) -> Iterator[Fault]:
+    """A numeric field may be missing (null, NaN, empty text), but not be anything else than a number."""
+    original = table.frame[given(name)]
+    there = original.is_not_null()
+    if original.dtype.is_float():
+        there = there & original.is_not_nan()
+    elif original.dtype == pl.String:
+        there = there & ~original.str.strip_chars().str.to_lowercase().is_in(["", "nan"])
+    unreadable = table.frame[name].is_null() & there.fill_null(False)
+    if unreadable.any():
+        yield Fault(name, unreadable, f"not {table.expected(name)}")
+
+
+def _impossible_times(table: Table) -> Iterator[Fault]:
+    values = table.frame[TIMESTAMP]
+    if (values.min() or 0) < 0:  # type: ignore[operator]
+        is_order = table.raw.timestamp_unit == "order"
+        yield Fault(TIMESTAMP, (values < 0).fill_null(False), "a negative position" if is_order else "a time before 1970")
+    if table.raw.timestamp_unit == "order":
+        return
+    _, high = _plausible(table.raw.timestamp_unit)
+    if (values.max() or 0) > high:  # type: ignore[operator]
+        yield Fault(TIMESTAMP, (values > high).fill_null(False), f"in the future ({table.raw.timestamp_unit}, more than a day after now)")
+
+
+def _contradicting_items(table: Table) -> Iterator[Fault]:
+    """Rows of an item table that repeat an item with other fields than its first row has."""
+    frame = table.frame
+    if frame[ITEM].n_unique() == frame.height:
+        return
+    fields = [spec.name for spec in table.raw.fields if spec.role == "item"]
+    first = frame.select(ITEM, *fields).unique(subset=ITEM, keep="first")
+    firsts = frame.select(ITEM).join(first, on=ITEM, how="left", maintain_order="left", nulls_equal=True)
+    for name in fields:
+        other = frame[name].ne_missing(firsts[name]) & frame[ITEM].is_not_null()
+        if other.any():
+            yield Fault(name, other, "contradicts an earlier row of the same item")
+
+
+def _plausible(unit: str) -> tuple[int, int]:
+    ticks = TICKS_PER_SECOND[unit]
+    return CLICK_LOGS_SINCE_SECONDS * ticks, plausible_now_seconds() * ticks
+
+
+def _wrong_unit(table: Table, unit: str, other: str, foreign: int) -> str:
+    index = table.frame[TIMESTAMP].is_between(*_plausible(other)).fill_null(False).arg_max()
+    assert index is not None
+    file, row = table.file_and_row(index)
+    where = f"{file}, column '{table.column(TIMESTAMP)}', row {row:,} = {table.value(TIMESTAMP, index)}"
+    total = table.frame.height
+    if foreign < total:
+        return f"{where}: mixed units: {foreign:,} of {total:,} rows look like {other}, not {unit}; convert the column to one unit."
+    remedy = "convert the column" if other == "nanoseconds" else f"set data.timestamp_unit={other}, or convert the column"
+    return f"{where}: all timestamps look like {other}, not {unit}; {remedy}."

@@ -1,0 +1,52 @@
+"""Sampled negatives: for each positive one item that its user never acted on."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Integers = NDArray[np.int64]
+
+# After this many rounds of rejection only users who know nearly the whole catalogue are left; they are served one by one.
+MAX_ROUNDS = 20
+
+
+def sample_negatives(group: Integers, own_keys: Integers, weights: Integers, *, uniform: bool, rng: np.random.Generator) -> Integers:
+    """One negative item for each row, by rejection.
+
+    Args:
+        group: (R,) user of each row.
+        own_keys: sorted ``group * num_items + item`` of everything any user ever did.
+        weights: (I,) how often an item occurs; items of weight 0 are no candidates.
+        uniform: all candidates alike, else in proportion to their weight.
+        rng: source of randomness.
+
+    Returns:
+        (R,) items, -1 where a user acted on every candidate.
+    """
+    num_items = len(weights)
+    candidates = np.flatnonzero(weights)
+    cumulative = np.cumsum(weights[candidates])
+
+    def draw(size: int) -> Integers:
+        if uniform:
+            return candidates[rng.integers(0, len(candidates), size)]
+        return candidates[np.searchsorted(cumulative, rng.integers(0, cumulative[-1], size), side="right")]
+
+    items = draw(len(group))
+    open_rows = np.flatnonzero(_contains(own_keys, group * num_items + items))
+    for _ in range(MAX_ROUNDS):
+        if not len(open_rows):
+            return items
+        items[open_rows] = draw(len(open_rows))
+        open_rows = open_rows[_contains(own_keys, group[open_rows] * num_items + items[open_rows])]
+    for row in open_rows:
+        low, high = np.searchsorted(own_keys, [group[row] * num_items, (group[row] + 1) * num_items])
+        free = np.setdiff1d(candidates, own_keys[low:high] - group[row] * num_items)
+        shares = None if uniform else weights[free] / max(1, weights[free].sum())
+        items[row] = rng.choice(free, p=shares) if len(free) else -1
+    return items
+
+
+def _contains(sorted_keys: Integers, keys: Integers) -> NDArray[np.bool_]:
+    position = np.minimum(np.searchsorted(sorted_keys, keys), len(sorted_keys) - 1)
+    found: NDArray[np.bool_] = sorted_keys[position] == keys
+    return found

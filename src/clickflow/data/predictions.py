@@ -1,0 +1,23 @@
+"""Predictions as a table a person can join with the own log: raw ids, label, prediction."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from clickflow.data.dataset import PreparedDataset
+from clickflow.data.schema import ITEM, LABEL, USER
+
+
+def write_predictions(path: Path, dataset: PreparedDataset, split: str, preds: NDArray[np.float32]) -> None:
+    """Write one Parquet row an impression of a split, in its order: ``user``, ``item``, ``label``, ``preds``."""
+    rows = dataset.split(split).rows
+    pl.DataFrame(
+        {
+            USER: dataset.raw_users().gather(rows["group"].astype(np.uint32)),
+            ITEM: dataset.raw_items().gather(rows[ITEM].astype(np.uint32) - 1),  # row 0 is the unknown item, which no log holds
+            LABEL: rows[LABEL],
+            "preds": preds,
+        }
+    ).write_parquet(path)

@@ -1,0 +1,208 @@
+"""Protocols: who is an impression, where its history ends, and which split it belongs to.
+
+One mechanism serves all: behaviours are sorted once by (user, time), and an impression's history is a half-open range of their rows that
+ends at or before the impression. So no history can hold its own target or anything after it, whatever the protocol.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from clickflow.config import Contradictions, StrictConfig
+from clickflow.data.splits import last_two, split_by_time, split_by_user
+
+Integers = NDArray[np.int64]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+@dataclass(frozen=True)
+class Behaviours:
+    """N behaviours sorted by (group, timestamp), ties in the order of the log.
+
+    Attributes:
+        group: (N,) user.
+        item: (N,).
+        timestamp: (N,).
+        source_row: (N,) row of the interactions a behaviour came from.
+        starts: (U + 1,) range of each user's behaviours.
+    """
+
+    group: Integers
+    item: Integers
+    timestamp: Integers
+    source_row: Integers
+    starts: Integers
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """R rows of the log as it came.
+
+    Attributes:
+        group: (R,) user.
+        item: (R,).
+        timestamp: (R,).
+        label: (R,) 0 or 1, if the log has labels.
+        rating: (R,), if it has ratings.
+    """
+
+    group: Integers
+    item: Integers
+    timestamp: Integers
+    label: NDArray[np.uint8] | None = None
+    rating: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class Impressions:
+    """R labelled rows; all arrays (R,).
+
+    Attributes:
+        group: user.
+        item: target.
+        timestamp: of the impression.
+        history_start: first row of the history in the behaviours.
+        history_end: one past its last row.
+        label: 0 or 1.
+        split: TRAIN, VALIDATION or TEST.
+        source_row: row of the interactions that user and context fields are taken from.
+    """
+
+    group: Integers
+    item: Integers
+    timestamp: Integers
+    history_start: Integers
+    history_end: Integers
+    label: NDArray[np.uint8]
+    split: NDArray[np.uint8]
+    source_row: Integers
+
+
+class _Fractions(StrictConfig):
+    """Shares of the splits; the rest is train."""
+
+    validation_fraction: Share = 0.1
+    test_fraction: Share = 0.1
+
+    @model_validator(mode="after")
+    def _train_is_left(self) -> Self:
+        if self.validation_fraction + self.test_fraction >= 1:
+            message = (
+                f"= {self.validation_fraction} leaves no train rows beside test_fraction = {self.test_fraction}; their sum must be below 1"
+            )
+            raise Contradictions([("validation_fraction", message)])
+        return self
+
+
+class NextItemConfig(StrictConfig):
+    """Every behaviour but a user's first is a positive, with one sampled negative; split per user (DIN on Amazon).
+
+    The last behaviour of a user is test, the second last validation, the rest train. The history ends at the behaviour itself, by
+    position: Amazon's timestamps are days.
+    """
+
+    name: Literal["next_item"] = "next_item"
+    negatives: Literal["uniform", "popularity"] = "uniform"
+    """How a negative is drawn among the items that the user never acted on."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of the negatives."""
+
+    def impressions(self, interactions: Interactions, behaviours: Behaviours) -> Impressions:
+        """The positives; negatives are drawn once the vocabulary is known."""
+        position = np.arange(len(behaviours.group)) - behaviours.starts[behaviours.group]
+        rows = np.flatnonzero(position > 0)
+        group = behaviours.group[rows]
+        return Impressions(
+            group=group,
+            item=behaviours.item[rows],
+            timestamp=behaviours.timestamp[rows],
+            history_start=behaviours.starts[group],
+            history_end=rows,
+            label=np.ones(len(rows), np.uint8),
+            split=last_two(rows, behaviours.starts[group + 1]),
+            source_row=behaviours.source_row[rows],
+        )
+
+
+class RatingConfig(_Fractions):
+    """Every rating is a row with label = rating >= threshold; the history is what the user rated before (DIN on MovieLens)."""
+
+    name: Literal["rating"] = "rating"
+    threshold: float = 4.0
+    """The lowest rating that counts as a click."""
+    split: Literal["user", "time"] = "user"
+    """Whole users (as in the paper), or everything after a moment."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of the users' split."""
+
+    def impressions(self, interactions: Interactions, behaviours: Behaviours) -> Impressions:
+        """All ratings, in the order of the behaviours."""
+        assert interactions.rating is not None
+        group = behaviours.group
+        if self.split == "user":
+            split = split_by_user(group, len(behaviours.starts) - 1, self.validation_fraction, self.test_fraction, self.seed)
+        else:
+            split = split_by_time(behaviours.timestamp, self.validation_fraction, self.test_fraction)
+        return Impressions(
+            group=group,
+            item=behaviours.item,
+            timestamp=behaviours.timestamp,
+            history_start=behaviours.starts[group],
+            history_end=strictly_before(behaviours, group, behaviours.timestamp),
+            label=(interactions.rating[behaviours.source_row] >= self.threshold).astype(np.uint8),
+            split=split,
+            source_row=behaviours.source_row,
+        )
+
+
+class ImpressionsConfig(_Fractions):
+    """The rows are given with their labels; the history is what happened strictly earlier; split by time (real clicks and non-clicks)."""
+
+    name: Literal["impressions"] = "impressions"
+
+    def impressions(self, interactions: Interactions, behaviours: Behaviours) -> Impressions:
+        """All interactions, in the order of the log."""
+        assert interactions.label is not None
+        group = interactions.group
+        return Impressions(
+            group=group,
+            item=interactions.item,
+            timestamp=interactions.timestamp,
+            history_start=behaviours.starts[group],
+            history_end=strictly_before(behaviours, group, interactions.timestamp),
+            label=interactions.label,
+            split=split_by_time(interactions.timestamp, self.validation_fraction, self.test_fraction),
+            source_row=np.arange(len(group)),
+        )
+
+
+ProtocolConfig = Annotated[NextItemConfig | RatingConfig | ImpressionsConfig, Field(discriminator="name")]
+
+
+def sort_behaviours(group: Integers, item: Integers, timestamp: Integers, source_row: Integers, num_users: int) -> Behaviours:
+    """Sort by (group, timestamp), ties in the order given."""
+    order = np.lexsort((timestamp, group))
+    group = group[order]
+    starts = np.searchsorted(group, np.arange(num_users + 1))
+    return Behaviours(group, item[order], timestamp[order], source_row[order], starts)
+
+
+def strictly_before(behaviours: Behaviours, group: Integers, timestamp: Integers) -> Integers:
+    """One past the last behaviour of a user that is strictly earlier than a moment: an as-of join as one binary search.
+
+    Args:
+        behaviours: sorted by (group, timestamp).
+        group: (R,) user of each row.
+        timestamp: (R,).
+
+    Returns:
+        (R,) row of ``behaviours``, not before the start of the user's own.
+    """
+    # Ranks instead of timestamps keep the compound key inside 64 bits whatever the unit.
+    moments = np.unique(behaviours.timestamp)
+    key = behaviours.group * (len(moments) + 1) + np.searchsorted(moments, behaviours.timestamp)
+    wanted = group * (len(moments) + 1) + np.searchsorted(moments, timestamp)
+    return np.searchsorted(key, wanted)

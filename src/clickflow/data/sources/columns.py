@@ -1,0 +1,178 @@
+"""From a column of a user's file to a canonical column: one function for each sort of content.
+
+A value that cannot be converted becomes null, and the column as it was given travels along under :func:`given`, so that the check
+can quote the offending text without reading the file again. Columns whose type cannot fail carry no such companion: a clean
+Parquet log costs nothing extra.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import polars as pl
+
+from clickflow.data.sources.base import several
+from clickflow.errors import DataError
+
+FILE = "given:file"
+"""Enum column: the file a row came from, where a table has several."""
+EXPECTED = "expected:"
+"""Prefix of a key of ``RawLog.columns`` whose value says what a column should have contained."""
+AN_INTEGER = "an integer"
+
+
+class Canonical(NamedTuple):
+    """A canonical column to select from a file.
+
+    Attributes:
+        name: canonical name, or a field's.
+        source: how the file calls it.
+        expression: canonical values; null where a value cannot be converted.
+        expected: what a value should have been, None where every value converts.
+    """
+
+    name: str
+    source: str
+    expression: pl.Expr
+    expected: str | None = None
+
+    @property
+    def expressions(self) -> list[pl.Expr]:
+        """What to select: the canonical column and, where a conversion can fail, its companion."""
+        companion = [] if self.expected is None else [pl.col(self.source).alias(given(self.name))]
+        return [self.expression.alias(self.name), *companion]
+
+
+class Selection:
+    """The canonical columns of one table; problems are gathered, so that all of them can be told at once."""
+
+    def __init__(self, frame: pl.LazyFrame, where: str, table: str = "interactions") -> None:
+        self.frame, self.where, self.table = frame, where, table
+        self.schema = frame.collect_schema()
+        self.columns: list[Canonical] = []
+        self.problems: list[str] = []
+
+    def add(self, make: Callable[[str, str, pl.DataType, str], Canonical], name: str, source: str) -> None:
+        """Add a column; ``make`` is one of the functions below."""
+        try:
+            self.columns.append(make(name, source, self.schema[source], self.where))
+        except DataError as error:
+            self.problems.append(str(error))
+
+    def select(self, names: dict[str, str]) -> pl.LazyFrame:
+        """The canonical frame; what the file calls its columns is added to ``names`` (see ``RawLog.columns``).
+
+        Raises:
+            DataError: all problems with the types of the columns.
+        """
+        if self.problems:
+            raise several(self.problems, self.where)
+        for column in self.columns:
+            key = qualified(self.table, column.name)
+            names[key] = column.source
+            if column.expected is not None:
+                names[EXPECTED + key] = column.expected
+        file = [pl.col(FILE)] if FILE in self.schema else []
+        return self.frame.select([expression for column in self.columns for expression in column.expressions] + file)
+
+
+def given(name: str) -> str:
+    """Name of the companion that holds a canonical column as the file gave it."""
+    return f"given:{name}"
+
+
+def qualified(table: str, column: str) -> str:
+    """Key of ``RawLog.columns``: the bare name in the interactions, with the table's name in front elsewhere.
+
+    >>> qualified("interactions", "user"), qualified("items", "item")
+    ('user', 'items.item')
+    """
+    return column if table == "interactions" else f"{table}.{column}"
+
+
+def identifier(name: str, source: str, dtype: pl.DataType, where: str) -> Canonical:
+    """A raw id: Int64 where the file has integers, else String; an empty text counts as missing.
+
+    Raises:
+        DataError: the column holds neither integers nor texts.
+    """
+    column = pl.col(source)
+    if dtype == pl.Int128:  # what inference makes of 64-bit hashes in a CSV
+        return Canonical(name, source, column.cast(pl.String))
+    if dtype == pl.UInt64:
+        return Canonical(name, source, column.cast(pl.Int64, strict=False), f"{AN_INTEGER} below 2**63 (larger ids must be texts)")
+    if dtype.is_integer():
+        return Canonical(name, source, column.cast(pl.Int64))
+    if dtype in (pl.String, pl.Categorical, pl.Enum):
+        text = column.cast(pl.String)
+        return Canonical(name, source, pl.when(text != "").then(text))
+    if dtype.is_float():
+        hint = "integers with gaps become floats in pandas: fill the gaps and write the column as integers or texts"
+    else:
+        hint = "write the column as integers or texts"
+    raise DataError(f"{where}, column '{source}' = {dtype}: ids are integers or texts; {hint}.")
+
+
+def integer(name: str, source: str, dtype: pl.DataType, where: str, expected: str = AN_INTEGER) -> Canonical:
+    """Int64 from integers, from whole floats and from texts of digits; anything else becomes null.
+
+    Raises:
+        DataError: the column holds neither numbers nor texts.
+    """
+    column = pl.col(source)
+    if not (dtype.is_numeric() or dtype == pl.String):
+        raise DataError(f"{where}, column '{source}' = {dtype}: must be {expected}; convert the column.")
+    if dtype.is_integer() and dtype not in (pl.UInt64, pl.Int128):
+        return Canonical(name, source, column.cast(pl.Int64))
+    if dtype.is_float():
+        return Canonical(name, source, pl.when(column == column.round()).then(column).cast(pl.Int64, strict=False), expected)
+    text = column.str.strip_chars() if dtype == pl.String else column
+    return Canonical(name, source, text.cast(pl.Int64, strict=False), expected)
+
+
+def label(name: str, source: str, dtype: pl.DataType, where: str) -> Canonical:
+    """Int8 0/1 from booleans, 0/1 numbers or such texts; anything else becomes null.
+
+    Raises:
+        DataError: the column holds neither numbers, booleans nor texts.
+    """
+    column = pl.col(source)
+    if dtype == pl.Boolean:
+        return Canonical(name, source, column.cast(pl.Int8))
+    if not (dtype.is_numeric() or dtype == pl.String):
+        raise DataError(f"{where}, column '{source}' = {dtype}: a label is 0 (no click) or 1 (click); write the column as integers.")
+    if dtype == pl.String:
+        column = column.str.to_lowercase().replace({"true": "1", "false": "0"})
+    value = column.cast(pl.Float64, strict=False)
+    return Canonical(name, source, pl.when(value.is_in([0.0, 1.0])).then(value).cast(pl.Int8), "0 (no click) or 1 (click)")
+
+
+def number(name: str, source: str, dtype: pl.DataType, where: str) -> Canonical:
+    """Float64; NaN counts as missing, infinity and texts that are no numbers become null.
+
+    Raises:
+        DataError: the column holds neither numbers nor texts.
+    """
+    column = pl.col(source)
+    if dtype.is_integer() or dtype == pl.Boolean:
+        return Canonical(name, source, column.cast(pl.Float64))
+    if not (dtype.is_numeric() or dtype in (pl.String, pl.Null)):
+        raise DataError(f"{where}, column '{source}' = {dtype}: a numeric field holds numbers; convert it, or set kind: categorical.")
+    value = column.cast(pl.Float64, strict=False)
+    return Canonical(name, source, pl.when(value.is_finite()).then(value), "a finite number")
+
+
+def category(name: str, source: str, dtype: pl.DataType, where: str) -> Canonical:
+    """A categorical field: Int64 or String; missing values stay null.
+
+    Raises:
+        DataError: the column holds floats, times or nested values.
+    """
+    column = pl.col(source)
+    if dtype.is_integer() and dtype not in (pl.UInt64, pl.Int128):
+        return Canonical(name, source, column.cast(pl.Int64))
+    if dtype.is_integer() or dtype in (pl.String, pl.Categorical, pl.Enum, pl.Boolean, pl.Null):
+        return Canonical(name, source, column.cast(pl.String))
+    raise DataError(
+        f"{where}, column '{source}' = {dtype}: a categorical field holds integers, texts or booleans; convert it"
+        + (", or set kind: numeric." if dtype.is_numeric() else ".")
+    )

@@ -1,0 +1,233 @@
+"""A click log of your own: Parquet, CSV or NDJSON files, mapped to canonical columns by YAML alone (docs/bring-your-data.md).
+
+The mapping names what the pipeline needs and leaves the rest of the file unread: a wide log costs only the columns in use.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import polars as pl
+from pydantic import BeforeValidator, Field, model_validator
+
+from clickflow.config import Contradictions, StrictConfig
+from clickflow.data.schema import ITEM, LABEL, RATING, RESERVED_NAMES, USER, FieldSpec, Kind, Role, TimestampUnit
+from clickflow.data.sources import columns, formats
+from clickflow.data.sources.base import SourceConfig
+from clickflow.data.sources.columns import Selection
+from clickflow.data.sources.raw import RawLog
+from clickflow.data.sources.timestamps import timestamps
+from clickflow.errors import DataError
+
+
+def _as_paths(value: object) -> tuple[Path, ...]:
+    values = value if isinstance(value, list | tuple) else (value,)
+    if values and all(isinstance(one, str | Path) for one in values):
+        return tuple(Path(one) for one in values)
+    raise ValueError("a path or a list of paths")
+
+
+Paths = Annotated[tuple[Path, ...], BeforeValidator(_as_paths)]
+"""A file, a glob, a folder or a list of these."""
+
+
+class EventColumns(StrictConfig):
+    """How a table calls who did something, with what, and when."""
+
+    user: str
+    item: str
+    timestamp: str
+
+
+class LogColumns(EventColumns):
+    """The same for the log, with what came of it."""
+
+    label: str | None = None
+    """0 = shown and not clicked, 1 = clicked; null where every row is a click."""
+    rating: str | None = None
+    """A number that the ``rating`` protocol turns into a label."""
+
+
+class FieldColumn(StrictConfig):
+    """One field of an item, a user or an impression."""
+
+    column: str
+    kind: Kind = "categorical"
+
+
+class BehaviourTable(StrictConfig):
+    """Behaviours that lie in a table of their own."""
+
+    path: Paths
+    columns: EventColumns
+
+
+class ItemTable(StrictConfig):
+    """A table with one row an item, which holds the item fields."""
+
+    path: Paths
+    column: str
+    """Its item-id column."""
+
+
+class LogConfig(SourceConfig):
+    """Any Parquet, CSV or NDJSON log."""
+
+    source: Literal["log"] = "log"
+    path: Paths
+    """A file, a glob, a folder or a list of files; a relative path starts at the working directory."""
+    columns: LogColumns
+    separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    """Between the columns of a CSV file."""
+    timestamp_unit: TimestampUnit = "seconds"
+    """What integer timestamps mean; ``order`` is a position, not a clock. Dates and date-times need no unit."""
+    timestamp_format: str | None = None
+    """strptime format of text timestamps that are not ISO 8601."""
+    item_fields: dict[str, FieldColumn] = {}
+    user_fields: dict[str, FieldColumn] = {}
+    context_fields: dict[str, FieldColumn] = {}
+    behaviours: BehaviourTable | None = None
+    items: ItemTable | None = None
+    """Where item fields are read from; null: from the log itself."""
+
+    @model_validator(mode="after")
+    def _choices_agree(self) -> Self:
+        problems = [*_name_problems(self), *_column_problems(self)]
+        if self.timestamp_format is not None and self.timestamp_unit == "order":
+            problems.append(("timestamp_format", f"= {self.timestamp_format}: a clock, but timestamp_unit is order; remove one of them"))
+        if self.items is not None and not self.item_fields:
+            problems.append(("items", "= an item table without item_fields: nothing would be read from it; name item_fields or remove it"))
+        if problems:
+            raise Contradictions(problems)
+        return self
+
+    def files(self, downloads: Path) -> tuple[Path, ...]:
+        """The log's files, then the behaviour table's, then the item table's; see :meth:`SourceConfig.files`."""
+        return tuple(file for group in self._expanded().values() for file in group)
+
+    def read(self, files: tuple[Path, ...]) -> RawLog:
+        """See :meth:`SourceConfig.read`."""
+        tables = {name: [file for file in group if file in files] for name, group in self._expanded().items()}
+        names: dict[str, str] = {}
+        events = self._selection("interactions", tables)
+        unit = self._add_events(events, self.columns)
+        if self.columns.label is not None:
+            events.add(columns.label, LABEL, self.columns.label)
+        if self.columns.rating is not None:
+            events.add(columns.number, RATING, self.columns.rating)
+        _add_fields(events, {**self.user_fields, **self.context_fields})
+        return RawLog(
+            interactions=events.select(names),
+            fields=tuple(self._fields()),
+            items=self._items(tables, names),
+            behaviours=self._behaviours(tables, unit, names),
+            timestamp_unit=unit,
+            columns=names,
+            origins={name: ", ".join(formats.labels(group)) for name, group in tables.items()},
+        )
+
+    def _expanded(self) -> dict[str, tuple[Path, ...]]:
+        tables = {"interactions": formats.expand(self.path, "data.path")}
+        if self.behaviours is not None:
+            tables["behaviours"] = formats.expand(self.behaviours.path, "data.behaviours.path")
+        if self.items is not None:
+            tables["items"] = formats.expand(self.items.path, "data.items.path")
+        return tables
+
+    def _fields(self) -> Iterator[FieldSpec]:
+        groups: tuple[tuple[Role, dict[str, FieldColumn]], ...] = (
+            ("item", self.item_fields),
+            ("user", self.user_fields),
+            ("context", self.context_fields),
+        )
+        for role, fields in groups:
+            for name, field in fields.items():
+                yield FieldSpec(name=name, role=role, kind=field.kind)
+
+    def _items(self, tables: dict[str, list[Path]], names: dict[str, str]) -> pl.LazyFrame | None:
+        """The item table, or what each row of the log says of its item: the check makes one row an item of it."""
+        if not self.item_fields:
+            return None
+        table = self._selection("items", {"items": tables["interactions"], **tables})
+        table.add(columns.identifier, ITEM, self.columns.item if self.items is None else self.items.column)
+        _add_fields(table, self.item_fields)
+        return table.select(names)
+
+    def _behaviours(self, tables: dict[str, list[Path]], unit: TimestampUnit, names: dict[str, str]) -> pl.LazyFrame | None:
+        if self.behaviours is None:
+            return None
+        table = self._selection("behaviours", tables)
+        own_unit = self._add_events(table, self.behaviours.columns)
+        if own_unit != unit:
+            raise DataError(
+                f"{table.where}, column '{self.behaviours.columns.timestamp}' = {own_unit}: the log's timestamps are {unit}; "
+                "log and behaviour table must hold both integers of one unit or both date-times."
+            )
+        return table.select(names)
+
+    def _selection(self, table: str, tables: dict[str, list[Path]]) -> Selection:
+        files = tables[table]
+        return Selection(formats.scan(files, _needed(table, self), self.separator), ", ".join(formats.labels(files)), table)
+
+    def _add_events(self, table: Selection, mapping: EventColumns) -> TimestampUnit:
+        """User, item and timestamp; returns the unit of the timestamps as they will be."""
+        table.add(columns.identifier, USER, mapping.user)
+        table.add(columns.identifier, ITEM, mapping.item)
+        try:
+            found = timestamps(table.frame, mapping.timestamp, self.timestamp_unit, self.timestamp_format, table.where)
+        except DataError as error:
+            table.problems.append(str(error))
+            return self.timestamp_unit
+        table.columns.append(found.column)
+        return found.unit
+
+
+def _add_fields(table: Selection, fields: dict[str, FieldColumn]) -> None:
+    for name, field in fields.items():
+        table.add(columns.number if field.kind == "numeric" else columns.category, name, field.column)
+
+
+def _needed(table: str, config: LogConfig) -> dict[str, str]:
+    """Column of a table's file -> the key of the config that names it."""
+    if table == "behaviours":
+        assert config.behaviours is not None
+        return {column: f"behaviours.columns.{key}" for key, column in config.behaviours.columns}
+    item_fields = {field.column: f"item_fields.{name}.column" for name, field in config.item_fields.items()}
+    if table == "items":
+        item = {config.columns.item: "columns.item"} if config.items is None else {config.items.column: "items.column"}
+        return item | item_fields
+    needed = {column: f"columns.{key}" for key, column in config.columns if column is not None}
+    for key, fields in (("user_fields", config.user_fields), ("context_fields", config.context_fields)):
+        needed |= {field.column: f"{key}.{name}.column" for name, field in fields.items()}
+    return needed
+
+
+def _name_problems(config: LogConfig) -> Iterator[tuple[str, str]]:
+    seen: dict[str, str] = {}
+    groups = {"item_fields": config.item_fields, "user_fields": config.user_fields, "context_fields": config.context_fields}
+    for key, fields in groups.items():
+        for name in fields:
+            if name in RESERVED_NAMES:
+                yield f"{key}.{name}", "is a name the pipeline uses itself; give the field another one"
+            elif not name.isidentifier():
+                yield f"{key}.{name}", "is no name for a field: letters, digits and _ only, no digit first; rename the field"
+            elif name in seen:
+                yield f"{key}.{name}", f"is named in {seen[name]} too; every field needs a name of its own"
+            seen[name] = key
+
+
+def _column_problems(config: LogConfig) -> Iterator[tuple[str, str]]:
+    """One column cannot be two of user, item, timestamp and outcome."""
+    tables = {"columns": config.columns} | ({"behaviours.columns": config.behaviours.columns} if config.behaviours else {})
+    for key, mapping in tables.items():
+        seen: dict[str, str] = {}
+        for role, column in mapping:
+            if column in seen:
+                yield f"{key}.{role}", f"= {column}: is the {seen[column]} column too; name another column"
+            elif column is not None:
+                seen[column] = role
+    if config.columns.label is not None and config.columns.rating is not None:
+        yield (
+            "columns.rating",
+            f"= {config.columns.rating}: there is a label column already; a log has a label or a rating, remove one of them",
+        )

@@ -1,0 +1,35 @@
+"""The form in which every source hands its log to ``prepare``: lazy frames with canonical columns."""
+
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from clickflow.data.schema import FieldSpec, TimestampUnit
+
+
+@dataclass(frozen=True)
+class RawLog:
+    """A log as a source reads it; nothing is collected yet, nothing sorted.
+
+    Raw ids are integers or strings. Timestamps are Int64 in ``timestamp_unit``.
+
+    Attributes:
+        interactions: one row an interaction: ``user``, ``item``, ``timestamp``; ``label`` (0/1) or ``rating`` where the source has
+            them; user and context fields by name (categorical: string or integer; numeric: Float64); ``true_probability`` where known.
+        items: one row an item: ``item`` and its fields by name; None where the log has no item fields.
+        behaviours: a behaviour table of its own (``user``, ``item``, ``timestamp``); None where interactions are the behaviours.
+        fields: all user, context and item fields.
+        timestamp_unit: unit of ``timestamp``; ``order`` is a position, not a clock.
+        columns: canonical name -> how the user's file calls it, for messages.
+        origins: frame (``interactions``, ``items``, ``behaviours``) -> file or files it came from, for messages.
+        counts: what the source already dropped or repaired, by name, for the summary.
+    """
+
+    interactions: pl.LazyFrame
+    fields: tuple[FieldSpec, ...] = ()
+    items: pl.LazyFrame | None = None
+    behaviours: pl.LazyFrame | None = None
+    timestamp_unit: TimestampUnit = "seconds"
+    columns: dict[str, str] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)

@@ -1,0 +1,167 @@
+"""A prepared dataset on disk: uncompressed Arrow files that are memory-mapped, and a manifest that can tell damage.
+
+Columns are numpy arrays on both sides and one record batch a file, so reading maps them and copies nothing. The fingerprint is our own
+SHA-256 over the columns' bytes: a library's hash changes between its versions.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyarrow import ipc
+
+from clickflow.config import StrictConfig
+from clickflow.data.schema import Schema
+from clickflow.errors import DataError
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class SplitSummary(StrictConfig):
+    """What ``prepare`` tells of one split."""
+
+    rows: int
+    positives: int
+    users: int
+    first_timestamp: int
+    last_timestamp: int
+
+
+class Manifest(StrictConfig):
+    """Everything a prepared dataset says of itself."""
+
+    format_version: int
+    name: str
+    protocol: dict[str, Any]
+    source: dict[str, Any]
+    fields: Schema
+    timestamp_unit: str
+    num_users: int
+    num_items: int
+    num_behaviours: int
+    history_length_quantiles: dict[str, float]
+    splits: dict[str, SplitSummary]
+    counts: dict[str, int]
+    """What was dropped or noted on the way, by name."""
+    versions: dict[str, str]
+    checksums: dict[str, str]
+    """SHA-256 of every column (``file.arrow:column``) and of every table of raw ids (``file.parquet``)."""
+    fingerprint: str
+    """SHA-256 over the checksums and the schema."""
+
+
+def write_columns(folder: Path, name: str, columns: Arrays) -> dict[str, str]:
+    """Write ``<name>.arrow`` and return the checksum of each column."""
+    table = pa.table({key: pa.array(values) for key, values in columns.items()})
+    with pa.OSFile(str(folder / f"{name}.arrow"), "wb") as sink, ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return {f"{name}.arrow:{key}": digest(values) for key, values in columns.items()}
+
+
+def read_columns(folder: Path, name: str) -> dict[str, NDArray[Any]]:
+    """Map ``<name>.arrow``; the arrays are read-only views of the file."""
+    table = _open_table(folder / f"{name}.arrow")
+    return {key: table.column(key).chunk(0).to_numpy() if table.num_rows else np.zeros(0, np.int32) for key in table.column_names}
+
+
+def write_frame(folder: Path, name: str, frame: pl.DataFrame) -> dict[str, str]:
+    """Write ``<name>.parquet`` (vocabularies: small, with raw ids) and return its checksum."""
+    path = folder / f"{name}.parquet"
+    path.parent.mkdir(exist_ok=True)
+    frame.write_parquet(path)
+    return {f"{name}.parquet": digest_frame(frame)}
+
+
+def read_frame(folder: Path, name: str) -> pl.DataFrame:
+    """Read ``<name>.parquet``."""
+    try:
+        return pl.read_parquet(folder / f"{name}.parquet")
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise _damaged(folder, f"{name}.parquet cannot be read ({str(error).splitlines()[0]})") from error
+
+
+def digest(values: NDArray[Any]) -> str:
+    """SHA-256 of a column's type, length and bytes."""
+    state = hashlib.sha256(f"{values.dtype.str}:{len(values)}:".encode())
+    state.update(np.ascontiguousarray(values).data)
+    return state.hexdigest()
+
+
+def digest_frame(frame: pl.DataFrame) -> str:
+    """SHA-256 of a frame with strings in it."""
+    state = hashlib.sha256()
+    for column in frame.iter_columns():
+        state.update(f"{column.name}:{column.dtype}:".encode())
+        if column.dtype.is_numeric() and not column.null_count():
+            state.update(column.to_numpy().data)
+        else:
+            state.update(json.dumps(column.to_list()).encode())
+    return state.hexdigest()
+
+
+def fingerprint(checksums: Mapping[str, str], fields: Schema) -> str:
+    """SHA-256 over all checksums and the schema: equal data, equal fingerprint."""
+    return hashlib.sha256(json.dumps([sorted(checksums.items()), fields.model_dump(mode="json")]).encode()).hexdigest()
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest; the last file of a prepared folder."""
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of a prepared folder.
+
+    Raises:
+        DataError: it is missing, damaged, or of another format version.
+    """
+    try:
+        values = json.loads((folder / MANIFEST).read_text())
+        version = values["format_version"]
+        if version == FORMAT_VERSION:
+            return Manifest.model_validate_json(json.dumps(values))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(folder, f"{MANIFEST} cannot be read ({str(error).splitlines()[0]})") from error
+    raise DataError(
+        f"{folder} = format version {version}: this clickflow reads version {FORMAT_VERSION}; remove the folder and prepare again."
+    )
+
+
+def verify(folder: Path, manifest: Manifest) -> None:
+    """Compare every column with its checksum.
+
+    Raises:
+        DataError: a file is missing, truncated or changed.
+    """
+    found: dict[str, str] = {}
+    for file in sorted({name.partition(":")[0] for name in manifest.checksums}):
+        stem, _, kind = file.rpartition(".")
+        if kind == "arrow":
+            found |= {f"{file}:{key}": digest(values) for key, values in read_columns(folder, stem).items()}
+        else:
+            found[file] = digest_frame(read_frame(folder, stem))
+    for name, expected in manifest.checksums.items():
+        if found.get(name) != expected:
+            raise _damaged(folder, f"{name} does not match its checksum")
+
+
+def _open_table(path: Path) -> pa.Table:
+    try:
+        return ipc.open_file(pa.memory_map(str(path))).read_all()
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(path.parent, f"{path.name} cannot be read ({str(error).splitlines()[0]})") from error
+
+
+def _damaged(folder: Path, what: str) -> DataError:
+    return DataError(
+        f"prepared dataset {folder}: {what}; a prepared folder is never changed after it is made; remove it and prepare again."
+    )

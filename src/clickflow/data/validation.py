@@ -1,0 +1,177 @@
+"""What a log must be before it is prepared: every value there, readable and possible, and every item known.
+
+All faults are told at once, because a log that takes an hour to export should be repaired once. The files are only read: what is
+dropped is dropped in memory, counted and logged.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import reduce
+from itertools import pairwise
+from operator import or_
+
+import polars as pl
+
+from clickflow.data.faults import Table, row_faults, wrong_unit
+from clickflow.data.schema import ITEM, LABEL, RATING, TIMESTAMP, USER
+from clickflow.data.sources.base import SourceConfig, several
+from clickflow.data.sources.formats import first_line
+from clickflow.data.sources.raw import RawLog
+from clickflow.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class CheckedLog:
+    """A log whose every row can be used, in memory, in the order of its files.
+
+    Attributes:
+        interactions: as in :class:`RawLog`, without the rows that were to be dropped.
+        items: exactly one row an item, or None; it may lack items under ``on_missing_items=unknown``.
+        behaviours: a behaviour table of its own, or None.
+        raw: what was checked: fields, unit, names.
+        counts: rows read, dropped and repeated, by name; those of the other tables with the table's name in front.
+    """
+
+    interactions: pl.DataFrame
+    items: pl.DataFrame | None
+    behaviours: pl.DataFrame | None
+    raw: RawLog
+    counts: dict[str, int]
+
+
+def check(raw: RawLog, config: SourceConfig) -> CheckedLog:
+    """Read a log into memory and check it.
+
+    Args:
+        raw: what a source read.
+        config: what to do with bad rows, duplicates and missing items.
+
+    Raises:
+        DataError: one line for each sort of fault, with file, column, row (counted from 1, without a header), value and remedy.
+    """
+    lazy = {"interactions": raw.interactions, "behaviours": raw.behaviours, "items": raw.items}
+    tables = {name: _collect(name, frame, raw) for name, frame in lazy.items() if frame is not None}
+    problems: list[str] = []
+    counts = dict(raw.counts)
+    frames = {name: _sound_rows(table, config, problems, counts) for name, table in tables.items()}
+    mismatches = list(_type_mismatches(tables))
+    problems += mismatches
+    for name in ("interactions", "behaviours"):
+        if name in frames:
+            frames[name] = _count_duplicates(name, frames[name], config, counts)
+    if "items" in frames:
+        frames["items"] = _one_row_an_item(tables["items"], frames["items"], counts)
+        if not mismatches and not tables["items"].frame.is_empty():
+            problems += _missing_items(tables["items"], frames, config, counts)
+    if problems:
+        raise several(problems, "the log")
+    return CheckedLog(frames["interactions"], frames.get("items"), frames.get("behaviours"), raw, counts)
+
+
+def _collect(name: str, frame: pl.LazyFrame, raw: RawLog) -> Table:
+    table = Table(name, pl.DataFrame(), raw)
+    try:
+        return Table(name, frame.collect(engine="streaming"), raw)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise DataError(f"{table.origin}: cannot be read ({first_line(error)}); repair the file or write it again.") from error
+
+
+def _sound_rows(table: Table, config: SourceConfig, problems: list[str], counts: dict[str, int]) -> pl.DataFrame:
+    """The rows without a fault, in canonical columns; adds to ``problems`` and ``counts``."""
+    frame = table.frame.select(pl.exclude("^given:.*$"))
+    if not table.is_derived:
+        counts[_count("rows_read", table.name)] = frame.height
+        if frame.is_empty():
+            problems.append(f"{table.origin} = 0 rows: there is nothing in it but column names; write it again with its rows.")
+    if sentence := wrong_unit(table):  # never dropped: that could take half of a log
+        problems.append(sentence)
+    faults = list(row_faults(table, unit_is_right=sentence is None))
+    if not faults:
+        return frame
+    lines = [table.line(fault) for fault in faults]
+    bad = reduce(or_, (fault.bad for fault in faults))
+    if config.on_bad_rows == "error":
+        problems += lines
+    else:
+        counts[_count("bad_rows_dropped", table.name)] = int(bad.sum())
+        logger.warning("dropped %s of %s rows:\n  %s", f"{bad.sum():,}", f"{frame.height:,}", "\n  ".join(lines))
+        if bad.all():
+            problems.append(f"{table.origin}: no row is left after dropping bad ones; the first of them: {lines[0]}")
+    return frame.filter(~bad)
+
+
+def _type_mismatches(tables: dict[str, Table]) -> Iterator[str]:
+    """Ids that cannot be compared: integers in one table, texts in another."""
+    for name in (USER, ITEM):
+        owners = [table for table in tables.values() if name in table.frame.columns and not table.frame.is_empty()]
+        for first, table in pairwise(owners):
+            mine, others = table.frame[name].dtype, first.frame[name].dtype
+            if mine != others:
+                yield (
+                    f"{table.origin}, column '{table.column(name)}' = {mine}: "
+                    f"{first.origin}, column '{first.column(name)}' holds {others}; "
+                    "ids must be of one type: write both as integers or both as texts."
+                )
+
+
+def _count_duplicates(name: str, frame: pl.DataFrame, config: SourceConfig, counts: dict[str, int]) -> pl.DataFrame:
+    keys = [column for column in (USER, ITEM, TIMESTAMP, LABEL, RATING) if column in frame.columns]
+    duplicates = _duplicates(frame.select(keys))
+    counts[_count("duplicate_rows", name)] = duplicates
+    if not duplicates or config.duplicates == "keep":
+        return frame
+    counts[_count("duplicate_rows_dropped", name)] = duplicates
+    return frame.unique(subset=keys, keep="first", maintain_order=True)
+
+
+def _duplicates(rows: pl.DataFrame) -> int:
+    """How many rows repeat an earlier one."""
+    # Equal rows have equal hashes, and hashes are compared three times as fast; what shares a hash is then compared as it is.
+    hashes = rows.hash_rows()
+    if hashes.n_unique() == rows.height:
+        return 0
+    alike = rows.filter(hashes.is_duplicated())
+    return alike.height - alike.n_unique()
+
+
+def _one_row_an_item(table: Table, frame: pl.DataFrame, counts: dict[str, int]) -> pl.DataFrame:
+    """First row of each item. Fields from the log: the first value that is there, and items with several values are counted."""
+    distinct = frame.drop_nulls(ITEM).unique(maintain_order=True)
+    if not table.is_derived:
+        counts["items_duplicate_rows"] = frame.height - distinct.height
+    if distinct[ITEM].n_unique() == distinct.height:
+        return distinct
+    values = pl.exclude(ITEM).drop_nulls()
+    by_item = distinct.group_by(ITEM, maintain_order=True)
+    conflicts = by_item.agg(values.n_unique() > 1).select(pl.any_horizontal(pl.exclude(ITEM)).sum()).item()
+    if conflicts:
+        counts["items_with_conflicting_fields"] = conflicts
+        logger.warning("%s items have several values of a field in the log; the first one is used", f"{conflicts:,}")
+    return by_item.agg(values.first())
+
+
+def _missing_items(table: Table, frames: dict[str, pl.DataFrame], config: SourceConfig, counts: dict[str, int]) -> Iterator[str]:
+    events = [frames[name].select(ITEM) for name in ("interactions", "behaviours") if name in frames]
+    absent = pl.concat(events).lazy().unique().join(frames["items"].lazy(), on=ITEM, how="anti").sort(ITEM).collect()[ITEM]
+    # Fields read from the log itself can lack only items of a behaviour table, and there is no table to add them to.
+    if absent.is_empty():
+        return
+    if config.on_missing_items == "unknown" or table.is_derived:
+        counts["items_without_fields"] = len(absent)
+        logger.warning("%s items have no fields: index 0 = unknown", f"{len(absent):,}")
+        return
+    some = ", ".join(repr(value) for value in absent.head(EXAMPLES))
+    count = f"{len(absent):,} item{'s' if len(absent) > 1 else ''}"
+    yield (
+        f"{table.origin}, column '{table.column(ITEM)}': lacks {count} of the log, such as {some}; "
+        "add them or set data.on_missing_items=unknown (their fields become index 0 = unknown)."
+    )
+
+
+def _count(what: str, table: str) -> str:
+    return what if table == "interactions" else f"{table}_{what}"

@@ -1,0 +1,28 @@
+"""Errors a user can act on.
+
+A message reads ``where = value: what is wrong; what is allowed; what to do``. The pipelines print it without a traceback
+and exit with :data:`EXIT_CODE_ERROR`. Wrong arguments of a function are a plain ``ValueError``; ``assert`` is for invariants.
+"""
+
+EXIT_CODE_ERROR = 2
+EXIT_CODE_INTERRUPTED = 130
+
+
+class ClickflowError(Exception):
+    """Base of every error that reaches the user as one message instead of a traceback."""
+
+
+class ConfigError(ClickflowError):
+    """The composed config cannot be run."""
+
+
+class DataError(ClickflowError):
+    """A log, an item table, a download or a prepared dataset cannot be used."""
+
+
+class TrackingError(ClickflowError):
+    """The MLflow store cannot be reached, or a run lacks what was asked of it."""
+
+
+class TrainingError(ClickflowError):
+    """Training went where no result can come from, for example to a loss that is not finite."""

@@ -1,0 +1,128 @@
+"""All click metrics of one validation or test pass, collected over batches.
+
+A thin torchmetrics shell over :mod:`~clickflow.metrics.ranking` and :mod:`~clickflow.metrics.calibration`: it keeps the rows, the functions
+do the maths.
+
+Decision: it keeps every row (13 bytes each) instead of binned counts. All metrics of a million rows take 0.6 s on two cores,
+GAUC needs the rows anyway, and the same rows then serve the curves and the predictions file (:meth:`ClickMetrics.rows`).
+"""
+
+import functools
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from clickflow.metrics.calibration import calibration, log_loss
+from clickflow.metrics.ranking import auc, check_group, check_inputs, gauc, pr_auc
+
+
+class Rows(NamedTuple):
+    """The rows behind the metrics, in the order of the updates.
+
+    Attributes:
+        preds: (B,) float32 or float64 click probabilities.
+        target: (B,) uint8, 1 click, 0 no click.
+        group: (B,) int64, the user.
+    """
+
+    preds: Tensor
+    target: Tensor
+    group: Tensor
+
+
+class ClickMetrics(Metric):
+    """``auc``, ``gauc``, ``gauc_users_skipped``, ``pr_auc``, ``log_loss`` and ``calibration`` over all rows seen since the last reset.
+
+    >>> metrics = ClickMetrics()
+    >>> metrics.update(preds=torch.tensor([0.9, 0.2]), target=torch.tensor([1, 0]), group=torch.tensor([7, 7]))
+    >>> metrics.update(preds=torch.tensor([0.6]), target=torch.tensor([0]), group=torch.tensor([8]))
+    >>> {name: round(value, 4) for name, value in metrics.compute().items()}
+    {'auc': 1.0, 'gauc': 1.0, 'gauc_users_skipped': 1.0, 'pr_auc': 1.0, 'log_loss': 0.4149, 'calibration': 1.7}
+    """
+
+    is_differentiable = False
+    higher_is_better = None
+    full_state_update = False
+
+    preds: list[Tensor]
+    target: list[Tensor]
+    group: list[Tensor]
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Take torchmetrics' own keywords, such as ``compute_on_cpu``, which moves the rows off the GPU batch by batch."""
+        super().__init__(**kwargs)
+        for state in Rows._fields:
+            self.add_state(state, default=[], dist_reduce_fx="cat")
+
+    def update(self, preds: Tensor, target: Tensor, group: Tensor) -> None:
+        """Add the rows of a batch.
+
+        Args:
+            preds: (B,) click probabilities; take the sigmoid in float32, in half precision it makes ties.
+            target: (B,) 1 click, 0 no click, of any type.
+            group: (B,) integer, the user of each row.
+
+        Raises:
+            ValueError: ``preds`` are no probabilities, or the three do not fit each other.
+        """
+        preds, click = check_inputs(preds, target)
+        check_group(group, preds)
+        self.preds.append(preds)
+        self.target.append(click.to(torch.uint8))
+        self.group.append(group.long())
+
+    def compute(self) -> dict[str, float]:
+        """The metrics by name.
+
+        What the rows cannot define is NaN with a :class:`~clickflow.metrics.ranking.MetricUndefinedWarning`. Before the first update all
+        are NaN (``gauc_users_skipped`` 0) without a warning: nothing has gone wrong yet.
+        """
+        if not len(self.preds):
+            return dict.fromkeys(("auc", "gauc", "pr_auc", "log_loss", "calibration"), math.nan) | {"gauc_users_skipped": 0.0}
+        rows = self.rows()
+        by_user = gauc(*rows)
+        return {
+            "auc": auc(rows.preds, rows.target),
+            "gauc": by_user.value,
+            "gauc_users_skipped": float(by_user.users_skipped),
+            "pr_auc": pr_auc(rows.preds, rows.target),
+            "log_loss": log_loss(rows.preds, rows.target),
+            "calibration": calibration(rows.preds, rows.target),
+        }
+
+    def rows(self) -> Rows:
+        """This process' rows so far; after :meth:`compute` they are at hand without another copy. Do not write into them."""
+        return Rows(
+            self._concatenated("preds", torch.float32),
+            self._concatenated("target", torch.uint8),
+            self._concatenated("group", torch.int64),
+        )
+
+    def _concatenated(self, state: str, dtype: torch.dtype) -> Tensor:
+        parts = getattr(self, state)
+        if isinstance(parts, Tensor):  # inside compute, where torchmetrics has gathered the processes' rows
+            return parts
+        if not parts:
+            return torch.empty(0, dtype=dtype, device=self.device)
+        if len(parts) > 1:
+            parts = [torch.cat(parts)]
+            setattr(self, state, parts)  # the batches are let go, and the next call finds one part
+        whole: Tensor = parts[0]
+        return whole
+
+    def _wrap_compute(self, compute: Callable[..., Any]) -> Callable[..., Any]:
+        """Leave out torchmetrics' remark on a compute before the first update, which an epoch without batches would otherwise cause."""
+        wrapped = super()._wrap_compute(compute)
+
+        @functools.wraps(compute)
+        def compute_quietly(*args: Any, **kwargs: Any) -> Any:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "The ``compute`` method of metric", UserWarning)
+                return wrapped(*args, **kwargs)
+
+        return compute_quietly

@@ -1,0 +1,17 @@
+"""All models as one union: a model is one file, one word here, and one YAML."""
+
+from typing import Annotated
+
+from pydantic import Field
+from torch import nn
+
+from clickflow.data.schema import Schema
+from clickflow.models.base import BaseConfig
+from clickflow.models.din import DINConfig
+
+ModelConfig = Annotated[BaseConfig | DINConfig, Field(discriminator="name")]
+
+
+def build_model(config: ModelConfig, schema: Schema) -> nn.Module:
+    """Build the model that a config describes, for the fields of a data set."""
+    return config.build(schema)

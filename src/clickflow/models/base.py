@@ -1,0 +1,63 @@
+"""The Base model of the papers: Embedding & MLP with equal-weight pooling of the history.
+
+Zhou et al., Deep Interest Network, KDD 2018, section 4.2. The class is called by what it is, the config by what the papers call it.
+"""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from clickflow.config import Integers, StrictConfig
+from clickflow.data.batches import Batch
+from clickflow.data.schema import Schema
+from clickflow.models.activations import Activation
+from clickflow.models.contract import ModelOutput
+from clickflow.models.embedding import FieldEmbeddings
+from clickflow.models.mlp import MLP
+from clickflow.models.pooling import mean_pool, sum_pool
+
+
+class TowerConfig(StrictConfig):
+    """What every Embedding & MLP model has."""
+
+    embedding_dim: Annotated[int, Field(gt=0)] = 16
+    """Width of each field's embedding."""
+    embedding_init_std: Annotated[float, Field(gt=0)] = 0.1
+    """Spread of the embeddings at the start; attention learns late from products of very small vectors."""
+    hidden_units: Integers = (80, 40)
+    """Widths of the final MLP's hidden layers."""
+    activation: Activation = "prelu"
+    """Of the final MLP."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of hidden units dropped in the final MLP while training."""
+
+
+class BaseConfig(TowerConfig):
+    """Config of :class:`EmbeddingMLP`."""
+
+    name: Literal["base"] = "base"
+    pooling: Literal["sum", "mean"] = "sum"
+    """How a history becomes one vector."""
+
+    def build(self, schema: Schema) -> "EmbeddingMLP":
+        """Build the model for a data set."""
+        return EmbeddingMLP(self, schema)
+
+
+class EmbeddingMLP(nn.Module):
+    """Pools the history with equal weights; the MLP sees pooled history, target, user, context and numeric fields."""
+
+    def __init__(self, config: BaseConfig, schema: Schema) -> None:
+        super().__init__()
+        self.embeddings = FieldEmbeddings(schema, config.embedding_dim, config.embedding_init_std)
+        self.pool = sum_pool if config.pooling == "sum" else mean_pool
+        input_dim = 2 * self.embeddings.target_dim + self.embeddings.context_dim
+        self.mlp = MLP(input_dim, config.hidden_units, config.activation, config.dropout)
+
+    def forward(self, batch: Batch) -> ModelOutput:
+        """Batch of B rows -> (B,) logits."""
+        embedded = self.embeddings(batch)
+        pooled = self.pool(embedded.history, batch.offsets)  # (B, D)
+        return ModelOutput(self.mlp(torch.cat([pooled, embedded.target, embedded.context], dim=1)))

@@ -1,0 +1,17 @@
+"""What every model takes and gives: ``Batch -> ModelOutput``, so that training has no branch per model."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class ModelOutput(NamedTuple):
+    """What a model makes of a batch of B rows.
+
+    Attributes:
+        logit: (B,) before the sigmoid.
+        auxiliary_loss: scalar to be added to the click loss, or None.
+    """
+
+    logit: Tensor
+    auxiliary_loss: Tensor | None = None

@@ -1,0 +1,61 @@
+"""Embedding tables, one a categorical field; target and history share the item fields' tables.
+
+Gradients are sparse, so that a step costs what the batch holds and not what the vocabulary holds. Target and history are looked up
+together: one lookup a table gives one sparse gradient instead of two that would have to be added.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from clickflow.data.batches import Batch
+from clickflow.data.schema import CategoricalField, Schema
+
+
+class EmbeddedBatch(NamedTuple):
+    """A batch of B rows and N behaviours as vectors.
+
+    Attributes:
+        target: (B, D), D = number of item fields * embedding_dim.
+        history: (N, D), in the order of ``Batch.history``.
+        context: (B, C), embedded user and context fields and the numeric ones, side by side; C may be 0.
+    """
+
+    target: Tensor
+    history: Tensor
+    context: Tensor
+
+
+class FieldEmbeddings(nn.Module):
+    """Embeds a :class:`Batch`.
+
+    Rows start normal with spread ``init_std``; row 0, the unknown id, starts at zero and stays there, since train holds no unknown id.
+    """
+
+    def __init__(self, schema: Schema, embedding_dim: int, init_std: float) -> None:
+        super().__init__()
+        self.item_tables = _tables(schema.item_fields, embedding_dim, init_std)
+        self.context_tables = _tables(schema.impression_fields, embedding_dim, init_std)
+        self.target_dim = embedding_dim * len(schema.item_fields)
+        self.context_dim = embedding_dim * len(schema.impression_fields) + len(schema.numeric)
+
+    def forward(self, batch: Batch) -> EmbeddedBatch:
+        """Look up every field of a batch of B rows and N behaviours."""
+        ids = torch.cat([batch.target, batch.history], dim=1)  # (F, B + N)
+        items = torch.cat([table(ids[f]) for f, table in enumerate(self.item_tables.values())], dim=1)  # (B + N, D)
+        context = [table(batch.context[c]) for c, table in enumerate(self.context_tables.values())]
+        target, history = items[: len(batch)], items[len(batch) :]
+        return EmbeddedBatch(target, history, torch.cat([*context, batch.numeric], dim=1))
+
+
+def _tables(fields: tuple[CategoricalField, ...], embedding_dim: int, init_std: float) -> nn.ModuleDict:
+    tables = nn.ModuleDict()
+    for field in fields:
+        table = nn.Embedding(field.vocabulary_size, embedding_dim, sparse=True)
+        nn.init.normal_(table.weight, std=init_std)
+        with torch.no_grad():
+            table.weight[0].zero_()
+        # A module's name may hold no dot, a field's may.
+        tables[field.name.replace(".", "_dot_")] = table
+    return tables

@@ -1,0 +1,26 @@
+"""The fully connected tower that every model ends with."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from clickflow.models.activations import Activation, build_activation
+
+
+class MLP(nn.Module):
+    """Linear, activation and dropout for each hidden layer, then one linear unit: (B, input_dim) -> (B,) logits."""
+
+    def __init__(self, input_dim: int, hidden_units: Sequence[int], activation: Activation, dropout: float = 0.0) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for units in hidden_units:
+            layers += [nn.Linear(input_dim, units), build_activation(activation, units)]
+            if dropout > 0:
+                layers.append(nn.Dropout(dropout))
+            input_dim = units
+        self.layers = nn.Sequential(*layers, nn.Linear(input_dim, 1))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(B, input_dim) -> (B,)."""
+        logit: Tensor = self.layers(inputs).squeeze(1)
+        return logit

@@ -1,0 +1,74 @@
+"""The composed configs of the pipelines, each of them one strict object."""
+
+from collections.abc import Iterator
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from clickflow.config import Contradictions, FilePath, StrictConfig
+from clickflow.data.protocols import ImpressionsConfig, ProtocolConfig, RatingConfig
+from clickflow.data.sources.log import LogConfig
+from clickflow.data.sources.movielens import MovieLensConfig
+from clickflow.data.sources.synthetic import SyntheticConfig
+from clickflow.data.sources.union import DataConfig
+from clickflow.models import ModelConfig
+from clickflow.tracking.config import TrackingConfig
+from clickflow.training.fit import TrainerConfig
+from clickflow.training.optimizers import OptimizerConfig
+
+Seed = Annotated[int, Field(ge=0)]
+
+
+class PrepareConfig(StrictConfig):
+    """What ``prepare`` needs: where the log comes from and who is an impression."""
+
+    data: DataConfig
+    protocol: ProtocolConfig
+    home: FilePath
+    """Folder of everything clickflow writes: downloads, prepared datasets, the local MLflow store."""
+
+    @model_validator(mode="after")
+    def _log_has_what_the_protocol_needs(self) -> Self:
+        problems = list(_missing_columns(self.data, self.protocol))
+        if problems:
+            raise Contradictions(problems)
+        return self
+
+
+class RunConfig(PrepareConfig):
+    """Everything a training run is a function of."""
+
+    model: ModelConfig
+    optimizer: OptimizerConfig
+    trainer: TrainerConfig
+    tracking: TrackingConfig
+    seed: Seed = 0
+    """Of initial weights, shuffling and dropout."""
+
+
+class EvaluateConfig(StrictConfig):
+    """Which run to evaluate on the test split."""
+
+    run_id: Annotated[str, Field(min_length=1)]
+    home: FilePath
+    tracking: TrackingConfig
+
+
+def _missing_columns(data: DataConfig, protocol: ProtocolConfig) -> Iterator[tuple[str, str]]:
+    """Labels for ``impressions``, ratings for ``rating``."""
+    if isinstance(protocol, ImpressionsConfig):
+        if isinstance(data, LogConfig) and data.columns.label is None:
+            yield (
+                "protocol.name",
+                "= impressions: needs labels, but data.columns.label is not set; name the label column or set protocol=next_item",
+            )
+        elif not isinstance(data, LogConfig | SyntheticConfig):
+            yield "protocol.name", f"= impressions: needs labels, which data source {data.source} does not have; set protocol=next_item"
+    elif isinstance(protocol, RatingConfig):
+        if isinstance(data, LogConfig) and data.columns.rating is None:
+            yield (
+                "protocol.name",
+                "= rating: needs ratings, but data.columns.rating is not set; name the rating column or set protocol=next_item",
+            )
+        elif not isinstance(data, LogConfig | MovieLensConfig):
+            yield "protocol.name", f"= rating: needs ratings, which data source {data.source} does not have; set protocol=next_item"

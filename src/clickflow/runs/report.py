@@ -1,0 +1,73 @@
+"""What a scored split leaves in its run: metrics, curves that overlay, figures, predictions."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from clickflow.data.dataset import PreparedDataset
+from clickflow.data.predictions import write_predictions
+from clickflow.metrics.calibration import reliability
+from clickflow.metrics.click_metrics import ClickMetrics, Rows
+from clickflow.metrics.curves import pr_curve, roc_curve
+from clickflow.metrics.figures import pr_figure, reliability_figure, roc_figure
+from clickflow.metrics.ranking import auc
+from clickflow.tracking.run import Run
+from clickflow.training.fit import TrainerConfig, evaluation_loader
+from clickflow.training.predict import predict
+
+
+@dataclass(frozen=True)
+class ScoredSplit:
+    """A split with a model's predictions.
+
+    Attributes:
+        name: ``validation`` or ``test``.
+        rows: predictions, labels and groups in the split's order.
+        metrics: by name, without a prefix.
+    """
+
+    name: str
+    rows: Rows
+    metrics: dict[str, float]
+
+
+def score(model: nn.Module, dataset: PreparedDataset, split: str, trainer: TrainerConfig) -> ScoredSplit:
+    """Predict a split and measure the predictions; ``oracle_auc``, the best any model could reach, where the truth is known."""
+    loader = evaluation_loader(dataset, split, trainer)
+    click_metrics = ClickMetrics()
+    click_metrics.update(*predict(model, loader))
+    metrics, rows = click_metrics.compute(), click_metrics.rows()
+    truth = loader.split.true_probability()
+    if truth is not None:
+        metrics["oracle_auc"] = auc(torch.tensor(truth), rows.target)
+    return ScoredSplit(split, rows, metrics)
+
+
+def log_split(run: Run, dataset: PreparedDataset, scored: ScoredSplit, *, curve_prefix: str = "") -> None:
+    """Log curves, figures and predictions of a scored split.
+
+    Args:
+        run: where to.
+        dataset: the split's data set.
+        scored: the split.
+        curve_prefix: before the curves' names, so that validation and test do not share a line.
+    """
+    preds, target, _ = scored.rows
+    roc, pr = roc_curve(preds, target), pr_curve(preds, target)
+    for curve in (roc, pr):
+        run.log_curve(f"{curve_prefix}{curve.name}", curve.steps, curve.y)
+    folder = f"figures/{scored.name}"
+    run.log_figure(roc_figure({scored.name: roc}, {scored.name: scored.metrics["auc"]}), f"{folder}/roc.png")
+    run.log_figure(pr_figure({scored.name: pr}, {scored.name: scored.metrics["pr_auc"]}, float(target.float().mean())), f"{folder}/pr.png")
+    run.log_figure(reliability_figure(reliability(preds, target)), f"{folder}/reliability.png")
+    table = np.stack([roc.x, roc.y, pr.x, pr.y], axis=1)
+    lines = ["fpr,tpr,recall,precision", *(",".join(f"{value:.6g}" for value in row) for row in table)]
+    run.log_text("\n".join(lines) + "\n", f"curves/{scored.name}.csv")
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / f"{scored.name}.parquet"
+        write_predictions(path, dataset, scored.name, preds.numpy())
+        run.log_file(path, "predictions")

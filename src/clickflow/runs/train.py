@@ -1,0 +1,130 @@
+"""A training run from config to model: one MLflow run around data, fit, validation and the saved model, so that its status is true."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from clickflow.config import flatten
+from clickflow.data.dataset import PreparedDataset
+from clickflow.data.prepare import prepare
+from clickflow.models import build_model
+from clickflow.runs.config import RunConfig
+from clickflow.runs.report import ScoredSplit, log_split, score
+from clickflow.tracking.bundle import ServingBundle
+from clickflow.tracking.lifecycle import open_run
+from clickflow.tracking.lineage import environment_report, lineage_tags
+from clickflow.tracking.model import log_model
+from clickflow.tracking.run import Run
+from clickflow.tracking.store import open_store
+from clickflow.training.fit import FitResult, fit, seed_everything
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What a training run leaves behind.
+
+    Attributes:
+        run_id: of the MLflow run.
+        url: of its page.
+        config: what was trained.
+        fit: epochs, speed, best epoch.
+        validation: metrics at the best weights.
+        num_parameters: of the model.
+        model_uri: of the logged model.
+    """
+
+    run_id: str
+    url: str
+    config: RunConfig
+    fit: FitResult
+    validation: dict[str, float]
+    num_parameters: int
+    model_uri: str
+
+
+def train(config: RunConfig, progress: Progress = lambda stage: None) -> TrainedRun:
+    """Prepare if needed, train, validate, log.
+
+    Raises:
+        ClickflowError: the data, the training or the store; the run, if one was open, is FAILED with the reason.
+    """
+    store = open_store(config.tracking, config.home)
+    values = config.model_dump(mode="json")
+    name = f"{config.model.name}-seed{config.seed}"
+    tags = {"model": config.model.name, "data": config.data.name, "protocol": config.protocol.name, **lineage_tags(Path(__file__).parent)}
+    with open_run(store, name=name, params=flatten(values), tags=tags, log_system_metrics=config.tracking.log_system_metrics) as run:
+        run.log_dict(values, "config.yaml")
+        run.log_text(environment_report(), "environment.txt")
+        dataset = prepare(config.data, config.protocol, config.home, progress)
+        _log_dataset(run, dataset)
+        progress(f"training {config.model.name}")
+        seed_everything(config.seed, config.trainer.num_threads)
+        model = build_model(config.model, dataset.schema)
+        result = _fit_and_keep_checkpoints(run, model, dataset, config)
+        progress("validating and logging")
+        validation = score(model, dataset, "validation", config.trainer)
+        log_split(run, dataset, validation)
+        _log_best(run, result, validation)
+        model_uri = log_model(run, serving_bundle(model, dataset, config))
+        num_parameters = sum(parameter.numel() for parameter in model.parameters())
+        run.set_description(_description(config, dataset, result, validation, num_parameters))
+        return TrainedRun(run.id, run.url, config, result, validation.metrics, num_parameters, model_uri)
+
+
+def serving_bundle(model: nn.Module, dataset: PreparedDataset, config: RunConfig) -> ServingBundle:
+    """A trained model with the vocabularies that turn raw ids into its inputs."""
+    return ServingBundle(
+        model_config=config.model.model_dump(mode="json"),
+        schema=dataset.schema,
+        max_history=config.trainer.max_history,
+        state_dict=model.state_dict(),
+        items=dataset.items().to_arrow(),
+        vocabularies={field.name: dataset.vocabulary(field.name).to_arrow() for field in dataset.schema.impression_fields},
+    )
+
+
+def _fit_and_keep_checkpoints(run: Run, model: nn.Module, dataset: PreparedDataset, config: RunConfig) -> FitResult:
+    """Fit; the checkpoints go to the run's artifacts even when the fit is cut short, so that it can be resumed."""
+    folder = config.home / "checkpoints" / run.id
+    try:
+        return fit(model, dataset, config.trainer, config.optimizer, seed=config.seed, folder=folder, sink=run.log_metrics)
+    finally:
+        for checkpoint in sorted(folder.glob("*.ckpt")):
+            run.log_file(checkpoint, "checkpoints")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _log_dataset(run: Run, dataset: PreparedDataset) -> None:
+    manifest = dataset.manifest
+    run.set_tags({"dataset.fingerprint": manifest.fingerprint, "dataset.folder": str(dataset.folder)})
+    profile = {"users": manifest.num_users, "items": manifest.num_items, "behaviours": manifest.num_behaviours}
+    profile |= {f"{name}_rows": split.rows for name, split in manifest.splits.items()}
+    run.log_dataset(manifest.name, manifest.fingerprint, str(dataset.folder), profile, "training")
+
+
+def _log_best(run: Run, result: FitResult, validation: ScoredSplit) -> None:
+    """The run table shows last values; ``best/...`` are those of the best weights."""
+    best = {f"best/{name}": value for name, value in validation.metrics.items()}
+    run.log_metrics({**best, "best/epoch": result.best_epoch, "rows_per_second": result.rows_per_second}, step=result.best_epoch)
+
+
+def _description(config: RunConfig, dataset: PreparedDataset, result: FitResult, validation: ScoredSplit, num_parameters: int) -> str:
+    metrics = validation.metrics
+    splits = ", ".join(f"{name} {split.rows:,}" for name, split in dataset.manifest.splits.items())
+    return "\n".join(
+        [
+            f"**{config.model.name}** on **{config.data.name}** ({config.protocol.name}), seed {config.seed}",
+            "",
+            "| validation | AUC | GAUC | PR-AUC | log loss |",
+            "|---|---|---|---|---|",
+            f"| best epoch {result.best_epoch} of {result.num_epochs} | {metrics['auc']:.4f} | {metrics['gauc']:.4f} "
+            f"| {metrics['pr_auc']:.4f} | {metrics['log_loss']:.4f} |",
+            "",
+            f"{num_parameters:,} parameters; {result.rows_per_second:,.0f} training rows/s; rows: {splits}",
+        ]
+    )

@@ -1,0 +1,28 @@
+"""Where runs are recorded.
+
+A null ``uri`` is the local store and not MLflow's own default, because that one depends on the working directory and on an environment
+variable that MLflow reads once, when it is imported: runs would land where nobody looks for them.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from clickflow.config import StrictConfig
+
+
+class TrackingConfig(StrictConfig):
+    """The MLflow store and the experiment of a run."""
+
+    uri: Annotated[str, Field(min_length=1)] | None = None
+    """Any MLflow tracking URI (``sqlite:///…``, ``postgresql://…``, ``http://…``); null: ``mlflow.db`` in the home folder."""
+
+    experiment_name: Annotated[str, Field(min_length=1, max_length=500)]
+    """The MLflow experiment; made when it does not exist."""
+
+    artifact_location: Annotated[str, Field(min_length=1)] | None = None
+    """Folder or URI (``s3://…``) of the experiment's artifacts; null: the server's own default for ``http(s)``, else ``artifacts``
+    in the home folder. An experiment keeps the location it was made with."""
+
+    log_system_metrics: bool = True
+    """Log CPU, memory, disk and network use (every 10 seconds)."""

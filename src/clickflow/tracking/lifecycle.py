@@ -1,0 +1,176 @@
+"""Open a run and end it with the status that is true.
+
+The pipeline holds a run open around everything it does, because nobody else sees the end: Lightning's logger calls a run FINISHED after
+``fit`` though evaluation and registration are still to come, and leaves it RUNNING when something fails outside the trainer.
+"""
+
+import logging
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from mlflow.exceptions import MlflowException
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+from clickflow.errors import TrackingError
+from clickflow.tracking.run import Run
+from clickflow.tracking.store import Store, first_line
+
+logger = logging.getLogger(__name__)
+
+ERROR_TAG = "error"
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM arrived. A KeyboardInterrupt, so that whoever ends cleanly on Ctrl-C (Lightning does) does so here too."""
+
+
+@contextmanager
+def open_run(
+    store: Store, *, name: str, params: Mapping[str, Any], tags: Mapping[str, str], log_system_metrics: bool = True
+) -> Iterator[Run]:
+    """Open a run; end it as FINISHED, FAILED or KILLED.
+
+    FINISHED at a normal end and ``SystemExit(0)``; KILLED on KeyboardInterrupt and SIGTERM (also where Lightning made a SystemExit of it);
+    FAILED on everything else. Of a run that did not finish, the tag ``error`` gives the reason and the artifact ``error/traceback.txt`` the
+    traceback. The exception goes on to the caller.
+
+    Args:
+        store: where to open it.
+        name: of the run.
+        params: the resolved config with dotted keys.
+        tags: what runs are found and grouped by.
+        log_system_metrics: whether to log CPU, memory, disk and network use every 10 seconds.
+
+    Raises:
+        TrackingError: the run cannot be opened, or its metrics could not be written; it is FAILED then.
+    """
+    with _sigterm_raises():
+        run = _create(store, name, tags)
+        try:
+            run.log_params(params)
+            with _system_metrics(run, log_system_metrics):
+                yield run
+            run.close()
+        except BaseException as error:
+            _end_after(error, run, ERROR_TAG, "error/traceback.txt", run.terminate)
+            raise
+        run.terminate("FINISHED")
+
+
+@contextmanager
+def resume_run(store: Store, run_id: str, task: str) -> Iterator[Run]:
+    """Open an existing run to log more, such as the evaluation of a finished training.
+
+    The run's status is never touched: it tells how the run itself ended, and neither does a failed evaluation unmake a finished training,
+    nor a good one finish a failed training. How the addition ended is in a tag of its own, ``<task>.status`` (RUNNING, FINISHED, FAILED,
+    KILLED), with the reason in ``<task>.error`` and the traceback in ``error/<task>_traceback.txt``.
+
+    Args:
+        store: where the run is.
+        run_id: of the run, in any experiment of the store.
+        task: name of the addition, such as ``evaluation``.
+
+    Raises:
+        TrackingError: there is no such run, it was deleted, or what was logged could not be written.
+    """
+    with _sigterm_raises():
+        run = _find(store, run_id)
+
+        def set_task_status(status: str) -> None:
+            run.set_tags({f"{task}.status": status})
+
+        try:
+            run.set_tags({f"{task}.error": ""})
+            set_task_status("RUNNING")
+            yield run
+            run.close()
+        except BaseException as error:
+            _end_after(error, run, f"{task}.error", f"error/{task}_traceback.txt", set_task_status)
+            raise
+        set_task_status("FINISHED")
+
+
+def _create(store: Store, name: str, tags: Mapping[str, str]) -> Run:
+    try:
+        created = store.client.create_run(store.experiment_id, tags=dict(tags), run_name=name)
+    except (MlflowException, OSError) as error:
+        raise TrackingError(f"run {name}: cannot be opened ({first_line(error)}); check the tracking store {store.uri}") from error
+    return Run(store, created.info.run_id)
+
+
+def _find(store: Store, run_id: str) -> Run:
+    try:
+        found = store.client.get_run(run_id)
+    except MlflowException as error:
+        raise TrackingError(f"run_id = {run_id}: no such run in {store.uri}; copy the id from the run's page") from error
+    if found.info.lifecycle_stage == "deleted":
+        raise TrackingError(f"run_id = {run_id}: the run was deleted; restore it with `mlflow runs restore --run-id {run_id}`")
+    return Run(store, run_id)
+
+
+def _status_after(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "KILLED"
+    if isinstance(error, SystemExit):
+        if isinstance(error.__context__, KeyboardInterrupt):  # Lightning answers Ctrl-C with sys.exit(1)
+            return "KILLED"
+        return "FINISHED" if error.code in (None, 0) else "FAILED"
+    return "FAILED"
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
+        return first_line(error.__context__)
+    return first_line(error)
+
+
+def _end_after(error: BaseException, run: Run, error_tag: str, traceback_file: str, set_status: Callable[[str], None]) -> None:
+    """Record why a run ended. A store that fails now must not hide the error in flight; a second Ctrl-C must not skip the status."""
+    status = _status_after(error)
+    try:
+        try:
+            if status != "FINISHED":
+                run.set_tags({error_tag: _reason(error)})
+                run.log_text("".join(traceback.format_exception(error)), traceback_file)
+        finally:
+            try:
+                run.close()
+            finally:
+                set_status(status)
+    except TrackingError as second:
+        logger.warning("%s", second)
+
+
+@contextmanager
+def _system_metrics(run: Run, enabled: bool) -> Iterator[None]:
+    if not enabled:
+        yield
+        return
+    monitor = SystemMetricsMonitor(run.id, tracking_uri=run.store.uri)  # type: ignore[no-untyped-call]
+    monitor.start()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        monitor.finish()  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Turn SIGTERM, which otherwise ends Python on the spot, into an exception; only the main thread may."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, _raise_terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous if previous is not None else signal.SIG_DFL)
+
+
+def _raise_terminated(signum: int, frame: FrameType | None) -> None:
+    raise Terminated("SIGTERM")

@@ -1,0 +1,81 @@
+"""Where a run came from: commit, command, machine, installed packages.
+
+The commit is asked of the ``git`` command and not of a library: it is there wherever a clone is, and where it is not, or the folder is no
+repository, the answer is ``unknown`` rather than an error, because a run must not fail over its own description.
+"""
+
+import getpass
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+UNKNOWN = "unknown"
+
+
+class GitState(NamedTuple):
+    """The state of a clone: 40 hex digits of the commit, and whether files differ from it (``true``, ``false``); or ``unknown``."""
+
+    commit: str
+    dirty: str
+
+
+def git_state(folder: Path) -> GitState:
+    """Commit of the repository that ``folder`` is in, and whether there are changes or new files that are not ignored."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    changes = _git(folder, "status", "--porcelain")
+    if commit is None or changes is None:
+        return GitState(UNKNOWN, UNKNOWN)
+    return GitState(commit, "true" if changes else "false")
+
+
+def lineage_tags(folder: Path) -> dict[str, str]:
+    """Tags of a run: commit and dirty flag of ``folder``'s repository, the script and the user, under the names MLflow's UI shows."""
+    state = git_state(folder)
+    tags = {
+        "git.commit": state.commit,
+        "git.dirty": state.dirty,
+        "mlflow.source.name": Path(sys.argv[0]).name or "python",
+        "mlflow.source.type": "LOCAL",
+    }
+    if state.commit != UNKNOWN:
+        tags["mlflow.source.git.commit"] = state.commit
+    try:
+        tags["mlflow.user"] = getpass.getuser()
+    except (OSError, KeyError):  # a container may run under a user id without a name
+        tags["mlflow.user"] = UNKNOWN
+    return tags
+
+
+def command_line() -> str:
+    """The command that started this process, quoted so that it can be pasted into a shell."""
+    return shlex.join([Path(sys.executable).name, *sys.argv])
+
+
+def environment_report() -> str:
+    """Python, platform, processors and every installed distribution, one a line."""
+    lines = [
+        f"command: {command_line()}",
+        f"python: {platform.python_version()} ({platform.python_implementation()})",
+        f"platform: {platform.platform()}",
+        f"cpu_count: {os.cpu_count()}",
+        f"torch_threads: {torch.get_num_threads()}",
+        "",
+    ]
+    names = {distribution.metadata["Name"]: distribution.version for distribution in metadata.distributions()}
+    lines += [f"{name}=={version}" for name, version in sorted(names.items(), key=lambda entry: str(entry[0]).lower())]
+    return "\n".join(lines) + "\n"
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

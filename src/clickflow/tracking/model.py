@@ -1,0 +1,156 @@
+"""Log a trained model to a run, and load one back.
+
+The model goes through the client's own calls (make a logged model, upload, finalise, link to the run) instead of
+``mlflow.pyfunc.log_model``, which works on MLflow's global tracking URI and active run.
+
+Scalar id columns of integers are declared as ``Any`` in the signature: MLflow's server casts a JSON 1.5 for a ``long`` column to 1 before
+the model sees it. As ``Any`` it arrives as it was sent and is refused by name. In arrays MLflow refuses it itself.
+"""
+
+import sys
+import tempfile
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mlflow
+import pandas as pd
+import pyarrow as pa
+from mlflow.entities import LoggedModelOutput
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.types.schema import AnyType, Array
+
+import clickflow.data.schema as fields
+from clickflow.config import flatten
+from clickflow.errors import TrackingError
+from clickflow.tracking import serving
+from clickflow.tracking.bundle import ServingBundle
+from clickflow.tracking.run import Run
+from clickflow.tracking.store import Store, first_line, keep_environment
+
+if TYPE_CHECKING:  # at run time serving imports mlflow.pyfunc, without its warnings
+    from mlflow.pyfunc import PyFuncModel
+
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "safetensors", "torch")
+
+
+def log_model(run: Run, bundle: ServingBundle) -> str:
+    """Log a model that takes raw ids, linked to the run; the run stays open.
+
+    Args:
+        run: the run that trained it.
+        bundle: the model with its vocabularies.
+
+    Returns:
+        its URI, ``models:/m-…``, for :func:`load_model`, ``mlflow models serve`` and the registry.
+
+    Raises:
+        TrackingError: the store does not take it; no READY model is left behind then.
+    """
+    client = run.store.client
+    params = {key: str(value) for key, value in flatten(bundle.model_config).items()}
+    try:
+        experiment_id = client.get_run(run.id).info.experiment_id
+        logged = client.create_logged_model(experiment_id, name=str(params["name"]), source_run_id=run.id, params=params)
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                model = Model(artifact_path=logged.artifact_location, model_uuid=logged.model_id, run_id=run.id, model_id=logged.model_id)
+                save_model(bundle, Path(folder) / "model", model)
+                client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
+            client.log_outputs(run.id, [LoggedModelOutput(logged.model_id, step=0)])
+        except BaseException:
+            client.finalize_logged_model(logged.model_id, "FAILED")
+            raise
+        client.finalize_logged_model(logged.model_id, "READY")
+    except (MlflowException, OSError) as error:
+        raise TrackingError(f"run {run.id}: the model cannot be logged ({first_line(error)}); check the store {run.store.uri}") from error
+    return f"models:/{logged.model_id}"
+
+
+def save_model(bundle: ServingBundle, folder: Path, model: Model | None = None) -> None:
+    """Write a bundle as an MLflow model folder, which ``mlflow.pyfunc.load_model`` reads."""
+    with tempfile.TemporaryDirectory() as scratch:
+        bundle.write(Path(scratch) / serving.BUNDLE)
+        mlflow.pyfunc.save_model(
+            path=str(folder),
+            mlflow_model=model,
+            python_model=serving.__file__,
+            artifacts={serving.BUNDLE: str(Path(scratch) / serving.BUNDLE)},
+            signature=signature(bundle),
+            input_example=input_example(bundle),
+            pip_requirements=_requirements(),
+            code_paths=[str(Path(fields.__file__).parents[1])],
+        )
+
+
+def load_model(store: Store, uri: str) -> "PyFuncModel":
+    """Load a model by URI (``models:/m-…``, ``models:/name@alias``, ``models:/name/1``) from a store.
+
+    Pickled models are refused. The copy of the package that travels with the model is taken off ``sys.path`` again: where clickflow is
+    installed that one is used anyway, and processes started later must not pick up the copy.
+
+    Raises:
+        TrackingError: there is no such model, or it cannot be loaded.
+    """
+    path = list(sys.path)
+    try:
+        with keep_environment({"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}):
+            local = mlflow.artifacts.download_artifacts(artifact_uri=_location(store, uri), tracking_uri=store.uri)
+            model: PyFuncModel = mlflow.pyfunc.load_model(local)
+            return model
+    except (MlflowException, OSError) as error:
+        raise TrackingError(f"model {uri}: cannot be loaded from {store.uri} ({first_line(error)}); check the URI") from error
+    finally:
+        sys.path[:] = path
+
+
+def _location(store: Store, uri: str) -> str:
+    """Where a model's files are. MLflow would look ``models:/`` up in its global registry, which need not be this store."""
+    name = uri.removeprefix("models:/")
+    if "@" in name:
+        name, alias = name.split("@", 1)
+        version = store.client.get_model_version_by_alias(name, alias).version
+    elif "/" in name:
+        name, version = name.split("/", 1)
+    else:
+        return str(store.client.get_logged_model(name).artifact_location)
+    return str(store.client.get_model_version_download_uri(name, version))
+
+
+def signature(bundle: ServingBundle) -> ModelSignature:
+    """Inputs: ``item`` and ``history``, required; each user and context field, optional. Output: ``probability``."""
+    integer_items = _is_integer(bundle.items)
+    columns: list[ColSpec | TensorSpec] = [
+        ColSpec(_id_type(bundle.items), fields.ITEM),
+        ColSpec(Array(DataType.long if integer_items else DataType.string), fields.HISTORY),
+        *(ColSpec(_id_type(bundle.vocabularies[f.name]), f.name, required=False) for f in bundle.schema.impression_fields),
+        *(ColSpec(DataType.double, f.name, required=False) for f in bundle.schema.numeric if f.role != "item"),
+    ]
+    return ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec(DataType.double, "probability")]))
+
+
+def input_example(bundle: ServingBundle) -> pd.DataFrame:
+    """Two rows to try the model with: one with a history, one without."""
+    known = bundle.items["raw"].drop_null().slice(0, 3).to_pylist()
+    rows: dict[str, list[Any]] = {fields.ITEM: [known[0], known[-1]], fields.HISTORY: [known, []]}
+    for field in bundle.schema.impression_fields:
+        example = bundle.vocabularies[field.name]["raw"].slice(0, 1).to_pylist()
+        if example:
+            rows[field.name] = example * 2
+    rows |= {field.name: [field.mean] * 2 for field in bundle.schema.numeric if field.role != "item"}
+    return pd.DataFrame(rows)
+
+
+def _is_integer(table: pa.Table) -> bool:
+    return bool(pa.types.is_integer(table["raw"].type))
+
+
+def _id_type(table: pa.Table) -> DataType | AnyType:
+    return AnyType() if _is_integer(table) else DataType.string  # type: ignore[no-untyped-call]
+
+
+def _requirements() -> list[str]:
+    """Installed versions; without the build's own suffix (``+cpu``), which no index serves."""
+    return [f"{name}=={metadata.version(name).split('+')[0]}" for name in REQUIREMENTS]

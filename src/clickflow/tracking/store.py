@@ -1,0 +1,182 @@
+"""Open an MLflow store and make its experiment, once, however many processes ask for it at the same time.
+
+On a new SQLite file MLflow's own first use by several processes leaves half a schema behind, so everything that may create something
+happens under a file lock. All later calls go through the :class:`MlflowClient` of the store with explicit ids: MLflow's fluent API keeps
+one global active run and experiment, and opens a second run in "Default" when it is called at the wrong moment.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from clickflow.errors import TrackingError
+from clickflow.tracking.config import TrackingConfig
+
+SQLITE = "sqlite:///"
+SQLITE_MAGIC = b"SQLite format 3\0"
+# MLflow's client waits up to four minutes for a server that restarts. While a run is on that is right; at its start the user is waiting.
+# Two attempts of 4 seconds and at most 1 second between them end within 10 seconds.
+PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
+}
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open MLflow store.
+
+    Attributes:
+        uri: tracking URI, absolute.
+        client: MLflow's client of that URI.
+        experiment_id: the experiment in which runs are opened.
+    """
+
+    uri: str
+    client: MlflowClient
+    experiment_id: str
+
+
+def open_store(config: TrackingConfig, home: Path) -> Store:
+    """Open the store of a config; make the database and the experiment if they do not exist.
+
+    Args:
+        config: which store, which experiment.
+        home: folder of the local store and its artifacts; made if needed, not touched for an ``http(s)`` URI.
+
+    Raises:
+        TrackingError: the store cannot be reached (for a server within 10 seconds) or written, or the experiment was deleted
+            or keeps its artifacts elsewhere than the config says.
+    """
+    if "MLFLOW_LOGGING_LEVEL" not in os.environ:  # at INFO, every first use of a store prints its migrations
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+    uri = _absolute_uri(config.uri, home)
+    artifacts = _artifact_location(config, uri, home)
+    with _creation_lock(uri, home), keep_environment(PATIENCE):
+        try:
+            client = MlflowClient(uri)
+            experiment_id = _experiment(client, config, uri, artifacts)
+        except TrackingError:
+            raise
+        except Exception as error:  # the drivers of databases and networks have exceptions of their own
+            raise TrackingError(f"tracking.uri = {uri}: {_what_is_wrong(uri, error)}") from error
+    return Store(uri, client, experiment_id)
+
+
+def is_server(uri: str) -> bool:
+    """Whether an MLflow server stands behind the URI (rather than a database this process opens itself).
+
+    >>> is_server("http://127.0.0.1:5000"), is_server("sqlite:///mlflow.db")
+    (True, False)
+    """
+    return uri.startswith(("http://", "https://", "databricks"))
+
+
+def _absolute_uri(uri: str | None, home: Path) -> str:
+    if uri is None:
+        return f"{SQLITE}{home.absolute() / 'mlflow.db'}"
+    if uri.startswith(SQLITE):  # a relative path would follow the working directory
+        return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}"
+    if uri.startswith("file:") or (":" not in uri and not is_server(uri)):
+        raise TrackingError(
+            f"tracking.uri = {uri}: MLflow no longer writes plain folders; "
+            f"allowed: sqlite:///…, postgresql://…, mysql://…, http(s)://…; set tracking.uri=null for the local store"
+        )
+    return uri
+
+
+def _artifact_location(config: TrackingConfig, uri: str, home: Path) -> str | None:
+    if config.artifact_location is None:
+        return None if is_server(uri) else (home.absolute() / "artifacts").as_uri()
+    is_path = ":" not in config.artifact_location
+    return Path(config.artifact_location).absolute().as_uri() if is_path else config.artifact_location
+
+
+@contextlib.contextmanager
+def _creation_lock(uri: str, home: Path) -> Iterator[None]:
+    """Keep other processes of this machine out while a database may be created; a server looks after itself."""
+    if is_server(uri):
+        yield
+        return
+    database = Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else home / "database"
+    with contextlib.ExitStack() as stack:
+        try:
+            database.parent.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context(database.with_name(f".{database.name}.lock").open("ab"))
+            fcntl.flock(lock, fcntl.LOCK_EX)  # let go by the kernel, even when this process is killed
+            if uri.startswith(SQLITE):
+                _check_sqlite_file(database)
+        except OSError as error:
+            raise TrackingError(
+                f"tracking.uri = {uri}: cannot be written ({error.strerror}); the database and its folder must be writable; "
+                f"free the place or set tracking.uri to another"
+            ) from error
+        yield
+
+
+def _check_sqlite_file(database: Path) -> None:
+    """Open the file as MLflow will: on one it cannot open, MLflow tries again for over a minute."""
+    with database.open("ab"), database.open("rb") as file:
+        start = file.read(len(SQLITE_MAGIC))
+    if start and start != SQLITE_MAGIC:
+        raise TrackingError(f"tracking.uri = {SQLITE}{database}: the file is not an SQLite database; set tracking.uri to another path")
+
+
+@contextlib.contextmanager
+def keep_environment(values: dict[str, str]) -> Iterator[None]:
+    """Set environment variables, which MLflow reads at each use, for a while; put back what was there."""
+    before = {key: os.environ.get(key) for key in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                del os.environ[key]
+            else:
+                os.environ[key] = value
+
+
+def _experiment(client: MlflowClient, config: TrackingConfig, uri: str, artifacts: str | None) -> str:
+    name = config.experiment_name
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        try:
+            return str(client.create_experiment(name, artifact_location=artifacts))
+        except MlflowException as error:
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:  # else another machine was faster
+                raise error
+    if experiment.lifecycle_stage == "deleted":
+        raise TrackingError(
+            f"tracking.experiment_name = {name}: an experiment of this name was deleted and still holds the name; restore it with "
+            f"`MLFLOW_TRACKING_URI={uri} mlflow experiments restore --experiment-id {experiment.experiment_id}` or choose another name"
+        )
+    if config.artifact_location is not None and artifacts != experiment.artifact_location:
+        raise TrackingError(
+            f"tracking.artifact_location = {config.artifact_location}: experiment {name} keeps its artifacts at "
+            f"{experiment.artifact_location}, and that is fixed; set it to that or to null, or choose another experiment_name"
+        )
+    return str(experiment.experiment_id)
+
+
+def _what_is_wrong(uri: str, error: Exception) -> str:
+    if not is_server(uri):
+        return f"the store cannot be opened ({first_line(error)}); check the URI and the database driver, or set tracking.uri=null"
+    if "Max retries exceeded" in str(error) or "timed out" in str(error):
+        return "no MLflow server answers there; start one with `mlflow server`, correct the address, or set tracking.uri=null"
+    return f"the answer is not what an MLflow server gives ({first_line(error)}); correct the address, or set tracking.uri=null"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception with its class: short enough for a tag or a message."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}".removesuffix(": ")[:500]

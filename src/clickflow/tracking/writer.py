@@ -1,0 +1,128 @@
+"""Write metrics from a thread of their own, so that training does not wait for the store.
+
+One thread and one queue, instead of MLflow's ``synchronous=False``: that one hands each call to a pool of ten threads, so metrics may
+arrive out of order, and a failed write is only printed. Here a second's worth of metrics goes out as one request, in order, and a
+failed write (MLflow's client has retried it by then) raises at the next call.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from mlflow.entities import Metric
+
+from clickflow.errors import TrackingError
+from clickflow.tracking.store import first_line
+
+METRICS_PER_REQUEST = 1000  # MLflow's limit
+
+
+class _Entry(NamedTuple):
+    metrics: Mapping[str, float]
+    step: int
+    timestamp: int  # milliseconds since 1970
+
+
+class _Signal(NamedTuple):
+    reached: threading.Event
+    is_last: bool
+
+
+class MetricWriter:
+    """Buffers metrics and writes them from a background thread.
+
+    Args:
+        write: sends at most 1,000 metrics to the store; called from the thread.
+        name: of the run, for messages.
+        interval_seconds: how long an entry may wait for others to share its request.
+    """
+
+    def __init__(self, write: Callable[[list[Metric]], object], name: str, interval_seconds: float = 1.0) -> None:
+        self._write = write
+        self._name = name
+        self._interval_seconds = interval_seconds
+        self._queue: queue.SimpleQueue[_Entry | _Signal] = queue.SimpleQueue()
+        self._error: Exception | None = None
+        self._closed = False
+        # A daemon, so that a process which dies without closing its run does not hang.
+        self._thread = threading.Thread(target=self._work, name="clickflow-metrics", daemon=True)
+        self._thread.start()
+
+    def put(self, metrics: Mapping[str, float], step: int) -> None:
+        """Queue the metrics of a step; takes microseconds.
+
+        Raises:
+            TrackingError: an earlier write failed, or the writer is closed.
+        """
+        if self._closed:
+            raise TrackingError(f"run {self._name}: it has ended; metrics can only be logged while it is open")
+        self._raise_error()
+        self._queue.put(_Entry(metrics, step, int(time.time() * 1000)))
+
+    def flush(self) -> None:
+        """Wait until all that was put is in the store.
+
+        Raises:
+            TrackingError: a write failed.
+        """
+        if not self._closed:
+            self._signal(is_last=False)
+        self._raise_error()
+
+    def close(self) -> None:
+        """Flush and end the thread; closing twice does nothing.
+
+        Raises:
+            TrackingError: a write failed.
+        """
+        if not self._closed:
+            self._signal(is_last=True)
+            self._closed = True
+        self._raise_error()
+
+    def _signal(self, is_last: bool) -> None:
+        reached = threading.Event()
+        self._queue.put(_Signal(reached, is_last))
+        reached.wait()
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise TrackingError(
+                f"run {self._name}: metrics could not be written ({first_line(self._error)}); check the tracking store"
+            ) from self._error
+
+    def _work(self) -> None:
+        while True:
+            metrics, signal = self._collect()
+            for start in range(0, len(metrics), METRICS_PER_REQUEST):
+                self._send(metrics[start : start + METRICS_PER_REQUEST])
+            if signal is not None:
+                signal.reached.set()
+                if signal.is_last:
+                    return
+
+    def _collect(self) -> tuple[list[Metric], _Signal | None]:
+        """Gather entries until a request is full, the first one has waited long enough, or a signal comes."""
+        metrics: list[Metric] = []
+        deadline = 0.0
+        while len(metrics) < METRICS_PER_REQUEST:
+            try:
+                entry = self._queue.get(timeout=max(0.0, deadline - time.monotonic()) if metrics else None)
+            except queue.Empty:
+                break
+            if isinstance(entry, _Signal):
+                return metrics, entry
+            if not metrics:
+                deadline = time.monotonic() + self._interval_seconds
+            metrics += [Metric(key, value, entry.timestamp, entry.step) for key, value in entry.metrics.items()]
+        return metrics, None
+
+    def _send(self, metrics: list[Metric]) -> None:
+        if self._error is not None:  # whoever logs next is told; until then the queue must not grow
+            return
+        try:
+            self._write(metrics)
+        except Exception as error:
+            self._error = error

@@ -1,0 +1,141 @@
+"""What watches a fit: throughput, gradient norms, the progress bar, and the door through which metrics leave."""
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, TQDMProgressBar
+from pytorch_lightning.loggers.logger import Logger
+from torch import nn
+
+from clickflow.data.batches import Batch
+
+
+class MetricSink(Protocol):
+    """Takes metrics: a tracked run, or a list in a test."""
+
+    def __call__(self, metrics: Mapping[str, float], step: int) -> None:
+        """Take the metrics of one step."""
+
+
+class SinkLogger(Logger):
+    """Hands what Lightning logs to a :class:`MetricSink`; the run's life cycle stays with the pipeline."""
+
+    def __init__(self, sink: MetricSink) -> None:
+        super().__init__()
+        self.sink = sink
+
+    @property
+    def name(self) -> str:
+        """Lightning wants one."""
+        return "clickflow"
+
+    @property
+    def version(self) -> str:
+        """Lightning wants one."""
+        return ""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Pass metrics on."""
+        self.sink(metrics, step or 0)
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Params are the whole config and are logged before the work starts."""
+
+
+class Throughput(Callback):
+    """Counts rows and the seconds spent training them, validation left out."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.seconds = 0.0
+        self._since: float | None = None
+
+    @property
+    def rows_per_second(self) -> float:
+        """Training rows a second so far."""
+        return self.rows / self.seconds if self.seconds > 0 else 0.0
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int) -> None:
+        """Start the clock if it stands."""
+        if self._since is None:
+            self._since = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Count a batch; the time until the next one (the loader's) is counted with that one."""
+        now = time.perf_counter()
+        if self._since is not None:
+            self.seconds += now - self._since
+        self._since = now
+        self.rows += len(batch)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop the clock."""
+        self._since = None
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop the clock and report."""
+        self._since = None
+        _log(trainer, {"train/rows_per_second": self.rows_per_second, "epoch": float(trainer.current_epoch)})
+
+
+class StepMetrics(Callback):
+    """Loss, learning rate and the gradient norm of every layer, every ``every_num_steps`` steps.
+
+    The norms make a vanishing gradient visible; they are taken on logged steps only, so that they cost next to nothing.
+    """
+
+    def __init__(self, every_num_steps: int) -> None:
+        self.every_num_steps = every_num_steps
+        self._norms: dict[str, float] = {}
+
+    def _is_due(self, trainer: pl.Trainer) -> bool:
+        return trainer.global_step % self.every_num_steps == 0
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
+        """Measure while the gradients are there."""
+        if self._is_due(trainer):
+            self._norms = gradient_norms(pl_module.model)  # type: ignore[arg-type]
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Log what was measured in this step."""
+        if self._norms:
+            learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
+            _log(trainer, {"train/loss": float(outputs["loss"]), "train/learning_rate": learning_rate, **self._norms})
+            self._norms = {}
+
+
+def gradient_norms(model: nn.Module) -> dict[str, float]:
+    """``gradient_norm/<layer>``: L2 norm of the gradient over all parameters of each layer, sparse ones included."""
+    norms = {}
+    for name, layer in model.named_modules():
+        grads = [p.grad for p in layer.parameters(recurse=False) if p.grad is not None]
+        if grads:
+            squares = [(g.coalesce().values() if g.is_sparse else g).square().sum() for g in grads]
+            norms[f"gradient_norm/{name}"] = float(torch.stack(squares).sum().sqrt())
+    return norms
+
+
+class RowsProgressBar(TQDMProgressBar):
+    """Lightning's bar with rows/s and the latest validation metric."""
+
+    def __init__(self, throughput: Throughput, monitor: str) -> None:
+        # A log file gets one line an epoch.
+        super().__init__(refresh_rate=20 if sys.stderr.isatty() else 1_000_000_000)
+        self.throughput = throughput
+        self.monitor = monitor
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, int | str | float | dict[str, float]]:
+        """What stands at the end of the bar."""
+        shown: dict[str, int | str | float | dict[str, float]] = {"rows/s": f"{self.throughput.rows_per_second:,.0f}"}
+        if self.monitor in trainer.callback_metrics:
+            shown[self.monitor] = f"{float(trainer.callback_metrics[self.monitor]):.4f}"
+        return shown
+
+
+def _log(trainer: pl.Trainer, metrics: Mapping[str, float]) -> None:
+    for logger in trainer.loggers:
+        logger.log_metrics(dict(metrics), trainer.global_step)

@@ -1,0 +1,191 @@
+"""One fit: seeded, stopped early on a validation metric, with the best weights back in the model at its end."""
+
+import logging
+import pickle
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from pydantic import Field
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from torch import nn
+
+from clickflow.config import StrictConfig
+from clickflow.data.dataset import BatchLoader, PreparedDataset
+from clickflow.errors import TrainingError
+from clickflow.training.callbacks import MetricSink, RowsProgressBar, SinkLogger, StepMetrics, Throughput
+from clickflow.training.module import ClickModule
+from clickflow.training.optimizers import OptimizerConfig
+
+Count = Annotated[int, Field(gt=0)]
+
+# Forward passes hold no gradients, so four times the rows fit and the fixed cost of a batch is paid less often.
+EVALUATION_BATCH_FACTOR = 4
+
+
+class TrainerConfig(StrictConfig):
+    """How long and in which portions a model is trained."""
+
+    max_epochs: Count = 10
+    batch_size: Count = 1024
+    """Rows a training step."""
+    max_history: Count = 100
+    """Behaviours a row, the latest ones."""
+    monitor: Literal["val/auc", "val/gauc", "val/pr_auc", "val/log_loss"] = "val/gauc"
+    """Decides which weights are best and when to stop."""
+    patience: Count = 2
+    """Validations without improvement before training stops."""
+    validations_per_epoch: Count = 1
+    log_every_num_steps: Count = 50
+    """Steps between two points of loss and gradient norms."""
+    num_threads: Count | None = None
+    """Of torch; None leaves torch's own choice. Metrics are identical only for an equal number."""
+    progress_bar: bool = True
+
+    @property
+    def mode(self) -> Literal["min", "max"]:
+        """Whether the monitored metric is better low or high."""
+        return "min" if self.monitor == "val/log_loss" else "max"
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a fit leaves.
+
+    Attributes:
+        best_epoch: epoch of the best validation, from 0.
+        best_value: the monitored metric there.
+        num_epochs: epochs begun.
+        rows_per_second: training rows a second, validation left out.
+        seconds: spent training, validation left out.
+        best_checkpoint: file with the best weights, which are also back in the model.
+        last_checkpoint: file to resume from.
+    """
+
+    best_epoch: int
+    best_value: float
+    num_epochs: int
+    rows_per_second: float
+    seconds: float
+    best_checkpoint: Path
+    last_checkpoint: Path
+
+
+def fit(
+    model: nn.Module,
+    dataset: PreparedDataset,
+    trainer_config: TrainerConfig,
+    optimizer: OptimizerConfig,
+    *,
+    seed: int,
+    folder: Path,
+    sink: MetricSink,
+    resume_from: Path | None = None,
+) -> FitResult:
+    """Train a model on the train split and validate on the validation split.
+
+    Args:
+        model: as built by ``build_model``, under the same seed; holds the best weights afterwards.
+        dataset: the prepared data.
+        trainer_config: epochs, batches, early stopping.
+        optimizer: the optimizer's config.
+        seed: of shuffling and dropout; same seed, machine and threads: identical metrics.
+        folder: checkpoints ``best.ckpt`` and ``last.ckpt`` go here.
+        sink: takes all metrics.
+        resume_from: a ``last.ckpt``; training carries on with exactly the batches that would have followed.
+
+    Raises:
+        TrainingError: training diverged.
+        KeyboardInterrupt: training was interrupted.
+    """
+    train, validation = loaders(dataset, trainer_config, seed)
+    throughput = Throughput()
+    best = ModelCheckpoint(
+        folder,
+        filename="best",
+        monitor=trainer_config.monitor,
+        mode=trainer_config.mode,
+        save_last=True,
+        enable_version_counter=False,
+    )
+    stop = EarlyStopping(trainer_config.monitor, mode=trainer_config.mode, patience=trainer_config.patience, check_finite=False)
+    callbacks: list[Any] = [throughput, StepMetrics(trainer_config.log_every_num_steps), stop, best]
+    if trainer_config.progress_bar:
+        callbacks.append(RowsProgressBar(throughput, trainer_config.monitor))
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # devices, tips and reasons to stop: nothing a user acts on
+    with warnings.catch_warnings():
+        # Lightning's own use of torch's pytrees.
+        warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+        trainer = pl.Trainer(
+            accelerator="cpu",
+            max_epochs=trainer_config.max_epochs,
+            val_check_interval=1.0 / trainer_config.validations_per_epoch,
+            num_sanity_val_steps=0,
+            logger=SinkLogger(sink),
+            callbacks=callbacks,
+            enable_progress_bar=trainer_config.progress_bar,
+            enable_model_summary=False,
+        )
+        _run(trainer, ClickModule(model, optimizer), train, validation, resume_from)
+    best_path = Path(best.best_model_path)
+    best_epoch = load_weights(model, best_path)
+    assert best.best_model_score is not None
+    return FitResult(
+        best_epoch=best_epoch,
+        best_value=float(best.best_model_score),
+        num_epochs=trainer.current_epoch,
+        rows_per_second=throughput.rows_per_second,
+        seconds=throughput.seconds,
+        best_checkpoint=best_path,
+        last_checkpoint=Path(best.last_model_path),
+    )
+
+
+def load_weights(model: nn.Module, checkpoint: Path) -> int:
+    """Put the weights of a checkpoint into a model; returns the checkpoint's epoch.
+
+    Raises:
+        TrainingError: the file is damaged or belongs to another model.
+    """
+    try:
+        saved = torch.load(checkpoint, weights_only=True)
+        state = {key.removeprefix("model."): value for key, value in saved["state_dict"].items() if key.startswith("model.")}
+        model.load_state_dict(state)
+    except (OSError, RuntimeError, pickle.UnpicklingError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise TrainingError(
+            f"checkpoint {checkpoint.name}: cannot be loaded ({reason}); it must be whole and of this model; train again."
+        ) from error
+    return int(saved["epoch"])
+
+
+def loaders(dataset: PreparedDataset, config: TrainerConfig, seed: int) -> tuple[BatchLoader, BatchLoader]:
+    """Loaders of the train and the validation split."""
+    train = BatchLoader(dataset.split("train"), batch_size=config.batch_size, max_history=config.max_history, seed=seed)
+    return train, evaluation_loader(dataset, "validation", config)
+
+
+def evaluation_loader(dataset: PreparedDataset, split: str, config: TrainerConfig) -> BatchLoader:
+    """Loader of a split in its own order."""
+    batch_size = EVALUATION_BATCH_FACTOR * config.batch_size
+    return BatchLoader(dataset.split(split), batch_size=batch_size, max_history=config.max_history)
+
+
+def seed_everything(seed: int, num_threads: int | None = None) -> None:
+    """Seed torch, numpy and random, and set torch's threads; before the model is built."""
+    pl.seed_everything(seed, verbose=False)
+    if num_threads is not None:
+        torch.set_num_threads(num_threads)
+
+
+def _run(trainer: pl.Trainer, module: ClickModule, train: BatchLoader, validation: BatchLoader, resume_from: Path | None) -> None:
+    try:
+        trainer.fit(module, train, validation, ckpt_path=None if resume_from is None else str(resume_from), weights_only=True)
+    except SystemExit as error:
+        # Lightning turns Ctrl-C into an exit; the run's status wants the truth.
+        if trainer.interrupted:
+            raise KeyboardInterrupt from error
+        raise

@@ -1,0 +1,300 @@
+import hashlib
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clickflow.config import validate
+from clickflow.data.sources.log import LogConfig
+from clickflow.data.sources.raw import RawLog
+from clickflow.data.validation import CheckedLog, check
+from clickflow.errors import DataError
+
+GOOD = 1_400_000_000
+HEADER = "visitor,sku,timestamp,clicked"
+COLUMNS = {"user": "visitor", "item": "sku", "timestamp": "timestamp", "label": "clicked"}
+DROP = "set data.on_bad_rows=drop (drops are counted and logged)."
+
+
+def checked(folder: Path, rows: Sequence[str], header: str = HEADER, **more: object) -> CheckedLog:
+    (folder / "clicks.csv").write_text("\n".join([header, *rows]) + "\n")
+    values = {"name": "mine", "source": "log", "path": str(folder / "clicks.csv"), "columns": COLUMNS, **more}
+    config = validate(LogConfig, values)
+    return check(config.read(config.files(folder)), config)
+
+
+def refusal(*arguments: object, **more: object) -> str:
+    with pytest.raises(DataError) as caught:
+        checked(*arguments, **more)
+    return str(caught.value)
+
+
+def rows(count: int) -> list[str]:
+    return [f"{number},i{number % 7},{GOOD + number},{number % 2}" for number in range(count)]
+
+
+def test_a_good_log_passes_with_its_rows_in_their_order(tmp_path):
+    log = checked(tmp_path, rows(5))
+    assert log.interactions["user"].to_list() == [0, 1, 2, 3, 4]
+    assert log.counts == {"rows_read": 5, "duplicate_rows": 0}
+
+
+def test_the_message_names_file_column_row_value_and_remedy(tmp_path):
+    bad = rows(2_000)
+    bad[1_203] = "7,i1,n/a,1"
+    assert refusal(tmp_path, bad) == (
+        "clicks.csv, column 'timestamp', row 1,204 = 'n/a': not an integer (Unix seconds); "
+        "fix the row or set data.on_bad_rows=drop (drops are counted and logged)."
+    )
+
+
+def test_further_rows_with_the_same_fault_are_counted(tmp_path):
+    bad = [*rows(3), *["1,a,soon,1"] * 3]
+    assert "row 4 = 'soon': not an integer (Unix seconds) (and so in 2 more rows); fix the rows or" in refusal(tmp_path, bad)
+
+
+def test_the_row_is_counted_in_its_own_file(tmp_path):
+    (tmp_path / "1.csv").write_text("\n".join([HEADER, *rows(10)]))
+    (tmp_path / "2.csv").write_text("\n".join([HEADER, *rows(3), "1,a,,1"]))
+    config = validate(LogConfig, {"name": "mine", "source": "log", "path": str(tmp_path), "columns": COLUMNS})
+    with pytest.raises(DataError, match=r"^2\.csv, column 'timestamp', row 4 = null: missing, and every row needs a timestamp"):
+        check(config.read(config.files(tmp_path)), config)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (f",a,{GOOD},1", "column 'visitor', row 3 = null: missing, and every row needs a user; fix the row or " + DROP),
+        (f"1,,{GOOD},1", "column 'sku', row 3 = null: missing, and every row needs an item; "),
+        ("1,a,,1", "column 'timestamp', row 3 = null: missing, and every row needs a timestamp; "),
+        (f"1,a,{GOOD},", "column 'clicked', row 3 = null: missing, and every row needs a label; "),
+        (f"1,a,{GOOD},2", "column 'clicked', row 3 = 2: not 0 (no click) or 1 (click); "),
+        (f"1,a,{GOOD},yes", "column 'clicked', row 3 = 'yes': not 0 (no click) or 1 (click); "),
+        (f"1,a,{GOOD},0.5", "column 'clicked', row 3 = 0.5: not 0 (no click) or 1 (click); "),
+        (f"1,a,{GOOD}.5,1", f"column 'timestamp', row 3 = {GOOD}.5: not an integer (Unix seconds); "),
+        ("1,a,-5,1", "column 'timestamp', row 3 = -5: a time before 1970; "),
+        ("1,a,9000000000,1", "column 'timestamp', row 3 = 9000000000: in the future (seconds, more than a day after now); "),
+    ],
+)
+def test_a_bad_row_is_refused_or_dropped(tmp_path, caplog, row, message):
+    text = refusal(tmp_path, [*rows(2), row, *rows(1)])
+    assert text.startswith(f"clicks.csv, {message}")
+
+    with caplog.at_level(logging.WARNING, logger="clickflow"):
+        log = checked(tmp_path, [*rows(2), row, *rows(1)], on_bad_rows="drop")
+    assert log.interactions["user"].to_list() == [0, 1, 0]
+    assert log.interactions.null_count().sum_horizontal().item() == 0
+    assert log.counts["bad_rows_dropped"] == 1
+    assert "dropped 1 of 4 rows" in caplog.text
+    assert message in caplog.text
+
+
+def test_an_empty_text_is_a_missing_id_in_parquet_too(tmp_path):
+    pl.DataFrame({"u": ["x", ""], "i": ["a", "b"], "t": [GOOD, GOOD]}).write_parquet(tmp_path / "a.parquet")
+    columns = {"user": "u", "item": "i", "timestamp": "t"}
+    config = validate(LogConfig, {"name": "mine", "source": "log", "path": str(tmp_path / "a.parquet"), "columns": columns})
+    with pytest.raises(DataError, match=r"column 'u', row 2 = null: missing, and every row needs a user"):
+        check(config.read(config.files(tmp_path)), config)
+
+
+def test_all_kinds_of_faults_are_told_at_once_and_dropped_together(tmp_path):
+    bad = [*rows(2), f",a,{GOOD},7", "1,b,x,1", "1,c,-1,1", *rows(2)]
+    header, *lines = refusal(tmp_path, bad).splitlines()
+    assert header == "4 problems in the log:"
+    assert [line.split("'")[1] for line in lines] == ["visitor", "timestamp", "clicked", "timestamp"]
+    assert checked(tmp_path, bad, on_bad_rows="drop").counts["bad_rows_dropped"] == 3
+
+
+def test_dropping_everything_is_an_error(tmp_path):
+    assert "clicks.csv: no row is left after dropping bad ones; the first of them: clicks.csv, column" in refusal(
+        tmp_path, ["1,a,,1", "2,b,,1"], on_bad_rows="drop"
+    )
+
+
+def test_a_log_with_nothing_but_a_header_is_refused(tmp_path):
+    assert refusal(tmp_path, []) == "clicks.csv = 0 rows: there is nothing in it but column names; write it again with its rows."
+
+
+def test_a_row_of_a_day_ahead_may_be_a_clock_that_is_ahead(tmp_path):
+    now = int(time.time())
+    assert checked(tmp_path, [f"1,a,{now + 3600},1"]).interactions.height == 1
+    assert "in the future" in refusal(tmp_path, [f"1,a,{now + 3 * 86_400},1"])
+
+
+@pytest.mark.parametrize("drop", ["error", "drop"])
+@pytest.mark.parametrize(
+    ("unit", "factor", "looks", "remedy"),
+    [
+        ("seconds", 10**3, "milliseconds", "set data.timestamp_unit=milliseconds"),
+        ("seconds", 10**6, "microseconds", "set data.timestamp_unit=microseconds"),
+        ("milliseconds", 1, "seconds", "set data.timestamp_unit=seconds"),
+        ("milliseconds", 10**9, "nanoseconds", "; convert the column."),
+    ],
+)
+def test_another_unit_in_all_rows_is_refused_with_its_name(tmp_path, unit, factor, looks, remedy, drop):
+    text = refusal(tmp_path, [f"1,a,{(GOOD + row) * factor},1" for row in range(5)], timestamp_unit=unit, on_bad_rows=drop)
+    assert f"row 1 = {GOOD * factor}: all timestamps look like {looks}, not {unit}" in text
+    assert remedy in text
+
+
+@pytest.mark.parametrize(
+    ("unit", "factor", "other", "looks"), [("seconds", 1, 10**3, "milliseconds"), ("milliseconds", 10**3, 1, "seconds")]
+)
+def test_mixed_units_are_refused_with_their_share(tmp_path, unit, factor, other, looks):
+    mixed = [f"1,a,{GOOD * factor},1", f"1,b,{GOOD * other},1", f"1,c,{GOOD * factor},0"]
+    text = refusal(tmp_path, mixed, timestamp_unit=unit, on_bad_rows="drop")
+    assert f"row 2 = {GOOD * other}: mixed units: 1 of 3 rows look like {looks}, not {unit}; convert the column to one unit." in text
+
+
+def test_small_numbers_of_seconds_and_any_positions_are_taken_as_they_are(tmp_path):
+    small = ["1,a,0,1", "1,b,5,0"]
+    assert checked(tmp_path, small).interactions["timestamp"].to_list() == [0, 5]
+    large = ["1,a,0,1", f"1,b,{10**17},0"]
+    assert checked(tmp_path, large, timestamp_unit="order").interactions["timestamp"].to_list() == [0, 10**17]
+    assert "row 1 = -1: a negative position" in refusal(tmp_path, ["1,a,-1,1"], timestamp_unit="order")
+
+
+def test_texts_that_are_no_date_times_are_quoted(tmp_path):
+    dates = ["1,a,2024-05-31 18:00:00,1", "1,a,yesterday,1"]
+    assert "row 2 = 'yesterday': not an ISO 8601 date-time like those before it" in refusal(tmp_path, dates)
+    assert "row 1 = '2024-05-31 18:00:00': not a date-time of the format '%d/%m/%Y' (and so in 1 more row)" in refusal(
+        tmp_path, dates, timestamp_format="%d/%m/%Y"
+    )
+
+
+def test_a_numeric_field_may_be_missing_but_not_unreadable(tmp_path):
+    header = f"{HEADER},hour"
+    fields = {"context_fields": {"hour": {"column": "hour", "kind": "numeric"}}}
+    assert checked(tmp_path, [f"1,a,{GOOD},1,", f"1,b,{GOOD},1,nan", f"1,c,{GOOD},1,7"], header, **fields).interactions[
+        "hour"
+    ].to_list() == [None, None, 7.0]
+    assert "column 'hour', row 2 = 'late': not a finite number" in refusal(
+        tmp_path, [f"1,a,{GOOD},1,3", f"1,b,{GOOD},1,late"], header, **fields
+    )
+    assert "column 'hour', row 1 = inf: not a finite number" in refusal(tmp_path, [f"1,a,{GOOD},1,inf"], header, **fields)
+
+
+def test_identical_rows_are_kept_and_counted_or_dropped(tmp_path):
+    twice = [f"1,a,{GOOD},1", f"2,b,{GOOD},1", f"1,a,{GOOD},1", f"1,a,{GOOD},1", f"1,a,{GOOD},0"]
+    kept = checked(tmp_path, twice)
+    assert (kept.interactions.height, kept.counts["duplicate_rows"]) == (5, 2)
+    dropped = checked(tmp_path, twice, duplicates="drop")
+    assert dropped.interactions.select("user", "label").rows() == [(1, 1), (2, 1), (1, 0)]
+    assert dropped.counts["duplicate_rows_dropped"] == 2
+
+
+events = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3), st.integers(0, 1)), min_size=1, max_size=40)
+
+
+@settings(deadline=None)
+@given(events=events)
+def test_duplicates_are_counted_as_a_plain_counter_counts_them(events):
+    frame = pl.DataFrame(events, schema=["user", "item", "timestamp", "label"], orient="row")
+    config = validate(LogConfig, {"name": "mine", "source": "log", "path": "a.csv", "columns": COLUMNS, "duplicates": "drop"})
+    log = check(RawLog(interactions=frame.lazy()), config)
+    assert log.counts["duplicate_rows"] == sum(count - 1 for count in Counter(events).values())
+    assert log.interactions.rows() == list(dict.fromkeys(events))
+
+
+def item_table(folder: Path, lines: Sequence[str]) -> dict[str, object]:
+    (folder / "items.csv").write_text("\n".join(["id,colour", *lines]))
+    return {"items": {"path": str(folder / "items.csv"), "column": "id"}, "item_fields": {"colour": {"column": "colour"}}}
+
+
+def test_an_item_table_that_lacks_items_is_refused_or_they_become_unknown(tmp_path):
+    table = item_table(tmp_path, ["i1,red", "i2,blue"])
+    assert refusal(tmp_path, rows(14), **table) == (
+        "items.csv, column 'id': lacks 5 items of the log, such as 'i0', 'i3', 'i4', 'i5', 'i6'; "
+        "add them or set data.on_missing_items=unknown (their fields become index 0 = unknown)."
+    )
+    log = checked(tmp_path, rows(14), on_missing_items="unknown", **table)
+    assert log.counts["items_without_fields"] == 5
+    assert log.interactions.height == 14
+    assert log.items["item"].to_list() == ["i1", "i2"]
+
+
+def test_an_item_that_is_there_twice_alike_is_counted(tmp_path):
+    log = checked(tmp_path, ["1,a,5,1"], **item_table(tmp_path, ["a,red", "b,blue", "a,red"]))
+    assert log.items.rows() == [("a", "red"), ("b", "blue")]
+    assert log.counts["items_duplicate_rows"] == 1
+
+
+def test_an_item_that_contradicts_itself_is_refused_or_its_first_row_counts(tmp_path):
+    table = item_table(tmp_path, ["a,red", "b,blue", "a,", "b,blue"])
+    assert "items.csv, column 'colour', row 3 = null: contradicts an earlier row of the same item; fix the row or" in refusal(
+        tmp_path, ["1,a,5,1"], **table
+    )
+    log = checked(tmp_path, ["1,a,5,1"], on_bad_rows="drop", **table)
+    assert log.items.rows() == [("a", "red"), ("b", "blue")]
+    assert log.counts["items_bad_rows_dropped"] == 1
+
+
+def test_an_item_table_with_a_missing_id_or_no_rows_is_refused(tmp_path):
+    assert "items.csv, column 'id', row 2 = null: missing" in refusal(tmp_path, ["1,a,5,1"], **item_table(tmp_path, ["a,red", ",blue"]))
+    assert refusal(tmp_path, ["1,a,5,1"], **item_table(tmp_path, [])).startswith("items.csv = 0 rows")
+
+
+def test_an_unreadable_number_of_an_item_field_is_told_with_its_row_in_the_log(tmp_path):
+    fields = {"item_fields": {"price": {"column": "price", "kind": "numeric"}}}
+    text = refusal(tmp_path, ["1,a,5,1,2.5", "1,b,5,1,cheap"], f"{HEADER},price", **fields)
+    assert text.startswith("clicks.csv, column 'price', row 2 = 'cheap': not a finite number;")
+
+
+def test_a_missing_item_id_is_told_once_although_item_fields_come_from_the_log(tmp_path):
+    fields = {"item_fields": {"price": {"column": "price", "kind": "numeric"}}}
+    assert refusal(tmp_path, ["1,a,5,1,2.5", "1,,5,1,1"], f"{HEADER},price", **fields).startswith("clicks.csv, column 'sku', row 2 = null")
+    log = checked(tmp_path, ["1,a,5,1,2.5", "1,,5,1,1"], f"{HEADER},price", on_bad_rows="drop", **fields)
+    assert log.items.rows() == [("a", 2.5)]
+
+
+def test_ids_of_different_types_are_refused(tmp_path):
+    assert refusal(tmp_path, ["1,a,5,1"], **item_table(tmp_path, ["1,red"])) == (
+        "items.csv, column 'id' = Int64: clicks.csv, column 'sku' holds String; "
+        "ids must be of one type: write both as integers or both as texts."
+    )
+
+
+def behaviour_table(folder: Path, lines: Sequence[str]) -> dict[str, object]:
+    (folder / "views.csv").write_text("\n".join(["who,what,when", *lines]))
+    columns = {"user": "who", "item": "what", "timestamp": "when"}
+    return {"behaviours": {"path": str(folder / "views.csv"), "columns": columns}}
+
+
+def test_a_behaviour_table_is_checked_like_the_log(tmp_path):
+    assert refusal(tmp_path, ["1,a,5,1"], **behaviour_table(tmp_path, ["1,a,3", ",a,3"])).startswith(
+        "views.csv, column 'who', row 2 = null: missing, and every row needs a user"
+    )
+    assert "views.csv, column 'who' = String: clicks.csv, column 'visitor' holds Int64" in refusal(
+        tmp_path, ["1,a,5,1"], **behaviour_table(tmp_path, ["u1,a,3"])
+    )
+    log = checked(tmp_path, ["1,a,5,1"], duplicates="drop", **behaviour_table(tmp_path, ["1,a,3", "1,a,3"]))
+    assert log.behaviours.rows() == [(1, "a", 3)]
+    assert log.counts["behaviours_duplicate_rows"] == 1
+
+
+def test_items_that_only_the_behaviour_table_knows_have_unknown_fields_if_fields_come_from_the_log(tmp_path):
+    fields = {"item_fields": {"shop": {"column": "shop"}}}
+    log = checked(tmp_path, ["1,a,5,1,x"], f"{HEADER},shop", **fields, **behaviour_table(tmp_path, ["1,z,3"]))
+    assert log.counts["items_without_fields"] == 1
+
+
+def test_the_source_files_are_untouched_whatever_is_found(tmp_path):
+    bad = [*rows(5), "1,a,x,7", *rows(5)]
+    refusal(tmp_path, bad)
+    before = hashlib.sha256((tmp_path / "clicks.csv").read_bytes()).hexdigest()
+    checked(tmp_path, bad, on_bad_rows="drop", duplicates="drop")
+    assert hashlib.sha256((tmp_path / "clicks.csv").read_bytes()).hexdigest() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["clicks.csv"]
+
+
+def test_a_log_without_names_of_a_file_still_gets_a_message(tmp_path):
+    frame = pl.DataFrame({"user": [1, None], "item": [1, 2], "timestamp": [1, 2]})
+    config = validate(LogConfig, {"name": "mine", "source": "log", "path": "a.csv", "columns": COLUMNS})
+    with pytest.raises(DataError, match="interactions, column 'user', row 2 = null: missing"):
+        check(RawLog(interactions=frame.lazy()), config)

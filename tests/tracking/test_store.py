@@ -1,0 +1,142 @@
+import http.server
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from clickflow.errors import TrackingError
+from clickflow.tracking.config import TrackingConfig
+from clickflow.tracking.store import open_store
+
+NOTHING_LISTENS = "http://127.0.0.1:9"
+
+
+def test_local_store_is_a_database_and_an_absolute_artifact_folder_in_the_home_folder(store, home):
+    experiment = store.client.get_experiment(store.experiment_id)
+    assert store.uri == f"sqlite:///{home}/mlflow.db"
+    assert experiment.name == "tests"
+    assert experiment.artifact_location == (home / "artifacts").as_uri()
+
+
+def test_opening_a_store_again_gives_the_same_experiment(store, home):
+    again = open_store(TrackingConfig(experiment_name="tests"), home)
+    assert (again.uri, again.experiment_id) == (store.uri, store.experiment_id)
+
+
+def test_relative_database_path_is_made_absolute(store, home, monkeypatch):
+    monkeypatch.chdir(home)
+    config = TrackingConfig(uri="sqlite:///mlflow.db", experiment_name="tests")
+    assert open_store(config, home).uri == store.uri
+
+
+def test_experiment_keeps_the_artifact_location_it_was_made_with(store, home, tmp_path):
+    config = TrackingConfig(experiment_name="elsewhere", artifact_location=str(tmp_path / "one"))
+    made = open_store(config, home)
+    assert made.client.get_experiment(made.experiment_id).artifact_location == (tmp_path / "one").as_uri()
+    assert open_store(config, home).experiment_id == made.experiment_id
+    with pytest.raises(
+        TrackingError, match=r"^tracking.artifact_location = .*two: experiment elsewhere keeps its artifacts at .*/one, and"
+    ):
+        open_store(TrackingConfig(experiment_name="elsewhere", artifact_location=str(tmp_path / "two")), home)
+
+
+def test_deleted_experiment_is_refused_with_the_remedy_and_the_remedy_works(store, home):
+    config = TrackingConfig(experiment_name="deleted")
+    experiment_id = open_store(config, home).experiment_id
+    store.client.delete_experiment(experiment_id)
+    remedy = rf"MLFLOW_TRACKING_URI={store.uri} mlflow experiments restore --experiment-id {experiment_id}"
+    with pytest.raises(TrackingError, match=f"^tracking.experiment_name = deleted: .* was deleted and still holds the name; .*{remedy}"):
+        open_store(config, home)
+    store.client.restore_experiment(experiment_id)
+    assert open_store(config, home).experiment_id == experiment_id
+
+
+def test_plain_folder_store_is_refused(tmp_path):
+    for uri in ("./mlruns", f"file:{tmp_path}"):
+        with pytest.raises(TrackingError, match="MLflow no longer writes plain folders; allowed: sqlite:///"):
+            open_store(TrackingConfig(uri=uri, experiment_name="e"), tmp_path)
+
+
+def test_database_that_cannot_be_written_is_refused_at_once(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(TrackingError, match=r"^tracking.uri = sqlite:///.*/file/home/mlflow.db: cannot be written \(Not a directory\)"):
+        open_store(TrackingConfig(experiment_name="e"), tmp_path / "file" / "home")
+    (tmp_path / "home" / "mlflow.db").mkdir(parents=True)
+    with pytest.raises(TrackingError, match=r"cannot be written \(Is a directory\)"):
+        open_store(TrackingConfig(experiment_name="e"), tmp_path / "home")
+
+
+def test_file_that_is_no_database_is_refused_and_left_as_it_was(tmp_path):
+    (tmp_path / "mlflow.db").write_text("precious notes, not a database")
+    with pytest.raises(TrackingError, match="the file is not an SQLite database"):
+        open_store(TrackingConfig(experiment_name="e"), tmp_path)
+    assert (tmp_path / "mlflow.db").read_text() == "precious notes, not a database"
+
+
+def test_missing_database_driver_is_explained(tmp_path):
+    with pytest.raises(TrackingError, match=r"^tracking.uri = oracle://nobody@127.0.0.1/x: the store cannot be opened"):
+        open_store(TrackingConfig(uri="oracle://nobody@127.0.0.1/x", experiment_name="e"), tmp_path)
+
+
+def test_unreachable_server_is_reported_within_ten_seconds(tmp_path):
+    start = time.monotonic()
+    with pytest.raises(
+        TrackingError, match=f"^tracking.uri = {NOTHING_LISTENS}: no MLflow server answers there; start one with `mlflow serv"
+    ):
+        open_store(TrackingConfig(uri=NOTHING_LISTENS, experiment_name="e"), tmp_path / "home")
+    assert time.monotonic() - start < 10
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.slow
+def test_server_that_accepts_and_never_answers_is_reported_within_ten_seconds(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        start = time.monotonic()
+        with pytest.raises(TrackingError, match="no MLflow server answers there"):
+            open_store(TrackingConfig(uri=f"http://127.0.0.1:{silent.getsockname()[1]}", experiment_name="e"), tmp_path)
+        assert time.monotonic() - start < 10
+
+
+def test_server_that_is_not_mlflow_is_reported(tmp_path):
+    class NotMlflow(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(404)
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), NotMlflow) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(TrackingError, match="the answer is not what an MLflow server gives"):
+            open_store(TrackingConfig(uri=f"http://127.0.0.1:{server.server_port}", experiment_name="e"), tmp_path)
+        server.shutdown()
+
+
+OPEN_AND_LOG = """
+import sys
+from pathlib import Path
+from clickflow.tracking.config import TrackingConfig
+from clickflow.tracking.lifecycle import open_run
+from clickflow.tracking.store import open_store
+
+store = open_store(TrackingConfig(experiment_name="shared"), Path(sys.argv[1]))
+with open_run(store, name=sys.argv[2], params={}, tags={}, log_system_metrics=False) as run:
+    run.log_metrics({"x": float(sys.argv[2])}, step=0)
+"""
+
+
+@pytest.mark.slow
+def test_six_processes_may_open_a_new_store_at_once(tmp_path: Path):
+    command = [sys.executable, "-c", OPEN_AND_LOG, str(tmp_path / "home")]
+    processes = [subprocess.Popen([*command, str(i)], stderr=subprocess.PIPE, text=True) for i in range(6)]
+    errors = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 6, errors
+    store = open_store(TrackingConfig(experiment_name="shared"), tmp_path / "home")
+    runs = store.client.search_runs([store.experiment_id])
+    assert sorted(run.data.metrics["x"] for run in runs) == [0, 1, 2, 3, 4, 5]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert store.client.search_runs(["0"]) == []  # "Default"
