@@ -8,7 +8,6 @@ starts.
 import os
 import re
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,6 +38,7 @@ def launch(config_name: str, config_class: type[Config], story: Callable[[Config
     interrupt.
     """
     OmegaConf.register_new_resolver("repository", lambda path: str(REPOSITORY / path), replace=True)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # bars of files nobody waits for
     console = Console(stderr=False, highlight=False)
     failed: list[str] = []
 
@@ -50,7 +50,7 @@ def launch(config_name: str, config_class: type[Config], story: Callable[[Config
             failed.append(str(error))
 
     try:
-        sys.argv[1:] = _lenient(sys.argv[1:])
+        sys.argv[1:] = _ordered(sys.argv[1:])
         _check_all_jobs(config_name, config_class)
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(run_job)()
     except ClickflowError as error:
@@ -73,6 +73,12 @@ def _strict(config_class: type[Config], composed: DictConfig) -> Config:
     assert isinstance(values, dict)
     missing = {key for key in OmegaConf.missing_keys(composed) if "." not in key}
     return validate(config_class, {str(key): value for key, value in values.items() if key not in missing})
+
+
+def _ordered(arguments: Sequence[str]) -> list[str]:
+    """Options before overrides: Hydra's parser refuses ``seed=1 -m model=base,din``."""
+    overrides = get_args_parser().parse_intermixed_args(list(arguments)).overrides
+    return [*(argument for argument in arguments if argument not in overrides), *_lenient(overrides)]
 
 
 def _lenient(arguments: Sequence[str]) -> list[str]:
@@ -130,12 +136,6 @@ def _compose(config_name: str, overrides: list[str], config_dir: str | None) -> 
 
 def _first_paragraph(error: Exception) -> str:
     return str(error).strip().splitlines()[0]
-
-
-def quiet_libraries() -> None:
-    """Nothing that a user could not act on reaches the console."""
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    warnings.filterwarnings("ignore", category=FutureWarning)
 
 
 def progress_printer(console: Console) -> Callable[[str], None]:

@@ -7,13 +7,6 @@ from clickflow.tracking.lifecycle import open_run
 from clickflow.tracking.store import open_store
 
 
-def pytest_configure(config):
-    # MLflow 3.17 with SQLAlchemy 2.1: its table mappings use what SQLAlchemy will drop.
-    config.addinivalue_line("filterwarnings", "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
-    # MLflow 3.17 with pandas 3: how it reads an input example.
-    config.addinivalue_line("filterwarnings", "ignore:Operation with range is deprecated")
-
-
 @pytest.fixture(scope="session")
 def home(tmp_path_factory):
     return tmp_path_factory.mktemp("home with space")

@@ -191,6 +191,17 @@ def test_ended_run_leaves_no_thread_behind(store):
     assert not [thread for thread in threading.enumerate() if thread.name == "clickflow-metrics"]
 
 
+def test_store_without_an_experiment_opens_no_run_but_resumes_one(store, home):
+    with plain(store) as run:
+        pass
+    visiting = open_store(TrackingConfig(), home)
+    assert visiting.experiment_id is None
+    with pytest.raises(ValueError, match="the store was opened without an experiment; set experiment_name"), plain(visiting):
+        pytest.fail("the body must not run")
+    with resume_run(visiting, run.id, "evaluation") as resumed:
+        assert resumed.url == run.url
+
+
 # Logging more to a run that has ended
 
 

@@ -303,10 +303,14 @@ def test_unknown_model_is_named(store):
         load_model(store, "models:/m-0000")
 
 
+def identity(model_input: pd.DataFrame) -> pd.DataFrame:
+    return model_input
+
+
 def test_pickled_model_is_refused(store, run, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow's, of pickle
-        mlflow.pyfunc.save_model(path=str(tmp_path / "model"), python_model=lambda model_input: model_input, pip_requirements=["mlflow"])
+        mlflow.pyfunc.save_model(path=str(tmp_path / "model"), python_model=identity, pip_requirements=["mlflow"])
     logged = store.client.create_logged_model(store.experiment_id, "pickled", run.id)
     store.client.log_model_artifacts(logged.model_id, str(tmp_path / "model"))
     with pytest.raises(TrackingError, match=r"cannot be loaded .*pickle is disallowed"):

@@ -92,6 +92,11 @@ def test_unreachable_server_is_reported_within_ten_seconds(tmp_path):
     assert not (tmp_path / "home").exists()
 
 
+def test_unreachable_server_is_reported_when_no_experiment_is_asked_for_too(tmp_path):
+    with pytest.raises(TrackingError, match="no MLflow server answers there"):
+        open_store(TrackingConfig(uri=NOTHING_LISTENS), tmp_path)
+
+
 @pytest.mark.slow
 def test_server_that_accepts_and_never_answers_is_reported_within_ten_seconds(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:

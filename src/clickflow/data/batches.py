@@ -45,8 +45,8 @@ class Batch:
         """The same batch on another device; itself where it already lies there."""
         if self.target.device == device:
             return self
-        tensors: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Batch(**{name: None if tensor is None else tensor.to(device) for name, tensor in tensors.items()})
+        moved: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
+        return Batch(**{name: tensor.to(device) for name, tensor in moved.items()})
 
 
 def jagged_ranges(starts: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,12 @@
 """Sampled negatives: for each positive one item that its user never acted on."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+
+from clickflow.data.schema import ITEM, LABEL
 
 Integers = NDArray[np.int64]
 
@@ -44,6 +49,29 @@ def sample_negatives(group: Integers, own_keys: Integers, weights: Integers, *, 
         shares = None if uniform else weights[free] / max(1, weights[free].sum())
         items[row] = rng.choice(free, p=shares) if len(free) else -1
     return items
+
+
+def interleave(columns: Mapping[str, NDArray[Any]], negatives: Integers) -> dict[str, NDArray[Any]]:
+    """Each row followed by its negative, which differs from it in item and label only.
+
+    Args:
+        columns: each (R,), ``item`` and ``label`` among them.
+        negatives: (R,) items; 0 where a row has none.
+
+    >>> columns = {"item": np.array([7, 8]), "label": np.array([1, 1]), "group": np.array([0, 3])}
+    >>> {name: values.tolist() for name, values in interleave(columns, np.array([5, 0])).items()}
+    {'item': [7, 5, 8], 'label': [1, 0, 1], 'group': [0, 0, 3]}
+    """
+    kept = np.stack([np.ones(len(negatives), bool), negatives > 0], axis=1).ravel()
+    interleaved = {}
+    for name, values in columns.items():
+        doubled = np.repeat(values, 2)
+        if name == ITEM:
+            doubled[1::2] = negatives
+        elif name == LABEL:
+            doubled[1::2] = 0
+        interleaved[name] = doubled[kept]
+    return interleaved
 
 
 def _contains(sorted_keys: Integers, keys: Integers) -> NDArray[np.bool_]:

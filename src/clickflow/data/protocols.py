@@ -4,6 +4,7 @@ One mechanism serves all: behaviours are sorted once by (user, time), and an imp
 ends at or before the impression. So no history can hold its own target or anything after it, whatever the protocol.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
@@ -15,6 +16,7 @@ from clickflow.config import Contradictions, StrictConfig
 from clickflow.data.splits import last_two, split_by_time, split_by_user
 
 Integers = NDArray[np.int64]
+Codes = NDArray[np.uint8]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -52,7 +54,7 @@ class Interactions:
     group: Integers
     item: Integers
     timestamp: Integers
-    label: NDArray[np.uint8] | None = None
+    label: Codes | None = None
     rating: NDArray[np.float64] | None = None
 
 
@@ -76,8 +78,8 @@ class Impressions:
     timestamp: Integers
     history_start: Integers
     history_end: Integers
-    label: NDArray[np.uint8]
-    split: NDArray[np.uint8]
+    label: Codes
+    split: Codes
     source_row: Integers
 
 
@@ -112,8 +114,9 @@ class NextItemConfig(StrictConfig):
 
     def impressions(self, interactions: Interactions, behaviours: Behaviours) -> Impressions:
         """The positives; negatives are drawn once the vocabulary is known."""
-        position = np.arange(len(behaviours.group)) - behaviours.starts[behaviours.group]
-        rows = np.flatnonzero(position > 0)
+        is_first = np.zeros(len(behaviours.group) + 1, bool)
+        is_first[behaviours.starts] = True
+        rows = np.flatnonzero(~is_first[:-1])
         group = behaviours.group[rows]
         return Impressions(
             group=group,
@@ -139,23 +142,14 @@ class RatingConfig(_Fractions):
     """Of the users' split."""
 
     def impressions(self, interactions: Interactions, behaviours: Behaviours) -> Impressions:
-        """All ratings, in the order of the behaviours."""
+        """All ratings, in the order of the log."""
         assert interactions.rating is not None
-        group = behaviours.group
         if self.split == "user":
-            split = split_by_user(group, len(behaviours.starts) - 1, self.validation_fraction, self.test_fraction, self.seed)
+            num_users = len(behaviours.starts) - 1
+            split = split_by_user(interactions.group, num_users, self.validation_fraction, self.test_fraction, self.seed)
         else:
-            split = split_by_time(behaviours.timestamp, self.validation_fraction, self.test_fraction)
-        return Impressions(
-            group=group,
-            item=behaviours.item,
-            timestamp=behaviours.timestamp,
-            history_start=behaviours.starts[group],
-            history_end=strictly_before(behaviours, group, behaviours.timestamp),
-            label=(interactions.rating[behaviours.source_row] >= self.threshold).astype(np.uint8),
-            split=split,
-            source_row=behaviours.source_row,
-        )
+            split = split_by_time(interactions.timestamp, self.validation_fraction, self.test_fraction)
+        return _given_rows(interactions, behaviours, (interactions.rating >= self.threshold).astype(np.uint8), split)
 
 
 class ImpressionsConfig(_Fractions):
@@ -166,25 +160,32 @@ class ImpressionsConfig(_Fractions):
     def impressions(self, interactions: Interactions, behaviours: Behaviours) -> Impressions:
         """All interactions, in the order of the log."""
         assert interactions.label is not None
-        group = interactions.group
-        return Impressions(
-            group=group,
-            item=interactions.item,
-            timestamp=interactions.timestamp,
-            history_start=behaviours.starts[group],
-            history_end=strictly_before(behaviours, group, interactions.timestamp),
-            label=interactions.label,
-            split=split_by_time(interactions.timestamp, self.validation_fraction, self.test_fraction),
-            source_row=np.arange(len(group)),
-        )
+        split = split_by_time(interactions.timestamp, self.validation_fraction, self.test_fraction)
+        return _given_rows(interactions, behaviours, interactions.label, split)
 
 
 ProtocolConfig = Annotated[NextItemConfig | RatingConfig | ImpressionsConfig, Field(discriminator="name")]
 
 
+def _given_rows(interactions: Interactions, behaviours: Behaviours, label: Codes, split: Codes) -> Impressions:
+    """Every interaction is an impression; its history is what happened strictly earlier."""
+    group = interactions.group
+    return Impressions(
+        group=group,
+        item=interactions.item,
+        timestamp=interactions.timestamp,
+        history_start=behaviours.starts[group],
+        history_end=strictly_before(behaviours, group, interactions.timestamp),
+        label=label,
+        split=split,
+        source_row=np.arange(len(group)),
+    )
+
+
 def sort_behaviours(group: Integers, item: Integers, timestamp: Integers, source_row: Integers, num_users: int) -> Behaviours:
     """Sort by (group, timestamp), ties in the order given."""
-    order = np.lexsort((timestamp, group))
+    moment, num_moments = _clock(timestamp, num_users)
+    order = np.argsort(group * num_moments + moment(timestamp), kind="stable")
     group = group[order]
     starts = np.searchsorted(group, np.arange(num_users + 1))
     return Behaviours(group, item[order], timestamp[order], source_row[order], starts)
@@ -201,8 +202,25 @@ def strictly_before(behaviours: Behaviours, group: Integers, timestamp: Integers
     Returns:
         (R,) row of ``behaviours``, not before the start of the user's own.
     """
-    # Ranks instead of timestamps keep the compound key inside 64 bits whatever the unit.
-    moments = np.unique(behaviours.timestamp)
-    key = behaviours.group * (len(moments) + 1) + np.searchsorted(moments, behaviours.timestamp)
-    wanted = group * (len(moments) + 1) + np.searchsorted(moments, timestamp)
-    return np.searchsorted(key, wanted)
+    moment, num_moments = _clock(behaviours.timestamp, len(behaviours.starts) - 1)
+    key = behaviours.group * num_moments + moment(behaviours.timestamp)
+    return np.searchsorted(key, group * num_moments + moment(timestamp))
+
+
+def _clock(timestamp: Integers, num_users: int) -> tuple[Callable[[Integers], Integers], int]:
+    """Small numbers 0 ... M - 1 for moments, so that (user, moment) fits one number that sorts as fast as numbers do.
+
+    Args:
+        timestamp: (N,) the moments that must be told apart; others may share a number with their neighbours, in order.
+        num_users: how many users the number must leave room for.
+
+    Returns:
+        a function from (R,) timestamps to (R,) numbers, and M.
+    """
+    if not len(timestamp):
+        return np.zeros_like, 1
+    first, last = int(timestamp.min()), int(timestamp.max())
+    if (last - first + 2) * num_users < 2**63:
+        return lambda moments: np.clip(moments, first, last) - first + (moments > last), last - first + 2
+    ordered = np.sort(timestamp)
+    return lambda moments: np.searchsorted(ordered, moments), len(ordered) + 1

@@ -41,7 +41,8 @@ class ActivationUnit(nn.Module):
         """
         of_target, of_behaviour, of_difference, of_product = self.first.weight.chunk(4, dim=1)  # (H, D) each
         per_row = F.linear(target, of_target + of_difference, self.first.bias)  # (B, H)
-        features = torch.cat([history, target[rows] * history], dim=1)  # (N, 2D)
-        hidden = F.linear(features, torch.cat([of_behaviour - of_difference, of_product], dim=1)) + per_row[rows]  # (N, H)
+        features = torch.cat([history, target.index_select(0, rows) * history], dim=1)  # (N, 2D)
+        weight = torch.cat([of_behaviour - of_difference, of_product], dim=1)  # (H, 2D)
+        hidden = torch.addmm(per_row.index_select(0, rows), features, weight.t())  # (N, H)
         weights: Tensor = self.rest(self.activation(hidden))
         return weights

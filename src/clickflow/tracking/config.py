@@ -17,8 +17,8 @@ class TrackingConfig(StrictConfig):
     uri: Annotated[str, Field(min_length=1)] | None = None
     """Any MLflow tracking URI (``sqlite:///…``, ``postgresql://…``, ``http://…``); null: ``mlflow.db`` in the home folder."""
 
-    experiment_name: Annotated[str, Field(min_length=1, max_length=500)]
-    """The MLflow experiment; made when it does not exist."""
+    experiment_name: Annotated[str, Field(min_length=1, max_length=500)] | None = None
+    """The MLflow experiment in which runs are opened, made when it does not exist; null where only existing runs are visited."""
 
     artifact_location: Annotated[str, Field(min_length=1)] | None = None
     """Folder or URI (``s3://…``) of the experiment's artifacts; null: the server's own default for ``http(s)``, else ``artifacts``

@@ -96,6 +96,8 @@ def resume_run(store: Store, run_id: str, task: str) -> Iterator[Run]:
 
 
 def _create(store: Store, name: str, tags: Mapping[str, str]) -> Run:
+    if store.experiment_id is None:
+        raise ValueError("the store was opened without an experiment; set experiment_name in its config")
     try:
         created = store.client.create_run(store.experiment_id, tags=dict(tags), run_name=name)
     except (MlflowException, OSError) as error:

@@ -20,7 +20,7 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 
 from clickflow.errors import TrackingError
-from clickflow.tracking.store import Store, first_line, is_server
+from clickflow.tracking.store import Store, first_line, is_server, keep_environment
 from clickflow.tracking.writer import METRICS_PER_REQUEST, MetricWriter
 
 if TYPE_CHECKING:
@@ -200,7 +200,8 @@ class Run:
 
     def terminate(self, status: str) -> None:
         """Set the final status and the end time."""
-        with self._storing(f"status {status}"):
+        quiet = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}  # the pipeline prints the URL itself
+        with self._storing(f"status {status}"), keep_environment(quiet):
             self._client.set_terminated(self.id, status)
 
     def _is_finite(self, key: str, value: float, step: int) -> bool:

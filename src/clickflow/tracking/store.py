@@ -37,12 +37,12 @@ class Store:
     Attributes:
         uri: tracking URI, absolute.
         client: MLflow's client of that URI.
-        experiment_id: the experiment in which runs are opened.
+        experiment_id: the experiment in which runs are opened; None where the config names none.
     """
 
     uri: str
     client: MlflowClient
-    experiment_id: str
+    experiment_id: str | None
 
 
 def open_store(config: TrackingConfig, home: Path) -> Store:
@@ -145,8 +145,11 @@ def keep_environment(values: dict[str, str]) -> Iterator[None]:
                 os.environ[key] = value
 
 
-def _experiment(client: MlflowClient, config: TrackingConfig, uri: str, artifacts: str | None) -> str:
+def _experiment(client: MlflowClient, config: TrackingConfig, uri: str, artifacts: str | None) -> str | None:
     name = config.experiment_name
+    if name is None:
+        client.search_experiments(max_results=1)  # that the store answers is to be known now
+        return None
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         try:

@@ -109,6 +109,7 @@ def fit(
         monitor=trainer_config.monitor,
         mode=trainer_config.mode,
         save_last=True,
+        save_on_train_epoch_end=False,  # after each validation
         enable_version_counter=False,
     )
     stop = EarlyStopping(trainer_config.monitor, mode=trainer_config.mode, patience=trainer_config.patience, check_finite=False)
@@ -119,6 +120,8 @@ def fit(
     with warnings.catch_warnings():
         # Lightning's own use of torch's pytrees.
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+        # Its interval of logging: StepMetrics has one of its own.
+        warnings.filterwarnings("ignore", message="The number of training batches")
         trainer = pl.Trainer(
             accelerator="cpu",
             max_epochs=trainer_config.max_epochs,

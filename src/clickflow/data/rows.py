@@ -1,0 +1,150 @@
+"""A checked log as integer arrays: ids coded, behaviours sorted, impressions split, negatives drawn.
+
+Raw ids become dense codes at once; everything after that is arithmetic on arrays. At the end codes of items give way to rows of items, the
+most frequent in train first, because that is the order of vocabularies and so of embedding tables.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from clickflow.data.negatives import sample_negatives
+from clickflow.data.protocols import Behaviours, Impressions, Interactions, NextItemConfig, ProtocolConfig, sort_behaviours
+from clickflow.data.schema import ITEM, LABEL, RATING, TIMESTAMP, USER
+from clickflow.data.splits import TRAIN, refuse_empty_splits
+from clickflow.data.validation import CheckedLog
+from clickflow.errors import DataError
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class LogRows:
+    """A log of U users and I items.
+
+    Attributes:
+        users: (U,) raw id of each group, sorted.
+        items: (I,) raw id of item row 1, 2, ...: train's by count, then those that train never saw; ties by raw id.
+        item_counts: (I,) occurrences in train, in the order of ``items``.
+        behaviours: ``item`` holds item rows.
+        impressions: R rows of the log (of ``next_item`` the positives); ``item`` holds item rows.
+        negatives: (R,) item row of the negative of each positive, 0 where there is none; None where the log has its own.
+        counts: what was left out or noted on the way, by name.
+    """
+
+    users: pl.Series
+    items: pl.Series
+    item_counts: Integers
+    behaviours: Behaviours
+    impressions: Impressions
+    negatives: Integers | None
+    counts: dict[str, int]
+
+
+def make_rows(log: CheckedLog, protocol: ProtocolConfig, name: str) -> LogRows:
+    """Code a log and apply a protocol.
+
+    Args:
+        log: sound rows.
+        protocol: who is an impression, and the splits.
+        name: of the data set, for messages.
+
+    Raises:
+        DataError: a split would be empty, or the log has fields that the protocol's rows cannot have.
+    """
+    users, items = _distinct(log, USER), _distinct(log, ITEM)
+    interactions = _code(log.interactions, users, items)
+    behaviours = _sorted_behaviours(log, protocol, interactions, users, items, name)
+    impressions = protocol.impressions(interactions, behaviours)
+    refuse_empty_splits(impressions.split, f"data set {name}")
+    item_counts = _occurrences_in_train(impressions, behaviours, len(items))
+    counts = {
+        "users_with_one_behaviour": int((np.diff(behaviours.starts) == 1).sum()),
+        "items_unseen_in_train": int((item_counts == 0).sum()),
+    }
+    order = np.argsort(-item_counts, kind="stable")
+    row = np.zeros(len(items) + 1, np.int64)  # the last one answers code -1, no item
+    row[order] = np.arange(1, len(order) + 1)
+    negatives = None
+    if isinstance(protocol, NextItemConfig):
+        negatives = row[_draw_negatives(protocol, impressions, behaviours, item_counts)]
+        counts["positives_without_negative"] = int((negatives == 0).sum())
+    return LogRows(
+        users=users,
+        items=items[order],
+        item_counts=item_counts[order],
+        behaviours=replace(behaviours, item=row[behaviours.item]),
+        impressions=replace(impressions, item=row[impressions.item]),
+        negatives=negatives,
+        counts=counts,
+    )
+
+
+def _distinct(log: CheckedLog, column: str) -> pl.Series:
+    """Sorted raw ids of the whole log; an item that is only in the item table does not count."""
+    frames = [log.interactions] if log.behaviours is None else [log.interactions, log.behaviours]
+    return pl.concat([frame.select(column).unique() for frame in frames]).unique().sort(column)[column]
+
+
+def _code(frame: pl.DataFrame, users: pl.Series, items: pl.Series) -> Interactions:
+    return Interactions(
+        group=_codes(frame[USER], users),
+        item=_codes(frame[ITEM], items),
+        timestamp=frame[TIMESTAMP].to_numpy(),
+        label=frame[LABEL].to_numpy().astype(np.uint8) if LABEL in frame.columns else None,
+        rating=frame[RATING].to_numpy().astype(np.float64) if RATING in frame.columns else None,
+    )
+
+
+def _codes(raw: pl.Series, distinct: pl.Series) -> Integers:
+    """Position of each raw id among the sorted distinct ones."""
+    table = pl.DataFrame({"raw": distinct}).with_row_index("code")
+    joined = pl.DataFrame({"raw": raw}).join(table, on="raw", how="left", maintain_order="left")
+    return joined["code"].to_numpy().astype(np.int64)
+
+
+def _sorted_behaviours(
+    log: CheckedLog, protocol: ProtocolConfig, interactions: Interactions, users: pl.Series, items: pl.Series, name: str
+) -> Behaviours:
+    """The behaviour table, else the clicks, else all interactions."""
+    if log.behaviours is not None:
+        if isinstance(protocol, NextItemConfig) and any(field.role != "item" for field in log.raw.fields):
+            raise DataError(
+                f"data set {name}: next_item takes its rows from the behaviour table, which has no user or context fields; "
+                "leave out data.behaviours or the fields, or choose protocol=impressions."
+            )
+        past = _code(log.behaviours, users, items)
+    else:
+        past = interactions
+    group, item, timestamp, source_row = past.group, past.item, past.timestamp, np.arange(len(past.group))
+    if past.label is not None:
+        source_row = np.flatnonzero(past.label)
+        group, item, timestamp = group[source_row], item[source_row], timestamp[source_row]
+    return sort_behaviours(group, item, timestamp, source_row, len(users))
+
+
+def _occurrences_in_train(impressions: Impressions, behaviours: Behaviours, num_items: int) -> Integers:
+    """(I,) how often train shows each item: as a target, and as a behaviour that some train history covers."""
+    is_train = impressions.split == TRAIN
+    num_edges = len(behaviours.group) + 1
+    begin = np.bincount(impressions.history_start[is_train], minlength=num_edges)
+    end = np.bincount(impressions.history_end[is_train], minlength=num_edges)
+    covered = np.cumsum(begin - end)[:-1] > 0
+    targets = np.bincount(impressions.item[is_train], minlength=num_items)
+    return targets + np.bincount(behaviours.item[covered], minlength=num_items)
+
+
+def _draw_negatives(protocol: NextItemConfig, positives: Impressions, behaviours: Behaviours, item_counts: Integers) -> Integers:
+    """(R,) one item a positive, -1 for none: train draws among train's items, the other splits among all of them."""
+    num_items = len(item_counts)
+    own_keys = np.sort(behaviours.group * num_items + behaviours.item)
+    everywhere = np.bincount(behaviours.item, minlength=num_items)
+    rng = np.random.default_rng(protocol.seed)
+    negatives = np.empty(len(positives.item), np.int64)
+    is_train = positives.split == TRAIN
+    for chosen, weights in ((is_train, item_counts), (~is_train, everywhere)):
+        uniform = protocol.negatives == "uniform"
+        negatives[chosen] = sample_negatives(positives.group[chosen], own_keys, weights, uniform=uniform, rng=rng)
+    return negatives

@@ -1,0 +1,24 @@
+"""One small prepared dataset for all tests of a session."""
+
+import pytest
+from hypothesis import settings
+
+from clickflow.data.dataset import PreparedDataset
+from clickflow.data.prepare import prepare
+from clickflow.data.protocols import ImpressionsConfig
+from clickflow.data.sources.synthetic import SyntheticConfig
+
+# A deadline measures how busy the machine is, not whether the code is right.
+settings.register_profile("clickflow", deadline=None)
+settings.load_profile("clickflow")
+
+
+@pytest.fixture(scope="session")
+def small_log() -> SyntheticConfig:
+    return SyntheticConfig(name="small", num_users=2_000, num_items=500, num_categories=20, num_impressions=5_000)
+
+
+@pytest.fixture(scope="session")
+def small_dataset(small_log, tmp_path_factory) -> PreparedDataset:
+    """2,000 users, 5,000 impressions with true probabilities; for reading only, copy the folder to change it."""
+    return prepare(small_log, ImpressionsConfig(), tmp_path_factory.mktemp("small"))

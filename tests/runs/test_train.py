@@ -1,0 +1,183 @@
+"""A training run: what it leaves in the store, and what its status says when it fails."""
+
+import json
+
+import mlflow
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+import yaml
+from mlflow import MlflowClient
+from sklearn.metrics import roc_auc_score
+
+from clickflow.config import flatten, validate
+from clickflow.errors import DataError, TrainingError
+from clickflow.runs import train as train_module
+from clickflow.runs.config import RunConfig
+from clickflow.runs.train import train
+from clickflow.tracking.model import load_model
+from clickflow.tracking.store import open_store
+from pipelines.launch import composed_config
+from tests.runs.conftest import small_config
+
+
+@pytest.fixture
+def client(trained):
+    return MlflowClient(f"sqlite:///{trained.config.home}/mlflow.db")
+
+
+@pytest.fixture
+def run(client, trained):
+    return client.get_run(trained.run_id)
+
+
+def artifacts(client, run_id, path=None):
+    for entry in client.list_artifacts(run_id, path):
+        yield from artifacts(client, run_id, entry.path) if entry.is_dir else [entry.path]
+
+
+def only_run(home, experiment="synthetic"):
+    client = MlflowClient(f"sqlite:///{home}/mlflow.db")
+    [run] = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
+    return client, run
+
+
+def test_the_run_is_finished_and_named_by_model_and_seed(run):
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "din-seed0"
+
+
+def test_params_are_the_whole_resolved_config(run, trained):
+    expected = flatten(trained.config.model_dump(mode="json"))
+    assert {key: str(value) for key, value in expected.items()} == run.data.params
+
+
+def test_tags_tell_model_data_and_lineage(run):
+    tags = run.data.tags
+    assert (tags["model"], tags["data"], tags["protocol"]) == ("din", "synthetic", "impressions")
+    assert len(tags["dataset.fingerprint"]) == 64
+    assert tags["git.dirty"] in ("true", "false", "unknown")
+    assert "**din** on **synthetic**" in tags["mlflow.note.content"]
+
+
+def test_the_config_artifact_is_a_config_that_trains_again(client, run, tmp_path, trained):
+    path = client.download_artifacts(run.info.run_id, "config.yaml", str(tmp_path))
+    with open(path) as file:
+        assert validate(RunConfig, yaml.safe_load(file)) == trained.config
+
+
+def test_all_artifacts_are_there(client, run):
+    found = set(artifacts(client, run.info.run_id))
+    figures = {f"figures/validation/{name}.png" for name in ("roc", "pr", "reliability")}
+    files = {"config.yaml", "environment.txt", "curves/validation.csv", "predictions/validation.parquet"}
+    assert found == figures | files | {"checkpoints/best.ckpt", "checkpoints/last.ckpt"}
+
+
+def test_best_metrics_are_those_of_the_logged_predictions(client, run, tmp_path, trained):
+    rows = pl.read_parquet(client.download_artifacts(run.info.run_id, "predictions/validation.parquet", str(tmp_path)))
+    assert rows.columns == ["user", "item", "label", "preds"]
+    expected = roc_auc_score(rows["label"], rows["preds"])
+    assert run.data.metrics["best/auc"] == pytest.approx(expected, abs=1e-6)
+    assert trained.validation["auc"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_best_value_is_the_best_of_the_logged_validations(client, run, trained):
+    history = [metric.value for metric in client.get_metric_history(run.info.run_id, "val/gauc")]
+    assert len(history) == trained.fit.num_epochs
+    assert trained.fit.best_value == pytest.approx(max(history))
+    assert run.data.metrics["best/gauc"] == pytest.approx(max(history), abs=1e-6)
+
+
+def test_curves_are_step_metrics_on_a_fixed_grid(client, run):
+    roc = client.get_metric_history(run.info.run_id, "roc/tpr")
+    assert [metric.step for metric in roc] == list(range(1000))
+    assert all(a.value <= b.value + 1e-12 for a, b in zip(roc, roc[1:], strict=False))
+    pr = client.get_metric_history(run.info.run_id, "pr/precision")
+    assert [metric.step for metric in pr] == list(range(1, 1001))
+
+
+def test_loss_learning_rate_and_gradient_norms_are_logged_over_steps(client, run):
+    for name in ("train/loss", "train/learning_rate", "gradient_norm/activation_unit.first", "gradient_norm/embeddings.item_tables.item"):
+        history = client.get_metric_history(run.info.run_id, name)
+        assert len(history) > 5, name
+        assert all(metric.value > 0 for metric in history), name
+
+
+def test_the_dataset_is_an_input_of_the_run(run):
+    [logged] = run.inputs.dataset_inputs
+    assert logged.dataset.name == "synthetic"
+    assert run.data.tags["dataset.fingerprint"].startswith(logged.dataset.digest)
+    assert json.loads(logged.dataset.profile)["train_rows"] > 0
+
+
+def test_the_test_split_was_not_opened(client, run):
+    assert not [name for name in run.data.metrics if name.startswith("test/")]
+
+
+def test_the_logged_model_scores_raw_ids_like_the_training_code(client, run, tmp_path, trained):
+    store = open_store(trained.config.tracking, trained.config.home)
+    model = load_model(store, trained.model_uri)
+    dataset = train_module.prepare(trained.config.data, trained.config.protocol, trained.config.home)
+    rows = dataset.split("validation").rows
+    items = dataset.raw_items()
+    raw_behaviours = items.gather(dataset.split("validation").behaviours.astype(np.uint32) - 1).to_numpy()
+    chosen = range(50)
+    histories = [raw_behaviours[rows["history_start"][i] : rows["history_end"][i]].tolist() for i in chosen]
+    inputs = pd.DataFrame({"item": items.gather(rows["item"][:50].astype(np.uint32) - 1).to_numpy(), "history": histories})
+    predictions = pl.read_parquet(client.download_artifacts(run.info.run_id, "predictions/validation.parquet", str(tmp_path)))
+    np.testing.assert_allclose(model.predict(inputs)["probability"], predictions["preds"][:50], atol=1e-6)
+
+
+def test_the_same_seed_gives_identical_metrics_and_another_seed_does_not(tmp_path, trained):
+    again = train(small_config(tmp_path / "a"))
+    other = train(small_config(tmp_path / "b", "seed=1"))
+    assert again.validation == trained.validation
+    assert other.validation != trained.validation
+
+
+def test_nothing_is_left_beside_the_store_and_the_data(trained):
+    assert not list((trained.config.home / "checkpoints").glob("*"))
+    assert mlflow.active_run() is None
+
+
+def test_bad_data_leaves_a_failed_run_with_the_reason(tmp_path):
+    (tmp_path / "clicks.csv").write_text("user_id,item_id,timestamp,clicked\nu1,i1,n/a,1\n")
+    with pytest.raises(DataError, match="row 1 = 'n/a'"):
+        train(log_config(tmp_path))
+    client, run = only_run(tmp_path / "home", "log")
+    assert run.info.status == "FAILED"
+    assert "n/a" in run.data.tags["error"]
+    assert "error/traceback.txt" in set(artifacts(client, run.info.run_id))
+
+
+def log_config(tmp_path):
+    overrides = ["data=log", f"data.path={tmp_path / 'clicks.csv'}", f"home={tmp_path / 'home'}", "tracking.log_system_metrics=false"]
+    return validate(RunConfig, composed_config("train", overrides))
+
+
+def test_a_diverging_training_leaves_a_failed_run(tmp_path):
+    with pytest.raises(TrainingError, match=r"training diverged.*lower optimizer\.learning_rate"):
+        train(small_config(tmp_path, "optimizer=sgd", "optimizer.learning_rate=1e30"))
+    _, run = only_run(tmp_path)
+    assert run.info.status == "FAILED"
+
+
+def test_an_interrupt_leaves_a_killed_run_with_its_last_checkpoint(tmp_path, monkeypatch):
+    def interrupt_after_an_epoch(*args, sink, **kwargs):
+        def stop(metrics, step):
+            sink(metrics, step)
+            if "train/rows_per_second" in metrics:
+                raise KeyboardInterrupt
+
+        return fit(*args, sink=stop, **kwargs)
+
+    fit = train_module.fit
+    monkeypatch.setattr(train_module, "fit", interrupt_after_an_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        train(small_config(tmp_path))
+    client, run = only_run(tmp_path)
+    assert run.info.status == "KILLED"
+    path = client.download_artifacts(run.info.run_id, "checkpoints/last.ckpt", str(tmp_path))
+    assert torch.load(path, weights_only=True)["epoch"] == 0
