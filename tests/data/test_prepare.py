@@ -201,7 +201,7 @@ def test_an_interrupt_leaves_nothing_half_written(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("limit", [100, 2_000, 20_000])
 def test_a_write_that_the_system_refuses_leaves_nothing_half_written(tmp_path, limit):
-    """The real error of the real libraries: no file may grow beyond a limit, which meets tables of ids, columns and the manifest in turn."""
+    """The real error of the real libraries: no file may grow beyond a limit, which the tables of ids or the columns meet first."""
     log = write_log(tmp_path, clicks(6_000, num_users=3_000, num_items=1_000))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
@@ -340,7 +340,7 @@ def test_ratings_become_labels_by_the_threshold_and_users_stay_whole(tmp_path):
         (user, item, int(rating >= 4.5)) for user, item, _, rating in frame.rows()
     )
     users = [{user for user, *_ in raw_rows(dataset, split)} for split in SPLITS]
-    assert not (users[0] & users[1] or users[0] & users[2] or users[1] & users[2])
+    assert len(users[0] | users[1] | users[2]) == sum(len(group) for group in users)
     assert [len(group) for group in users] == [16, 2, 2]
 
 
@@ -514,6 +514,22 @@ def test_next_item_takes_user_and_context_fields_from_the_behaviour_itself(tmp_p
         assert index[::2] == index[1::2]
         found.update((user, item, raw[i]) for (user, item, *_), i in zip(raw_rows(dataset, split)[::2], index[::2], strict=True))
     assert found == expected
+
+
+def test_next_item_fits_user_and_context_fields_on_train(tmp_path):
+    frame = pl.DataFrame({"user": [n // 6 for n in range(60)], "item": range(60), "timestamp": range(START, START + 60)})
+    place = pl.Series("place", ["first", "second", "third", "fourth", "validation", "test"] * 10)
+    log = write_log(
+        tmp_path,
+        frame.with_columns(place, number=pl.int_range(60) % 6),
+        context_fields={"place": {"column": "place"}, "number": {"column": "number", "kind": "numeric"}},
+    )
+    dataset = prepare(log, NextItemConfig(), tmp_path / "home")
+    assert dict(dataset.vocabulary("place").select("raw", "count").rows()) == {"second": 10, "third": 10, "fourth": 10}
+    for split in ("validation", "test"):
+        assert set(dataset.split(split).rows["index/place"].tolist()) == {0}
+    field = dataset.schema.numeric[0]
+    assert (field.mean, field.std) == (pytest.approx(2), pytest.approx((2 / 3) ** 0.5))
 
 
 def test_a_field_that_is_constant_or_never_there_in_train_says_nothing(tmp_path):

@@ -13,7 +13,7 @@ from clickflow.runs.config import EvaluateConfig
 from clickflow.runs.evaluate import evaluate
 from clickflow.runs.train import train
 from clickflow.tracking.config import TrackingConfig
-from tests.runs.conftest import small_config
+from tests.runs.small import small_config
 
 
 def evaluation(home, run_id):

@@ -1,6 +1,8 @@
 """A training run: what it leaves in the store, and what its status says when it fails."""
 
 import json
+from itertools import pairwise
+from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -20,7 +22,7 @@ from clickflow.runs.train import train
 from clickflow.tracking.model import load_model
 from clickflow.tracking.store import open_store
 from pipelines.launch import composed_config
-from tests.runs.conftest import small_config
+from tests.runs.small import small_config
 
 
 @pytest.fixture
@@ -64,8 +66,7 @@ def test_tags_tell_model_data_and_lineage(run):
 
 def test_the_config_artifact_is_a_config_that_trains_again(client, run, tmp_path, trained):
     path = client.download_artifacts(run.info.run_id, "config.yaml", str(tmp_path))
-    with open(path) as file:
-        assert validate(RunConfig, yaml.safe_load(file)) == trained.config
+    assert validate(RunConfig, yaml.safe_load(Path(path).read_text())) == trained.config
 
 
 def test_all_artifacts_are_there(client, run):
@@ -93,7 +94,7 @@ def test_the_best_value_is_the_best_of_the_logged_validations(client, run, train
 def test_curves_are_step_metrics_on_a_fixed_grid(client, run):
     roc = client.get_metric_history(run.info.run_id, "roc/tpr")
     assert [metric.step for metric in roc] == list(range(1000))
-    assert all(a.value <= b.value + 1e-12 for a, b in zip(roc, roc[1:], strict=False))
+    assert all(a.value <= b.value + 1e-12 for a, b in pairwise(roc))
     pr = client.get_metric_history(run.info.run_id, "pr/precision")
     assert [metric.step for metric in pr] == list(range(1, 1001))
 

@@ -30,7 +30,7 @@ class PreparedDataset:
 
     @classmethod
     def open(cls, folder: Path) -> "PreparedDataset":
-        """Open a prepared folder and compare every column with its checksum.
+        """Open a prepared folder and compare every file with its checksum.
 
         Raises:
             DataError: the folder is missing or damaged.
@@ -141,7 +141,8 @@ class BatchLoader:
     """Iterates a split in batches; one call of ``iter`` is one epoch.
 
     The order is a function of (seed, epoch), and ``state_dict`` holds epoch and position, so that a resumed run sees exactly the batches it
-    would have seen. Lightning takes it as it is and saves its state in each checkpoint.
+    would have seen. Lightning takes it as it is and saves its state in each checkpoint. An epoch that was left early (an interrupt, a limit
+    on batches) is over all the same: only a loaded state is carried on with.
     """
 
     def __init__(self, split: Split, *, batch_size: int, max_history: int, seed: int | None = None) -> None:
@@ -159,23 +160,28 @@ class BatchLoader:
         self.seed = seed
         self._epoch = 0
         self._position = 0
+        self._is_begun = False
 
     def __len__(self) -> int:
         return -(-len(self.split) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        if self._position == len(self):  # whoever knows the length never asks for the end of an epoch
+        num_rows = len(self.split)
+        # Whoever knows the length never asks for the end of an epoch, so its end is found out at the next one's beginning.
+        if self._is_begun or self._position >= num_rows:
             self._epoch, self._position = self._epoch + 1, 0
-        order = None if self.seed is None else np.random.default_rng((self.seed, self._epoch)).permutation(len(self.split))
-        while self._position < len(self):
-            rows = slice(self._position * self.batch_size, (self._position + 1) * self.batch_size)
-            self._position += 1  # before the yield: a checkpoint is saved while the batch is in use
+        self._is_begun = True
+        order = None if self.seed is None else np.random.default_rng((self.seed, self._epoch)).permutation(num_rows)
+        while self._position < num_rows:
+            rows = slice(self._position, min(self._position + self.batch_size, num_rows))
+            self._position = rows.stop  # before the yield: a checkpoint is saved while the batch is in use
             yield self.split.take(rows if order is None else order[rows], self.max_history)
 
     def state_dict(self) -> dict[str, int]:
-        """Epoch and number of batches already given."""
+        """Epoch and number of rows already given."""
         return {"epoch": self._epoch, "position": self._position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Carry on from a saved state."""
+        """Carry on from a saved state, also with another batch size."""
         self._epoch, self._position = state["epoch"], state["position"]
+        self._is_begun = False

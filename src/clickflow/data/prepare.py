@@ -63,7 +63,7 @@ def prepare(data: DataConfig, protocol: ProtocolConfig, home: Path, progress: Pr
 
 def _identity(data: DataConfig, protocol: ProtocolConfig, files: tuple[Path, ...]) -> str:
     """SHA-256 of what a prepared dataset is a function of; where the log lies is not part of it."""
-    contents = [storage.digest_file(path) for path in files]
+    contents = [storage.digest_source(path) for path in files]
     values = [FORMAT_VERSION, _described(data), protocol.model_dump(mode="json"), contents]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
@@ -103,6 +103,7 @@ def _write(folder: Path, data: DataConfig, protocol: ProtocolConfig, log: Checke
             counts=log.counts | rows.counts,
             versions={name: importlib.metadata.version(name) for name in ("clickflow", "polars", "pyarrow", "numpy")},
             checksums=checksums,
+            files=storage.digest_files(folder),
             fingerprint=storage.fingerprint(checksums, fields.schema),
         ),
     )

@@ -54,9 +54,11 @@ def make_rows(log: CheckedLog, protocol: ProtocolConfig, name: str) -> LogRows:
     Raises:
         DataError: a split would be empty, or the log has fields that the protocol's rows cannot have.
     """
+    if isinstance(protocol, NextItemConfig):
+        _refuse_fields_without_rows(log, name)
     users, items = _distinct(log, USER), _distinct(log, ITEM)
     interactions = _code(log.interactions, users, items)
-    behaviours = _sorted_behaviours(log, protocol, interactions, users, items, name)
+    behaviours = _sorted_behaviours(log, interactions, users, items)
     impressions = protocol.impressions(interactions, behaviours)
     refuse_empty_splits(impressions.split, f"data set {name}")
     item_counts = _occurrences_in_train(impressions, behaviours, len(items))
@@ -82,6 +84,14 @@ def make_rows(log: CheckedLog, protocol: ProtocolConfig, name: str) -> LogRows:
     )
 
 
+def _refuse_fields_without_rows(log: CheckedLog, name: str) -> None:
+    if log.behaviours is not None and any(field.role != "item" for field in log.raw.fields):
+        raise DataError(
+            f"data set {name}: next_item takes its rows from the behaviour table, which has no user or context fields; "
+            "leave out data.behaviours or the fields, or choose protocol=impressions."
+        )
+
+
 def _distinct(log: CheckedLog, column: str) -> pl.Series:
     """Sorted raw ids of the whole log; an item that is only in the item table does not count."""
     frames = [log.interactions] if log.behaviours is None else [log.interactions, log.behaviours]
@@ -105,19 +115,9 @@ def _codes(raw: pl.Series, distinct: pl.Series) -> Integers:
     return joined["code"].to_numpy().astype(np.int64)
 
 
-def _sorted_behaviours(
-    log: CheckedLog, protocol: ProtocolConfig, interactions: Interactions, users: pl.Series, items: pl.Series, name: str
-) -> Behaviours:
+def _sorted_behaviours(log: CheckedLog, interactions: Interactions, users: pl.Series, items: pl.Series) -> Behaviours:
     """The behaviour table, else the clicks, else all interactions."""
-    if log.behaviours is not None:
-        if isinstance(protocol, NextItemConfig) and any(field.role != "item" for field in log.raw.fields):
-            raise DataError(
-                f"data set {name}: next_item takes its rows from the behaviour table, which has no user or context fields; "
-                "leave out data.behaviours or the fields, or choose protocol=impressions."
-            )
-        past = _code(log.behaviours, users, items)
-    else:
-        past = interactions
+    past = interactions if log.behaviours is None else _code(log.behaviours, users, items)
     group, item, timestamp, source_row = past.group, past.item, past.timestamp, np.arange(len(past.group))
     if past.label is not None:
         source_row = np.flatnonzero(past.label)

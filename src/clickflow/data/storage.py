@@ -1,7 +1,8 @@
 """A prepared dataset on disk: uncompressed Arrow files that are memory-mapped, and a manifest that can tell damage.
 
-Columns are numpy arrays on both sides and one record batch a file, so reading maps them and copies nothing. The fingerprint is our own
-SHA-256 over the columns' bytes: a library's hash changes between its versions.
+Columns are numpy arrays on both sides and one record batch a file, so reading maps them and copies nothing. There are two sorts of SHA-256:
+of the columns' values, which make the fingerprint and do not depend on the version of a library or of its hash; and of the files' bytes,
+which are compared before a file is parsed, because a parser that meets a damaged file may do anything.
 """
 
 import hashlib
@@ -24,7 +25,7 @@ from clickflow.config import StrictConfig
 from clickflow.data.schema import Schema
 from clickflow.errors import DataError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -58,7 +59,9 @@ class Manifest(StrictConfig):
     """What was dropped or noted on the way, by name."""
     versions: dict[str, str]
     checksums: dict[str, str]
-    """SHA-256 of every column (``file.arrow:column``) and of every table of raw ids (``file.parquet``)."""
+    """SHA-256 of the values of every column (``file.arrow:column``) and of every table of raw ids (``file.parquet``)."""
+    files: dict[str, str]
+    """SHA-256 of the bytes of every file, by its path in the folder."""
     fingerprint: str
     """SHA-256 over the checksums and the schema."""
 
@@ -119,17 +122,21 @@ def read_frame(folder: Path, name: str) -> pl.DataFrame:
         raise _damaged(folder, f"{name}.parquet cannot be read ({str(error).splitlines()[0]})") from error
 
 
-def digest_file(path: Path) -> str:
+def digest_source(path: Path) -> str:
     """SHA-256 of a source file.
 
     Raises:
         DataError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return _sha256(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({_reason(error)}); check that it is there, its permissions and its disk.") from error
+
+
+def digest_files(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a folder, by its path in it."""
+    return {path.relative_to(folder).as_posix(): _sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def digest(values: NDArray[Any]) -> str:
@@ -180,23 +187,25 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def verify(folder: Path, manifest: Manifest) -> None:
-    """Compare every column with its checksum.
+    """Compare every file with its checksum.
 
     Raises:
         DataError: a file is missing, truncated or changed.
     """
-    found: dict[str, str] = {}
-    for file in sorted({name.partition(":")[0] for name in manifest.checksums}):
-        stem, _, kind = file.rpartition(".")
-        if kind == "arrow":
-            found |= {f"{file}:{key}": digest(values) for key, values in read_columns(folder, stem).items()}
-        else:
-            found[file] = digest_frame(read_frame(folder, stem))
-    for name, expected in manifest.checksums.items():
-        if found.get(name) != expected:
-            raise _damaged(folder, f"{name} does not match its checksum")
     if fingerprint(manifest.checksums, manifest.fields) != manifest.fingerprint:
-        raise _damaged(folder, f"the fields or checksums in {MANIFEST} do not match its fingerprint")
+        raise _damaged(folder, f"{MANIFEST} does not match its fingerprint")
+    for name, expected in manifest.files.items():
+        try:
+            found = _sha256(folder / name)
+        except OSError as error:
+            raise _damaged(folder, f"{name} cannot be read ({_reason(error)})") from error
+        if found != expected:
+            raise _damaged(folder, f"{name} does not match its checksum")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _as_arrow(values: NDArray[Any]) -> pa.Array:

@@ -28,7 +28,7 @@ class TowerConfig(StrictConfig):
     """Spread of the embeddings at the start; attention learns late from products of very small vectors."""
     hidden_units: Integers = (80, 40)
     """Widths of the final MLP's hidden layers."""
-    activation: Activation = "prelu"
+    activation: Activation = "dice"
     """Of the final MLP."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of hidden units dropped in the final MLP while training."""

@@ -28,8 +28,8 @@ class DINConfig(TowerConfig):
     name: Literal["din"] = "din"
     attention_hidden_units: Annotated[Integers, Field(min_length=1)] = (80, 40)
     """Widths of the activation unit's hidden layers."""
-    attention_activation: Activation = "sigmoid"
-    """Of the activation unit; the released code uses sigmoid, the paper PReLU or Dice."""
+    attention_activation: Activation = "dice"
+    """Of the activation unit; the paper's choices are PReLU and Dice, the released code's is sigmoid."""
     attention_softmax: bool = False
     """Normalise the weights over each history; the paper does not."""
 

@@ -110,7 +110,7 @@ def _log_dataset(run: Run, dataset: PreparedDataset) -> None:
 def _log_best(run: Run, result: FitResult, validation: ScoredSplit) -> None:
     """The run table shows last values; ``best/...`` are those of the best weights."""
     best = {f"best/{name}": value for name, value in validation.metrics.items()}
-    run.log_metrics({**best, "best/epoch": result.best_epoch, "rows_per_second": result.rows_per_second}, step=result.best_epoch)
+    run.log_metrics({**best, "best/epoch": result.best_epoch, "rows_per_second": result.rows_per_second}, step=0)
 
 
 def _description(config: RunConfig, dataset: PreparedDataset, result: FitResult, validation: ScoredSplit, num_parameters: int) -> str:

@@ -85,7 +85,7 @@ def resume_run(store: Store, run_id: str, task: str) -> Iterator[Run]:
             run.set_tags({f"{task}.status": status})
 
         try:
-            run.set_tags({f"{task}.error": ""})
+            run.remove_tag(f"{task}.error")
             set_task_status("RUNNING")
             yield run
             run.close()

@@ -97,6 +97,12 @@ class Run:
         with self._storing("tags"):
             self._client.log_batch(self.id, tags=[RunTag(key, _cut(value, TAG_LENGTH)) for key, value in tags.items()])
 
+    def remove_tag(self, key: str) -> None:
+        """Remove a tag if it is there."""
+        if key in self.tags:
+            with self._storing("tags"):
+                self._client.delete_tag(self.id, key)
+
     def set_description(self, markdown: str) -> None:
         """Set the text at the top of the run's page."""
         self.set_tags({DESCRIPTION_TAG: markdown})

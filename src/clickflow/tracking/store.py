@@ -20,6 +20,7 @@ from clickflow.errors import TrackingError
 from clickflow.tracking.config import TrackingConfig
 
 SQLITE = "sqlite:///"
+MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # else the UI greets with its pages for language models
 SQLITE_MAGIC = b"SQLite format 3\0"
 # MLflow's client waits up to four minutes for a server that restarts. While a run is on that is right; at its start the user is waiting.
 # Two attempts of 4 seconds and at most 1 second between them end within 10 seconds.
@@ -153,7 +154,7 @@ def _experiment(client: MlflowClient, config: TrackingConfig, uri: str, artifact
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         try:
-            return str(client.create_experiment(name, artifact_location=artifacts))
+            return str(client.create_experiment(name, artifact_location=artifacts, tags=MODEL_TRAINING))
         except MlflowException as error:
             experiment = client.get_experiment_by_name(name)
             if experiment is None:  # else another machine was faster

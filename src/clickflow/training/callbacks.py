@@ -1,6 +1,5 @@
 """What watches a fit: throughput, gradient norms, the progress bar, and the door through which metrics leave."""
 
-import sys
 import time
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -8,6 +7,7 @@ from typing import Any, Protocol
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, TQDMProgressBar
+from pytorch_lightning.callbacks.progress.tqdm_progress import Tqdm
 from pytorch_lightning.loggers.logger import Logger
 from torch import nn
 
@@ -120,20 +120,41 @@ def gradient_norms(model: nn.Module) -> dict[str, float]:
 
 
 class RowsProgressBar(TQDMProgressBar):
-    """Lightning's bar with rows/s and the latest validation metric."""
+    """Lightning's bar with rows/s and the latest validation metric; validation has no bar of its own."""
 
     def __init__(self, throughput: Throughput, monitor: str) -> None:
-        # A log file gets one line an epoch.
-        super().__init__(refresh_rate=20 if sys.stderr.isatty() else 1_000_000_000)
+        super().__init__(refresh_rate=20)
         self.throughput = throughput
         self.monitor = monitor
 
+    def init_validation_tqdm(self) -> Tqdm:
+        """A bar that is not shown: it would be gone within a second."""
+        return Tqdm(disable=True)
+
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, int | str | float | dict[str, float]]:
         """What stands at the end of the bar."""
-        shown: dict[str, int | str | float | dict[str, float]] = {"rows/s": f"{self.throughput.rows_per_second:,.0f}"}
-        if self.monitor in trainer.callback_metrics:
-            shown[self.monitor] = f"{float(trainer.callback_metrics[self.monitor]):.4f}"
-        return shown
+        return {**progress_metrics(trainer, self.throughput, self.monitor)}
+
+
+class EpochLines(Callback):
+    """One line an epoch, where nobody watches a bar: in a log file."""
+
+    def __init__(self, throughput: Throughput, monitor: str) -> None:
+        self.throughput = throughput
+        self.monitor = monitor
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Print the line."""
+        values = progress_metrics(trainer, self.throughput, self.monitor)
+        print(f"  epoch {trainer.current_epoch}: " + ", ".join(f"{name} {value}" for name, value in values.items()), flush=True)
+
+
+def progress_metrics(trainer: pl.Trainer, throughput: Throughput, monitor: str) -> dict[str, str]:
+    """Rows/s and the latest value of the monitored metric, as they are shown."""
+    shown = {"rows/s": f"{throughput.rows_per_second:,.0f}"}
+    if monitor in trainer.callback_metrics:
+        shown[monitor] = f"{float(trainer.callback_metrics[monitor]):.4f}"
+    return shown
 
 
 def _log(trainer: pl.Trainer, metrics: Mapping[str, float]) -> None:

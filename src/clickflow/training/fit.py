@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import nn
 from clickflow.config import StrictConfig
 from clickflow.data.dataset import BatchLoader, PreparedDataset
 from clickflow.errors import TrainingError
-from clickflow.training.callbacks import MetricSink, RowsProgressBar, SinkLogger, StepMetrics, Throughput
+from clickflow.training.callbacks import EpochLines, MetricSink, RowsProgressBar, SinkLogger, StepMetrics, Throughput
 from clickflow.training.module import ClickModule
 from clickflow.training.optimizers import OptimizerConfig
 
@@ -44,6 +45,7 @@ class TrainerConfig(StrictConfig):
     num_threads: Count | None = None
     """Of torch; None leaves torch's own choice. Metrics are identical only for an equal number."""
     progress_bar: bool = True
+    """A bar in a terminal, one line an epoch elsewhere; false shows neither."""
 
     @property
     def mode(self) -> Literal["min", "max"]:
@@ -114,8 +116,9 @@ def fit(
     )
     stop = EarlyStopping(trainer_config.monitor, mode=trainer_config.mode, patience=trainer_config.patience, check_finite=False)
     callbacks: list[Any] = [throughput, StepMetrics(trainer_config.log_every_num_steps), stop, best]
+    is_watched = trainer_config.progress_bar and sys.stderr.isatty()
     if trainer_config.progress_bar:
-        callbacks.append(RowsProgressBar(throughput, trainer_config.monitor))
+        callbacks.append((RowsProgressBar if is_watched else EpochLines)(throughput, trainer_config.monitor))
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # devices, tips and reasons to stop: nothing a user acts on
     with warnings.catch_warnings():
         # Lightning's own use of torch's pytrees.
@@ -129,7 +132,7 @@ def fit(
             num_sanity_val_steps=0,
             logger=SinkLogger(sink),
             callbacks=callbacks,
-            enable_progress_bar=trainer_config.progress_bar,
+            enable_progress_bar=is_watched,
             enable_model_summary=False,
         )
         _run(trainer, ClickModule(model, optimizer), train, validation, resume_from)

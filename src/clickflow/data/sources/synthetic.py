@@ -43,8 +43,8 @@ class SyntheticConfig(SourceConfig):
     num_users: Count = 20_000
     num_items: Count = 10_000
     num_categories: Count = 100
-    num_impressions: Count = 400_000
-    mean_history: Annotated[float, Field(gt=0)] = 20.0
+    num_impressions: Count = 300_000
+    mean_history: Annotated[float, Field(gt=0)] = 12.0
     """Behaviours before an impression, on average."""
     interests_per_user: Count = 4
     zipf_exponent: Annotated[float, Field(ge=0)] = 1.0
@@ -165,7 +165,7 @@ def _draw_impressions(
     logit = config.bias + config.relevance * (1 - np.exp(-relevant / config.saturation)) + catalogue.appeal[item]
     probability = 1 / (1 + np.exp(-logit))
     columns = {USER: user, ITEM: item, TIMESTAMP: timestamp, LABEL: rng.random(num_rows) < probability, TRUE_PROBABILITY: probability}
-    return pl.DataFrame(columns).with_columns(pl.col(LABEL).cast(pl.Int8)).sort(TIMESTAMP)
+    return pl.DataFrame(columns).with_columns(pl.col(LABEL).cast(pl.Int8)).sort(TIMESTAMP, maintain_order=True)
 
 
 def _count_relevant(
