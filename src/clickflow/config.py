@@ -9,6 +9,7 @@ import copy
 import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -17,6 +18,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from clickflow.errors import ConfigError
 
 Config = TypeVar("Config", bound=BaseModel)
+
+_Path = tuple[int | str, ...]
 
 # Strict mode refuses "16" for 16; YAML has no tuples and no paths, so these two are converted.
 Integers = Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(strict=False)]
@@ -50,29 +53,33 @@ def validate(config_class: type[Config], values: Mapping[str, Any], what: str = 
         ConfigError: one line for each problem, all of them, with the nearest allowed key or value.
     """
     remaining = copy.deepcopy(dict(values))
-    problems: dict[str, str] = {}
-    removed: set[tuple[int | str, ...]] = set()
+    problems: dict[tuple[str, str], None] = {}  # in the order of discovery, each once
+    refused: set[_Path] = set()
+    removed: set[_Path] = set()
     while True:
         try:
             config = config_class.model_validate(remaining)
         except ValidationError as error:
             progress = False
             for details in error.errors():
-                path = tuple(_path_in_values(details["loc"], remaining))
+                path, parent = _resolve(config_class, details["loc"])
                 if path in removed:  # the hole that an earlier refusal left
                     continue
-                for where, message in _explain(config_class, path, details):
-                    problems.setdefault(where, message)
-                if details["type"] not in ("missing", "contradictions") and _remove(remaining, path):
-                    removed.add(path)
-                    progress = True
+                problems |= dict.fromkeys(_explain(path, parent, details, refused))
+                if details["type"] in ("missing", "contradictions"):
+                    continue
+                if details["type"] != "extra_forbidden":
+                    refused.add(path)
+                hole = _remove(remaining, path)
+                progress |= hole not in removed
+                removed.add(hole)
             if progress:
                 continue
         else:
             if not problems:
                 return config
         count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        lines = [f"  {where}{message}" for where, message in problems.items()]
+        lines = [f"  {where}{message}" for where, message in problems]
         raise ConfigError("\n".join([f"{count} in {what}:", *lines]))
 
 
@@ -97,76 +104,88 @@ def suggest(word: str, allowed: list[str]) -> str:
     return f"did you mean {close[0]}?" if close else f"allowed: {', '.join(sorted(allowed))}"
 
 
-def _path_in_values(loc: tuple[int | str, ...], values: Any) -> Iterator[int | str]:
-    """Pydantic's location without the tags of discriminated unions, which are no keys of the config."""
-    for position, part in enumerate(loc):
-        if isinstance(values, Mapping):
-            if part in values:
-                values = values[part]
-            elif position < len(loc) - 1 and part in values.values():  # the tag of a union
-                continue
-            else:
-                values = None
-        elif isinstance(values, list) and isinstance(part, int) and part < len(values):
-            values = values[part]
-        else:
-            values = None
-        yield part
+def _resolve(config_class: type[BaseModel], loc: _Path) -> tuple[_Path, Any]:
+    """Pydantic's location as a path of the config, and the annotation of the section that its last key stands in.
+
+    The location also holds the tags of discriminated unions, which are no keys of the config.
+    """
+    path: list[int | str] = []
+    section: Any = None
+    annotation: Any = config_class
+    for part in loc:
+        members = list(_members(annotation))
+        models = [member for member in members if isinstance(member, type) and issubclass(member, BaseModel)]
+        if len(models) > 1:
+            annotation = next((model for model in models if part in _tags(model)), None)
+            continue
+        path.append(part)
+        section = annotation
+        if models:
+            field = models[0].model_fields.get(str(part))
+            annotation = None if field is None else field.annotation
+        else:  # a dict's key or a list's index
+            annotation = next((argument for member in members for argument in reversed(get_args(member)) if argument is not ...), None)
+    return tuple(path), section
 
 
-def _remove(values: Any, path: tuple[int | str, ...]) -> bool:
-    """Remove what was refused; one element of a list takes the whole list with it, so that indices stay true."""
-    parent: dict[Any, Any] | None = None
-    key: int | str = ""
-    for part in path:
-        if not isinstance(values, dict):
-            break
-        if part not in values:
-            return False
-        parent, key, values = values, part, values[part]
-    if parent is None:
-        return False
-    del parent[key]
-    return True
+def _members(annotation: Any) -> Iterator[Any]:
+    """What a value may be: the members of a union without None, else the annotation itself."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from _members(get_args(annotation)[0])
+    elif origin in (Union, UnionType):
+        for member in get_args(annotation):
+            yield from _members(member)
+    elif annotation is not NoneType:
+        yield annotation
 
 
-def _explain(config_class: type[BaseModel], path: tuple[int | str, ...], error: ErrorDetails) -> Iterator[tuple[str, str]]:
+def _tags(model: type[BaseModel]) -> set[str]:
+    return {value for field in model.model_fields.values() for value in get_args(field.annotation) if isinstance(value, str)}
+
+
+def _remove(values: Any, path: _Path) -> _Path:
+    """Remove what was refused and return its path; one element of a list takes the whole list with it, so that indices stay true."""
+    for position, part in enumerate(path):
+        if position == len(path) - 1 or not isinstance(values.get(part), dict):
+            values.pop(part, None)
+            return path[: position + 1]
+        values = values[part]
+    return path
+
+
+def _explain(path: _Path, section: Any, error: ErrorDetails, refused: set[_Path]) -> Iterator[tuple[str, str]]:
     where = ".".join(str(part) for part in path)
     value = error["input"]
+    context = error.get("ctx", {})
     match error["type"]:
         case "contradictions":
-            for key, message in error["ctx"]["problems"]:
-                yield (f"{where}.{key}" if where else key), f" {message}"
+            for key, message in context["problems"]:
+                if not _rests_on_refused(path, message, refused):
+                    yield (f"{where}.{key}" if where else key), f" {message}"
         case "extra_forbidden":
-            yield where, f": unknown key; {suggest(str(path[-1]), _keys(config_class, path[:-1]))}"
+            yield where, f": unknown key; {suggest(str(path[-1]), [key for member in _members(section) for key in member.model_fields])}"
         case "missing":
             yield where, ": required, but not given"
         case "union_tag_invalid":
-            context = error["ctx"]
             key = context["discriminator"].strip("'")
             allowed = [tag.strip().strip("'") for tag in context["expected_tags"].split(",")]
             yield f"{where}.{key}", f" = {context['tag']}: {suggest(context['tag'], allowed)}"
         case "union_tag_not_found":
-            yield f"{where}.{error['ctx']['discriminator'].strip(chr(39))}", ": required, but not given"
+            yield f"{where}.{context['discriminator'].strip(chr(39))}", ": required, but not given"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            yield where, f" = {value!r}: must be a section with keys of its own"
+        case "tuple_type":
+            yield where, f" = {value!r}: must be a list"
+        case "path_type":
+            yield where, f" = {value!r}: must be a path"
+        case "too_short":
+            yield where, f" = {value!r}: must have at least {context['min_length']} item(s)"
         case _:
             message = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
             yield where, f" = {value!r}: must be {message}" if message != error["msg"] else f" = {value!r}: {message}"
 
 
-def _keys(config_class: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    """The keys that are allowed at a path of the config (of every member, where a union stands there)."""
-    classes = [config_class]
-    for part in path:
-        if isinstance(part, int):
-            continue
-        fields = [cls.model_fields[part].annotation for cls in classes if part in cls.model_fields]
-        classes = [cls for field in fields for cls in _config_classes(field)]
-    return sorted({key for cls in classes for key in cls.model_fields})
-
-
-def _config_classes(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    elif get_origin(annotation) is not None or isinstance(annotation, Union):  # type: ignore[arg-type]
-        for argument in get_args(annotation):
-            yield from _config_classes(argument)
+def _rests_on_refused(path: _Path, message: str, refused: set[_Path]) -> bool:
+    """Whether a contradiction may be one of defaults only, which stand in for values of its section (or named by it) that were refused."""
+    return any((path and other[: len(path)] == path) or ".".join(str(part) for part in other) in message for other in refused)

@@ -41,8 +41,9 @@ class ActivationUnit(nn.Module):
         """
         of_target, of_behaviour, of_difference, of_product = self.first.weight.chunk(4, dim=1)  # (H, D) each
         per_row = F.linear(target, of_target + of_difference, self.first.bias)  # (B, H)
-        features = torch.cat([history, target.index_select(0, rows) * history], dim=1)  # (N, 2D)
-        weight = torch.cat([of_behaviour - of_difference, of_product], dim=1)  # (H, 2D)
-        hidden = torch.addmm(per_row.index_select(0, rows), features, weight.t())  # (N, H)
+        product = target.index_select(0, rows) * history  # (N, D)
+        # Two products instead of one over [k, q * k]: the concatenation would cost more than it saves.
+        hidden = torch.addmm(per_row.index_select(0, rows), history, (of_behaviour - of_difference).t())  # (N, H)
+        hidden = torch.addmm(hidden, product, of_product.t())
         weights: Tensor = self.rest(self.activation(hidden))
         return weights

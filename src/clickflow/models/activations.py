@@ -3,9 +3,20 @@
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 Activation = Literal["relu", "prelu", "dice", "sigmoid"]
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation that takes a training batch of one row, whose variance is not defined: it uses the moving statistics then."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(N, num_features) -> (N, num_features)."""
+        if self.training and values.shape[0] < 2:
+            return F.batch_norm(values, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(values)
 
 
 class Dice(nn.Module):
@@ -14,25 +25,18 @@ class Dice(nn.Module):
     y = p * s + (1 - p) * alpha * s with p = sigmoid((s - E[s]) / sqrt(Var[s] + eps)); mini-batch mean and variance in training, moving
     ones in evaluation; alpha per unit, learned, starting at 0.
 
-    BatchNorm without affine parameters is exactly the standardisation inside p. It refuses a batch of one row in training, whose
-    variance is not defined; such a batch is standardised with the moving statistics instead. Input is (N, num_units) with real
-    behaviours only, so that no padding enters the statistics.
+    Batch normalisation without affine parameters is exactly the standardisation inside p. Input is (N, num_units) with real behaviours
+    only, so that no padding enters the statistics.
     """
 
     def __init__(self, num_units: int, eps: float = 1e-8) -> None:
         super().__init__()
         self.alpha = nn.Parameter(torch.zeros(num_units))
-        self.standardise = nn.BatchNorm1d(num_units, eps=eps, affine=False)
+        self.standardise = BatchNorm(num_units, eps=eps, affine=False)
 
     def forward(self, values: Tensor) -> Tensor:
         """(N, num_units) -> (N, num_units)."""
-        if self.training and values.shape[0] < 2:
-            norm = self.standardise
-            assert norm.running_mean is not None
-            assert norm.running_var is not None
-            p = torch.sigmoid((values - norm.running_mean) / torch.sqrt(norm.running_var + norm.eps))
-        else:
-            p = torch.sigmoid(self.standardise(values))
+        p = torch.sigmoid(self.standardise(values))
         return values * (self.alpha + p * (1 - self.alpha))
 
 

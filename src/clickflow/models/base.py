@@ -30,6 +30,8 @@ class TowerConfig(StrictConfig):
     """Widths of the final MLP's hidden layers."""
     activation: Activation = "dice"
     """Of the final MLP."""
+    batch_norm: bool = False
+    """Normalise the final MLP's input over the batch, as the released code does; a sum over a long history is large."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of hidden units dropped in the final MLP while training."""
 
@@ -54,7 +56,7 @@ class EmbeddingMLP(nn.Module):
         self.embeddings = FieldEmbeddings(schema, config.embedding_dim, config.embedding_init_std)
         self.pool = sum_pool if config.pooling == "sum" else mean_pool
         input_dim = 2 * self.embeddings.target_dim + self.embeddings.context_dim
-        self.mlp = MLP(input_dim, config.hidden_units, config.activation, config.dropout)
+        self.mlp = MLP(input_dim, config.hidden_units, config.activation, config.dropout, config.batch_norm)
 
     def forward(self, batch: Batch) -> ModelOutput:
         """Batch of B rows -> (B,) logits."""

@@ -47,7 +47,7 @@ class DIN(nn.Module):
         self.activation_unit = ActivationUnit(self.embeddings.target_dim, config.attention_hidden_units, config.attention_activation)
         self.softmax = config.attention_softmax
         input_dim = 2 * self.embeddings.target_dim + self.embeddings.context_dim
-        self.mlp = MLP(input_dim, config.hidden_units, config.activation, config.dropout)
+        self.mlp = MLP(input_dim, config.hidden_units, config.activation, config.dropout, config.batch_norm)
 
     def forward(self, batch: Batch) -> ModelOutput:
         """Batch of B rows -> (B,) logits."""

@@ -56,6 +56,8 @@ def _tables(fields: tuple[CategoricalField, ...], embedding_dim: int, init_std: 
         nn.init.normal_(table.weight, std=init_std)
         with torch.no_grad():
             table.weight[0].zero_()
-        # A module's name may hold no dot, a field's may.
-        tables[field.name.replace(".", "_dot_")] = table
+        key = field.name.replace(".", "_")  # a module's name may hold no dot
+        while hasattr(tables, key):  # nor be taken by ModuleDict itself, as `type` and `values` are
+            key += "_"
+        tables[key] = table
     return tables

@@ -4,14 +4,17 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from clickflow.models.activations import Activation, build_activation
+from clickflow.models.activations import Activation, BatchNorm, build_activation
 
 
 class MLP(nn.Module):
     """Linear, activation and dropout for each hidden layer, then one linear unit: (B, input_dim) -> (B,) logits."""
 
-    def __init__(self, input_dim: int, hidden_units: Sequence[int], activation: Activation, dropout: float = 0.0) -> None:
+    def __init__(
+        self, input_dim: int, hidden_units: Sequence[int], activation: Activation, dropout: float = 0.0, batch_norm: bool = False
+    ) -> None:
         super().__init__()
+        self.normalise = BatchNorm(input_dim) if batch_norm else nn.Identity()
         layers: list[nn.Module] = []
         for units in hidden_units:
             layers += [nn.Linear(input_dim, units), build_activation(activation, units)]
@@ -22,5 +25,5 @@ class MLP(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(B, input_dim) -> (B,)."""
-        logit: Tensor = self.layers(inputs).squeeze(1)
+        logit: Tensor = self.layers(self.normalise(inputs)).squeeze(1)
         return logit

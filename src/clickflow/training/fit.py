@@ -123,6 +123,8 @@ def fit(
     with warnings.catch_warnings():
         # Lightning's own use of torch's pytrees.
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+        # Adagrad's sparse path does not say whether torch should check its sparse tensors; the default, not to, is right.
+        warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitly disabled")
         # Its interval of logging: StepMetrics has one of its own.
         warnings.filterwarnings("ignore", message="The number of training batches")
         trainer = pl.Trainer(

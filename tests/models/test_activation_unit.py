@@ -1,0 +1,108 @@
+"""The factorised activation unit against the plain one: [q, k, q - k, q * k] built for every behaviour."""
+
+import pytest
+import torch
+from torch import nn
+
+from clickflow.models.activation_unit import ActivationUnit
+
+DIM = 6
+LENGTHS = [3, 0, 1, 5, 2]
+ROWS = torch.repeat_interleave(torch.arange(len(LENGTHS)), torch.tensor(LENGTHS))
+
+
+def plain_weights(unit, target, history, rows):
+    """The same layers over inputs built behaviour by behaviour."""
+    if len(rows) == 0:
+        return torch.zeros(0)
+    inputs = torch.stack([torch.cat([target[row], k, target[row] - k, target[row] * k]) for row, k in zip(rows, history, strict=True)])
+    hidden = unit.activation(inputs @ unit.first.weight.T + unit.first.bias)
+    for layer in unit.rest.layers:
+        hidden = layer(hidden)
+    return hidden[:, 0]
+
+
+def build(activation, hidden_units=(8, 4)):
+    torch.manual_seed(1)
+    return ActivationUnit(DIM, hidden_units, activation)
+
+
+def random_inputs():
+    generator = torch.Generator().manual_seed(2)
+    return (
+        torch.randn(len(LENGTHS), DIM, generator=generator, requires_grad=True),
+        torch.randn(sum(LENGTHS), DIM, generator=generator, requires_grad=True),
+    )
+
+
+def value_and_gradients(weights_of, unit):
+    target, history = random_inputs()
+    weights = weights_of(unit, target, history, ROWS)
+    steepness = torch.linspace(-1, 1, len(weights))  # so that no two behaviours pull alike
+    (weights * steepness).sum().backward()
+    gradients = {name: parameter.grad.clone() for name, parameter in unit.named_parameters()}
+    unit.zero_grad()
+    return weights.detach(), {**gradients, "target": target.grad, "history": history.grad}
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("hidden_units", [(8, 4), (8,)])
+@pytest.mark.parametrize("activation", ["relu", "prelu", "dice", "sigmoid"])
+def test_factorised_equals_plain_in_value_and_in_every_gradient(activation, hidden_units, training):
+    unit = build(activation, hidden_units).train(training)
+
+    expected, expected_gradients = value_and_gradients(plain_weights, unit)
+    weights, gradients = value_and_gradients(ActivationUnit.__call__, unit)
+
+    assert weights.shape == (sum(LENGTHS),)
+    torch.testing.assert_close(weights, expected, rtol=1e-5, atol=1e-5)
+    assert gradients.keys() == expected_gradients.keys()
+    assert all(gradient.any() for gradient in expected_gradients.values())
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected_gradients[name], rtol=1e-5, atol=1e-5, msg=lambda m, name=name: f"{name}: {m}")
+
+
+def test_the_weight_of_a_behaviour_depends_on_nothing_but_itself_and_its_target():
+    unit = build("prelu").eval()
+    target, history = random_inputs()
+
+    whole = unit(target, history, ROWS)
+
+    for position, row in enumerate(ROWS):
+        alone = unit(target[row, None], history[position, None], torch.zeros(1, dtype=torch.int64))
+        torch.testing.assert_close(alone[0], whole[position])
+
+
+def test_dice_takes_its_statistics_over_real_behaviours_only():
+    """One row of five behaviours beside a row without any: the statistics are those of the five, not of ten padded ones."""
+    unit = build("dice")
+    target, history = random_inputs()
+    rows = torch.zeros(5, dtype=torch.int64)
+
+    unit(target[:2], history[:5], rows)
+
+    inputs = torch.cat([target[:1].expand(5, -1), history[:5], target[:1] - history[:5], target[:1] * history[:5]], dim=1)
+    hidden = inputs @ unit.first.weight.T + unit.first.bias
+    torch.testing.assert_close(unit.activation.standardise.running_mean, 0.1 * hidden.mean(0))
+    torch.testing.assert_close(unit.activation.standardise.running_var, 0.9 + 0.1 * hidden.var(0, unbiased=True))
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("activation", ["relu", "prelu", "dice", "sigmoid"])
+@pytest.mark.parametrize("num_values", [0, 1])
+def test_hardly_any_behaviours_are_fine(activation, num_values, training):
+    unit = build(activation).train(training)
+    target, history = random_inputs()
+
+    weights = unit(target, history[:num_values], ROWS[:num_values])
+    weights.sum().backward()
+
+    assert weights.shape == (num_values,)
+    assert all(torch.isfinite(parameter.grad).all() for parameter in unit.parameters())
+
+
+def test_the_last_layer_has_no_activation_so_weights_may_be_negative():
+    unit = build("relu")
+    nn.init.constant_(unit.rest.layers[-1].bias, -100.0)
+
+    assert (unit(*random_inputs(), ROWS) < 0).all()
