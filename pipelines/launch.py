@@ -143,9 +143,9 @@ def progress_printer(console: Console) -> Callable[[str], None]:
     return lambda stage: console.print(f"[dim]·[/] {stage} …")
 
 
-def composed_config(config_name: str, overrides: Sequence[str]) -> dict[str, Any]:
+def composed_config(config_name: str, overrides: Sequence[str], config_dir: str | None = None) -> dict[str, Any]:
     """A pipeline's config with overrides, as plain values; what tests and other programs compose with."""
     OmegaConf.register_new_resolver("repository", lambda path: str(REPOSITORY / path), replace=True)
-    values = OmegaConf.to_container(_compose(config_name, _lenient(overrides), None), resolve=True)
+    values = OmegaConf.to_container(_compose(config_name, _lenient(overrides), config_dir), resolve=True)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}

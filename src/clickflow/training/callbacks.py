@@ -1,5 +1,6 @@
 """What watches a fit: throughput, gradient norms, the progress bar, and the door through which metrics leave."""
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -12,6 +13,7 @@ from pytorch_lightning.loggers.logger import Logger
 from torch import nn
 
 from clickflow.data.batches import Batch
+from clickflow.errors import TrainingError
 
 
 class MetricSink(Protocol):
@@ -77,9 +79,10 @@ class Throughput(Callback):
         self._since = None
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop the clock and report."""
+        """Stop the clock and report; a resumed fit begins with the end of the epoch that it resumes, without any rows."""
         self._since = None
-        _log(trainer, {"train/rows_per_second": self.rows_per_second, "epoch": float(trainer.current_epoch)})
+        if self.rows:
+            _log(trainer, {"train/rows_per_second": self.rows_per_second, "epoch": float(trainer.current_epoch)})
 
 
 class StepMetrics(Callback):
@@ -101,10 +104,20 @@ class StepMetrics(Callback):
             self._norms = gradient_norms(pl_module.model)  # type: ignore[arg-type]
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Log what was measured in this step."""
+        """Log what was measured in this step.
+
+        Raises:
+            TrainingError: the loss is not finite.
+        """
         if self._norms:
             learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
-            _log(trainer, {"train/loss": float(outputs["loss"]), "train/learning_rate": learning_rate, **self._norms})
+            loss = float(outputs["loss"])
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"training at step {trainer.global_step}, loss = {loss}: training diverged; it must be finite; "
+                    "lower optimizer.learning_rate."
+                )
+            _log(trainer, {"train/loss": loss, "train/learning_rate": learning_rate, **self._norms})
             self._norms = {}
 
 
@@ -144,7 +157,9 @@ class EpochLines(Callback):
         self.monitor = monitor
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Print the line."""
+        """Print the line, unless it was printed before the fit was resumed."""
+        if not self.throughput.rows:
+            return
         values = progress_metrics(trainer, self.throughput, self.monitor)
         print(f"  epoch {trainer.current_epoch}: " + ", ".join(f"{name} {value}" for name, value in values.items()), flush=True)
 

@@ -2,6 +2,8 @@
 
 import logging
 import pickle
+import shutil
+import signal
 import sys
 import warnings
 from dataclasses import dataclass
@@ -76,6 +78,26 @@ class FitResult:
     last_checkpoint: Path
 
 
+class CheckpointFile(ModelCheckpoint):
+    """One checkpoint, overwritten after a validation: the best one so far, or without a metric to monitor the last one.
+
+    A resumed fit knows the best so far also in another folder, where Lightning's own would begin anew.
+    """
+
+    def __init__(self, folder: Path, filename: str, monitor: str | None = None, mode: Literal["min", "max"] = "min") -> None:
+        super().__init__(folder, filename, monitor=monitor, mode=mode, save_on_train_epoch_end=False, enable_version_counter=False)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the state, with all paths in the folder of this fit."""
+
+        def here(path: str) -> str:
+            return str(Path(self.dirpath or "") / Path(path).name) if path else path
+
+        paths = {key: here(state_dict[key]) for key in ("best_model_path", "kth_best_model_path", "last_model_path")}
+        scores = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **paths, "best_k_models": scores, "dirpath": self.dirpath})
+
+
 def fit(
     model: nn.Module,
     dataset: PreparedDataset,
@@ -97,25 +119,28 @@ def fit(
         seed: of shuffling and dropout; same seed, machine and threads: identical metrics.
         folder: checkpoints ``best.ckpt`` and ``last.ckpt`` go here.
         sink: takes all metrics.
-        resume_from: a ``last.ckpt``; training carries on with exactly the batches that would have followed.
+        resume_from: a ``last.ckpt`` with its ``best.ckpt`` beside it; training carries on with exactly the batches that would have
+            followed.
 
     Raises:
-        TrainingError: training diverged.
+        TrainingError: training diverged, or there is nothing whole to resume from.
         KeyboardInterrupt: training was interrupted.
     """
     train, validation = loaders(dataset, trainer_config, seed)
+    if resume_from is not None:
+        _check_checkpoints(resume_from, folder, model)
     throughput = Throughput()
-    best = ModelCheckpoint(
-        folder,
-        filename="best",
-        monitor=trainer_config.monitor,
+    best = CheckpointFile(folder, "best", monitor=trainer_config.monitor, mode=trainer_config.mode)
+    # A file of its own: Lightning's `save_last` is written only when the best one is.
+    last = CheckpointFile(folder, "last")
+    stop = EarlyStopping(
+        trainer_config.monitor,
         mode=trainer_config.mode,
-        save_last=True,
-        save_on_train_epoch_end=False,  # after each validation
-        enable_version_counter=False,
+        patience=trainer_config.patience,
+        check_finite=False,
+        check_on_train_epoch_end=False,  # after each validation, so that the checkpoint knows its outcome
     )
-    stop = EarlyStopping(trainer_config.monitor, mode=trainer_config.mode, patience=trainer_config.patience, check_finite=False)
-    callbacks: list[Any] = [throughput, StepMetrics(trainer_config.log_every_num_steps), stop, best]
+    callbacks: list[Any] = [throughput, StepMetrics(trainer_config.log_every_num_steps), stop, best, last]
     is_watched = trainer_config.progress_bar and sys.stderr.isatty()
     if trainer_config.progress_bar:
         callbacks.append((RowsProgressBar if is_watched else EpochLines)(throughput, trainer_config.monitor))
@@ -125,6 +150,8 @@ def fit(
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
         # Adagrad's sparse path does not say whether torch should check its sparse tensors; the default, not to, is right.
         warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitly disabled")
+        # A resumed fit finds the best checkpoint so far in its folder.
+        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
         # Its interval of logging: StepMetrics has one of its own.
         warnings.filterwarnings("ignore", message="The number of training batches")
         trainer = pl.Trainer(
@@ -148,7 +175,7 @@ def fit(
         rows_per_second=throughput.rows_per_second,
         seconds=throughput.seconds,
         best_checkpoint=best_path,
-        last_checkpoint=Path(best.last_model_path),
+        last_checkpoint=Path(last.best_model_path),
     )
 
 
@@ -189,11 +216,22 @@ def seed_everything(seed: int, num_threads: int | None = None) -> None:
         torch.set_num_threads(num_threads)
 
 
+def _check_checkpoints(resume_from: Path, folder: Path, model: nn.Module) -> None:
+    """See that both checkpoints are whole and of this model, and take the best one along."""
+    for checkpoint in (resume_from.with_name("best.ckpt"), resume_from):
+        load_weights(model, checkpoint)
+    folder.mkdir(parents=True, exist_ok=True)
+    if resume_from.parent.resolve() != folder.resolve():
+        shutil.copy(resume_from.with_name("best.ckpt"), folder)
+
+
 def _run(trainer: pl.Trainer, module: ClickModule, train: BatchLoader, validation: BatchLoader, resume_from: Path | None) -> None:
+    on_interrupt = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(module, train, validation, ckpt_path=None if resume_from is None else str(resume_from), weights_only=True)
     except SystemExit as error:
-        # Lightning turns Ctrl-C into an exit; the run's status wants the truth.
+        # Lightning turns Ctrl-C into an exit, after which it would be ignored for good; the run's status wants the truth.
         if trainer.interrupted:
+            signal.signal(signal.SIGINT, on_interrupt)
             raise KeyboardInterrupt from error
         raise
