@@ -15,7 +15,7 @@ HEADINGS = {
     "gauc_users_skipped": "users skipped",
     "pr_auc": "PR-AUC",
     "log_loss": "log loss",
-    "oracle_auc": "best possible AUC",
+    "oracle_auc": "oracle AUC",
 }
 PER_SECOND = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000}
 

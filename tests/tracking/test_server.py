@@ -1,16 +1,6 @@
 """The same store behind a real ``mlflow server`` and a real ``mlflow models serve``, on 127.0.0.1."""
 
-import contextlib
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-from pathlib import Path
-
 import numpy as np
-import psutil
 import pytest
 import requests
 
@@ -18,45 +8,10 @@ from clickflow.tracking.config import TrackingConfig
 from clickflow.tracking.lifecycle import open_run, resume_run
 from clickflow.tracking.model import load_model, log_model
 from clickflow.tracking.store import open_store
+from tests.servers import running
 from tests.tracking.test_model import FULL, expected, frame, make_bundle
 
 pytestmark = pytest.mark.slow
-
-
-@contextlib.contextmanager
-def running(*arguments, folder, path, **environment):
-    """An mlflow command on a free port, up until ``path`` answers; afterwards none of its processes is left."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    log = (folder / "server.log").open("w")
-    command = [sys.executable, "-m", "mlflow", *arguments, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    variables = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"} | environment
-    process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=variables, start_new_session=True)
-    family = [psutil.Process(process.pid)]
-    try:
-        deadline = time.monotonic() + 90
-        while not answers(f"http://127.0.0.1:{port}{path}"):
-            assert process.poll() is None, (folder / "server.log").read_text()[-3000:]
-            assert time.monotonic() < deadline, (folder / "server.log").read_text()[-3000:]
-            time.sleep(0.2)
-        family += family[0].children(recursive=True)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        _, alive = psutil.wait_procs(family, timeout=20)
-        for survivor in alive:
-            survivor.kill()
-        process.wait()
-        log.close()
-    assert not alive
-
-
-def answers(url):
-    try:
-        return requests.get(url, timeout=2).ok
-    except requests.ConnectionError:
-        return False
 
 
 @pytest.fixture(scope="module")

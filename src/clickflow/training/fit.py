@@ -1,7 +1,6 @@
 """One fit: seeded, stopped early on a validation metric, with the best weights back in the model at its end."""
 
 import logging
-import pickle
 import shutil
 import signal
 import sys
@@ -141,7 +140,7 @@ def fit(
         check_on_train_epoch_end=False,  # after each validation, so that the checkpoint knows its outcome
     )
     callbacks: list[Any] = [throughput, StepMetrics(trainer_config.log_every_num_steps), stop, best, last]
-    is_watched = trainer_config.progress_bar and sys.stderr.isatty()
+    is_watched = trainer_config.progress_bar and sys.stdout.isatty()
     if trainer_config.progress_bar:
         callbacks.append((RowsProgressBar if is_watched else EpochLines)(throughput, trainer_config.monitor))
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # devices, tips and reasons to stop: nothing a user acts on
@@ -189,8 +188,8 @@ def load_weights(model: nn.Module, checkpoint: Path) -> int:
         saved = torch.load(checkpoint, weights_only=True)
         state = {key.removeprefix("model."): value for key, value in saved["state_dict"].items() if key.startswith("model.")}
         model.load_state_dict(state)
-    except (OSError, RuntimeError, pickle.UnpicklingError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # unpickling damaged bytes may raise anything
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise TrainingError(
             f"checkpoint {checkpoint.name}: cannot be loaded ({reason}); it must be whole and of this model; train again."
         ) from error
@@ -231,7 +230,7 @@ def _run(trainer: pl.Trainer, module: ClickModule, train: BatchLoader, validatio
         trainer.fit(module, train, validation, ckpt_path=None if resume_from is None else str(resume_from), weights_only=True)
     except SystemExit as error:
         # Lightning turns Ctrl-C into an exit, after which it would be ignored for good; the run's status wants the truth.
-        if trainer.interrupted:
+        if isinstance(error.__context__, KeyboardInterrupt):
             signal.signal(signal.SIGINT, on_interrupt)
             raise KeyboardInterrupt from error
         raise

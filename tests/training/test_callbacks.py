@@ -1,0 +1,156 @@
+"""What watches a fit: gradient norms against torch's, throughput with a clock of its own, progress as a person sees it."""
+
+import io
+import re
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from clickflow.models.din import DINConfig
+from clickflow.training import callbacks
+from clickflow.training.callbacks import EpochLines, RowsProgressBar, SinkLogger, Throughput, gradient_norms, progress_metrics
+from clickflow.training.fit import TrainerConfig, fit, seed_everything
+from clickflow.training.optimizers import AdamConfig
+from tests.models.examples import FULL_SCHEMA, random_batch
+
+
+def test_gradient_norms_are_those_of_torch():
+    torch.manual_seed(0)
+    model, batch = DINConfig().build(FULL_SCHEMA), random_batch(FULL_SCHEMA, [3, 0, 5, 2])
+    F.binary_cross_entropy_with_logits(model(batch).logit, batch.label).backward()
+
+    norms = gradient_norms(model)
+
+    for name, layer in model.named_modules():
+        gradients = [p.grad.to_dense() for p in layer.parameters(recurse=False)]
+        if gradients:
+            assert norms.pop(f"gradient_norm/{name}") == pytest.approx(float(torch.nn.utils.get_total_norm(gradients)), rel=1e-5)
+    assert norms == {}
+
+
+def test_gradient_norms_add_up_ids_that_occur_twice():
+    """A sparse gradient lists such an id twice until it is coalesced."""
+    table = torch.nn.Embedding(3, 2, sparse=True)
+    (table(torch.tensor([1, 1])).sum(0) * torch.tensor([3.0, 4.0])).sum().backward()
+
+    assert gradient_norms(torch.nn.Sequential(table)) == {"gradient_norm/0": pytest.approx(2 * 5.0)}
+
+
+def test_layers_without_a_gradient_have_no_norm():
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))
+    model[0](torch.ones(1, 2)).sum().backward()
+
+    assert list(gradient_norms(model)) == ["gradient_norm/0"]
+
+
+class TestThroughput:
+    @pytest.fixture
+    def clock(self, monkeypatch):
+        clock = SimpleNamespace(now=0.0)
+        monkeypatch.setattr(callbacks.time, "perf_counter", lambda: clock.now)
+        return clock
+
+    def test_it_counts_rows_and_seconds_and_leaves_validation_out(self, clock):
+        throughput, entries = Throughput(), []
+        trainer = SimpleNamespace(
+            loggers=[SinkLogger(lambda metrics, step: entries.append((step, metrics)))], global_step=8, current_epoch=2
+        )
+        batch = random_batch(FULL_SCHEMA, [1] * 10)
+
+        for seconds_of_batch, seconds_after in ((0.5, 0.1), (0.4, 0.0)):
+            throughput.on_train_batch_start(None, None, batch, 0)
+            clock.now += seconds_of_batch
+            throughput.on_train_batch_end(None, None, None, batch, 0)
+            clock.now += seconds_after  # the loader's, counted with the batch it makes
+        throughput.on_validation_start(None, None)
+        clock.now += 100.0
+        throughput.on_train_batch_start(None, None, batch, 0)
+        clock.now += 1.0
+        throughput.on_train_batch_end(None, None, None, batch, 0)
+        throughput.on_train_epoch_end(trainer, None)
+        clock.now += 100.0
+
+        assert throughput.rows == 30
+        assert throughput.seconds == pytest.approx(2.0)
+        assert throughput.rows_per_second == pytest.approx(15.0)
+        assert entries == [(8, {"train/rows_per_second": pytest.approx(15.0), "epoch": 2.0})]
+
+    def test_before_the_first_batch_it_is_zero(self):
+        assert Throughput().rows_per_second == 0.0
+
+
+def fake_throughput(rows_per_second):
+    throughput = Throughput()
+    throughput.rows, throughput.seconds = int(rows_per_second), 1.0
+    return throughput
+
+
+class TestProgress:
+    def test_it_shows_rows_per_second_and_the_monitored_metric(self):
+        trainer = SimpleNamespace(callback_metrics={"val/auc": torch.tensor(0.71236), "val/gauc": torch.tensor(0.5)})
+
+        assert progress_metrics(trainer, fake_throughput(56789), "val/auc") == {"rows/s": "56,789", "val/auc": "0.7124"}
+        assert RowsProgressBar(fake_throughput(56789), "val/auc").get_metrics(trainer, None) == {"rows/s": "56,789", "val/auc": "0.7124"}
+
+    def test_before_the_first_validation_it_shows_rows_per_second_alone(self):
+        assert progress_metrics(SimpleNamespace(callback_metrics={}), fake_throughput(10), "val/auc") == {"rows/s": "10"}
+
+    def test_a_line_an_epoch_is_printed(self, capsys):
+        trainer = SimpleNamespace(callback_metrics={"val/auc": torch.tensor(0.71236)}, current_epoch=3)
+
+        EpochLines(fake_throughput(56789), "val/auc").on_train_epoch_end(trainer, None)
+
+        assert capsys.readouterr().out == "  epoch 3: rows/s 56,789, val/auc 0.7124\n"
+
+    @pytest.fixture
+    def short_fit(self, small_dataset, tmp_path):
+        def run(**choices):
+            seed_everything(0)
+            model = DINConfig(embedding_dim=4, hidden_units=(8,), attention_hidden_units=(6,)).build(small_dataset.schema)
+            config = TrainerConfig(max_epochs=2, batch_size=500, monitor="val/auc", **choices)
+            entries = []
+            fit(model, small_dataset, config, AdamConfig(), seed=0, folder=tmp_path, sink=lambda metrics, step: entries.append(metrics))
+            return [metrics["val/auc"] for metrics in entries if "val/auc" in metrics]
+
+        return run
+
+    def test_a_fit_in_a_log_file_prints_a_line_an_epoch(self, short_fit, capsys):
+        values = short_fit()
+
+        out, err = capsys.readouterr()
+        lines = out.splitlines()
+        assert [re.sub(r"[\d,]+,", "N,", line) for line in lines] == [
+            f"  epoch {epoch}: rows/s N, val/auc {value:.4f}" for epoch, value in enumerate(values)
+        ]
+        assert err == ""
+
+    def test_a_fit_in_a_terminal_shows_a_bar_with_rows_per_second_and_the_monitored_metric(self, short_fit, monkeypatch):
+        class Terminal(io.StringIO):
+            def isatty(self):
+                return True
+
+        terminal = Terminal()
+        monkeypatch.setattr("sys.stdout", terminal)
+
+        values = short_fit()
+
+        assert re.search(rf"Epoch 1: 100%.* 8/8 .*rows/s=[\d,]+, val/auc={values[-1]:.4f}", terminal.getvalue())
+        assert "Validation" not in terminal.getvalue()
+
+    def test_no_progress_is_shown_where_none_is_asked_for(self, short_fit, capfd):
+        short_fit(progress_bar=False)
+
+        assert capfd.readouterr() == ("", "")
+
+
+class TestSinkLogger:
+    def test_it_passes_metrics_and_steps_on(self):
+        entries = []
+        logger = SinkLogger(lambda metrics, step: entries.append((step, metrics)))
+
+        logger.log_metrics({"a": 1.0}, 7)
+        logger.log_metrics({"b": 2.0})
+
+        assert entries == [(7, {"a": 1.0}), (0, {"b": 2.0})]
