@@ -299,8 +299,9 @@ def test_every_fault_is_listed_once_whatever_else_is_wrong(chosen):
     assert sorted(found) == sorted(".".join(path) + (".1" if path == ("columns",) else "") for path in chosen)
 
 
+words = st.text(st.characters(exclude_categories=["C", "Z"]))
 any_value = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    st.none() | st.booleans() | st.integers() | st.floats() | words, lambda inner: st.lists(inner) | st.dictionaries(words, inner)
 )
 
 
@@ -312,7 +313,7 @@ def test_whatever_stands_at_a_key_is_taken_or_refused_by_its_name(key, value):
         message = str(error)
     else:
         message = ""
-    assert all(line.startswith(f"  {key}") for line in message.splitlines()[1:])
+    assert all(line.startswith(f"  {key}") for line in message.split("\n")[1:])
 
 
 def test_flatten_gives_dotted_keys_and_keeps_empty_sections():

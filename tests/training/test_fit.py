@@ -306,8 +306,9 @@ class TestInterrupt:
             Trained(small_dataset, tmp_path, max_epochs=50, sink=Recorder(interrupt_at=3, interrupt=interrupt))
 
     def test_a_second_ctrl_c_works_afterwards(self, small_dataset, tmp_path):
-        """Lightning leaves SIGINT ignored for the rest of the process."""
+        """Lightning ignores SIGINT while it shuts down, and no longer."""
         before = signal.getsignal(signal.SIGINT)
+        assert before is not signal.SIG_IGN
 
         with pytest.raises(KeyboardInterrupt):
             Trained(small_dataset, tmp_path, sink=Recorder(interrupt_at=3, interrupt=_press_ctrl_c))

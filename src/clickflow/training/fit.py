@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-import signal
 import sys
 import warnings
 from dataclasses import dataclass
@@ -225,12 +224,10 @@ def _check_checkpoints(resume_from: Path, folder: Path, model: nn.Module) -> Non
 
 
 def _run(trainer: pl.Trainer, module: ClickModule, train: BatchLoader, validation: BatchLoader, resume_from: Path | None) -> None:
-    on_interrupt = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(module, train, validation, ckpt_path=None if resume_from is None else str(resume_from), weights_only=True)
     except SystemExit as error:
-        # Lightning turns Ctrl-C into an exit, after which it would be ignored for good; the run's status wants the truth.
+        # Lightning turns Ctrl-C into an exit; the run's status wants the truth.
         if isinstance(error.__context__, KeyboardInterrupt):
-            signal.signal(signal.SIGINT, on_interrupt)
             raise KeyboardInterrupt from error
         raise
