@@ -7,6 +7,7 @@ user runs it: Lightning, MLflow, system metrics, and the progress bar on a pseud
 because these machines are noisy; the ratio of the medians is the figure.
 """
 
+import contextlib
 import os
 import pty
 import re
@@ -14,7 +15,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -69,25 +69,18 @@ def bare(home: str) -> None:
 def rate(command: list[str], pattern: str) -> float:
     """Run a command on a pseudo-terminal, so that its progress bar is drawn; the rows/s it prints."""
     main, terminal = pty.openpty()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=terminal, text=True, cwd=ROOT)
+    process = subprocess.Popen(command, stdout=terminal, stderr=terminal, cwd=ROOT)
     os.close(terminal)
-    reader = threading.Thread(target=_drain, args=(main,))
-    reader.start()
-    output = process.communicate()[0]
-    reader.join()
+    output = b""
+    with contextlib.suppress(OSError):  # Linux says so when the other end closes
+        while chunk := os.read(main, 65536):
+            output += chunk
     os.close(main)
-    found = re.search(pattern, output)
-    assert process.returncode == 0, output
-    assert found is not None, output
+    text = re.sub(r"\x1b\[[\d;]*[A-Za-z]", "", output.decode())
+    found = re.search(pattern, text)
+    assert process.wait() == 0, text
+    assert found is not None, text
     return float(found[1].replace(",", ""))
-
-
-def _drain(descriptor: int) -> None:
-    try:
-        while os.read(descriptor, 65536):
-            pass
-    except OSError:  # Linux says so when the other end closes
-        pass
 
 
 def main(repetitions: int) -> None:

@@ -7,9 +7,11 @@ starts.
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 
 import hydra
@@ -24,6 +26,7 @@ from rich.console import Console
 
 from clickflow.config import StrictConfig, suggest, validate
 from clickflow.errors import EXIT_CODE_ERROR, EXIT_CODE_INTERRUPTED, ClickflowError, ConfigError
+from clickflow.tracking.config import TrackingConfig
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONF = REPOSITORY / "conf"
@@ -41,6 +44,7 @@ def launch(config_name: str, config_class: type[Config], story: Callable[[Config
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # bars of files nobody waits for
     console = Console(stderr=False, highlight=False)
     failed: list[str] = []
+    signal.signal(signal.SIGTERM, _interrupt)  # ends as Ctrl-C does: nothing half-written, exit code 130
 
     def run_job(composed: DictConfig) -> None:
         try:
@@ -61,6 +65,10 @@ def launch(config_name: str, config_class: type[Config], story: Callable[[Config
         sys.exit(EXIT_CODE_INTERRUPTED)
     if failed:
         sys.exit(EXIT_CODE_ERROR)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def report(error: ClickflowError) -> None:
@@ -141,6 +149,12 @@ def _first_paragraph(error: Exception) -> str:
 def progress_printer(console: Console) -> Callable[[str], None]:
     """Print each stage as it starts."""
     return lambda stage: console.print(f"[dim]·[/] {stage} …")
+
+
+def store_overrides(home: Path, tracking: TrackingConfig) -> list[str]:
+    """What a command needs to find the same store, where it is not the default one."""
+    overrides = [] if home == Path(os.environ.get("CLICKFLOW_HOME", REPOSITORY / ".clickflow")) else [f"home={home}"]
+    return overrides if tracking.uri is None else [*overrides, f"tracking.uri={tracking.uri}"]
 
 
 def composed_config(config_name: str, overrides: Sequence[str], config_dir: str | None = None) -> dict[str, Any]:

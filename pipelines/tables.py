@@ -1,5 +1,6 @@
 """What the pipelines print: tables a person reads."""
 
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -7,7 +8,10 @@ from rich.console import Console
 from rich.table import Table
 
 from clickflow.data.dataset import PreparedDataset
+from clickflow.data.prepare import prepare
 from clickflow.data.schema import TimestampUnit
+from clickflow.runs.config import PrepareConfig
+from pipelines.launch import progress_printer
 
 HEADINGS = {
     "auc": "AUC",
@@ -20,8 +24,21 @@ HEADINGS = {
 PER_SECOND = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000}
 
 
-def print_dataset(console: Console, dataset: PreparedDataset, seconds: float) -> None:
-    """Sizes, splits, history lengths and what was dropped."""
+def timed_prepare(config: PrepareConfig, console: Console) -> tuple[PreparedDataset, float | None]:
+    """Prepare; the seconds it took, or None where all was prepared already."""
+    stages: list[str] = []
+
+    def progress(stage: str) -> None:
+        stages.append(stage)
+        progress_printer(console)(stage)
+
+    start = time.perf_counter()
+    dataset = prepare(config.data, config.protocol, config.home, progress)
+    return dataset, time.perf_counter() - start if "writing" in stages else None
+
+
+def print_dataset(console: Console, dataset: PreparedDataset, seconds: float | None) -> None:
+    """Sizes, splits, history lengths, what was dropped, and the speed of preparing."""
     manifest = dataset.manifest
     splits = Table(title=f"{manifest.name}, protocol {manifest.protocol['name']}", title_justify="left")
     for heading in ("split", "rows", "users", "positive rate", "from", "to"):
@@ -32,15 +49,18 @@ def print_dataset(console: Console, dataset: PreparedDataset, seconds: float) ->
     console.print(splits)
     quantiles = ", ".join(f"{name} {value:g}" for name, value in manifest.history_length_quantiles.items() if name != "mean")
     console.print(f"users {manifest.num_users:,}, items {manifest.num_items:,}, behaviours {manifest.num_behaviours:,}")
-    console.print(f"history length: mean {manifest.history_length_quantiles['mean']:.1f}, {quantiles}")
+    console.print(f"history length: mean {manifest.history_length_quantiles['mean']:.1f}, {quantiles}", soft_wrap=True)
     fields = ", ".join(f"{f.name} ({f.vocabulary_size:,})" for f in manifest.fields.categorical)
     console.print(f"fields: {fields}" + "".join(f", {f.name} (numeric)" for f in manifest.fields.numeric))
     noted = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in manifest.counts.items() if count)
     if noted:
-        console.print(f"noted: {noted}")
+        console.print(f"noted: {noted}", soft_wrap=True)
     rows = sum(split.rows for split in manifest.splits.values())
     console.print(f"{dataset.num_bytes / 1e6:,.1f} MB in {dataset.folder}", soft_wrap=True)
-    console.print(f"{seconds:.1f} s, {rows / seconds:,.0f} rows/s, {manifest.num_behaviours / seconds:,.0f} behaviours/s")
+    if seconds is None:
+        console.print("prepared already; nothing was done")
+    else:
+        console.print(f"{seconds:.1f} s, {rows / seconds:,.0f} rows/s, {manifest.num_behaviours / seconds:,.0f} behaviours/s")
 
 
 def print_metrics(console: Console, title: str, metrics: Mapping[str, float]) -> None:

@@ -4,7 +4,7 @@ from rich.console import Console
 
 from clickflow.runs.config import RunConfig
 from clickflow.runs.train import train
-from pipelines.launch import launch, progress_printer
+from pipelines.launch import launch, progress_printer, store_overrides
 from pipelines.tables import print_metrics
 
 
@@ -14,10 +14,13 @@ def story(config: RunConfig, console: Console) -> None:
     print_metrics(console, f"{config.model.name} on {config.data.name}, validation", trained.validation)
     fit = trained.fit
     console.print(
-        f"best epoch {fit.best_epoch} of {fit.num_epochs}, {fit.rows_per_second:,.0f} rows/s, {trained.num_parameters:,} parameters"
+        f"best epoch {fit.best_epoch + 1} of {fit.num_epochs}, {fit.rows_per_second:,.0f} rows/s, {trained.num_parameters:,} parameters"
     )
     console.print(f"run {trained.run_id}  {trained.url}", soft_wrap=True)
-    console.print(f"next: [bold]python pipelines/evaluate.py run_id={trained.run_id}[/] or [bold]make ui[/]", soft_wrap=True)
+    console.print(f"model {trained.model_uri}")
+    where = "".join(f" {override}" for override in store_overrides(config.home, config.tracking))
+    ui = "" if where else " or [bold]make ui[/]"
+    console.print(f"next: [bold]python pipelines/evaluate.py run_id={trained.run_id}{where}[/]{ui}", soft_wrap=True)
 
 
 if __name__ == "__main__":

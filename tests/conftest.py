@@ -1,12 +1,19 @@
 """One small prepared dataset for all tests of a session."""
 
+import os
+
 import pytest
+import torch
 from hypothesis import settings
 
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import prepare
 from clickflow.data.protocols import ImpressionsConfig
 from clickflow.data.sources.synthetic import SyntheticConfig
+
+# On two cores, tests that run side by side fight for them: a tiny test can take a hundred times longer. Also in processes they start.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
 
 # A deadline measures how busy the machine is, not whether the code is right.
 settings.register_profile("clickflow", deadline=None)

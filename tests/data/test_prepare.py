@@ -385,7 +385,7 @@ def test_a_split_without_rows_is_refused_and_nothing_is_written(tmp_path, rows, 
     frame = pl.DataFrame([{"user": user, "item": item, "timestamp": START + time, **outcome} for user, item, time in rows])
     with pytest.raises(DataError, match=f"^data set mine: split {empty} would be empty"):
         prepare(write_log(tmp_path, frame), protocol, tmp_path / "home")
-    assert not (tmp_path / "home" / "datasets").exists()
+    assert not list((tmp_path / "home" / "datasets").iterdir())
 
 
 def test_vocabularies_know_what_train_saw_and_nothing_else(tmp_path):

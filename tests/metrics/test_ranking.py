@@ -167,9 +167,10 @@ def test_rela_impr_reproduces_the_papers_table():
     assert rela_impr(0.7300, base_auc=0.7300) == 0.0
 
 
-def test_rela_impr_over_a_random_base_is_undefined():
-    with pytest.warns(MetricUndefinedWarning, match="the base model's AUC is 0.5"):
-        assert math.isnan(rela_impr(0.7, base_auc=0.5))
+@pytest.mark.parametrize("base_auc", [0.5, 0.49])
+def test_rela_impr_over_a_base_that_is_no_better_than_random_is_undefined(base_auc):
+    with pytest.warns(MetricUndefinedWarning, match=rf"the base model's AUC is {base_auc}, not above 0\.5"):
+        assert math.isnan(rela_impr(0.7, base_auc=base_auc))
 
 
 @pytest.mark.parametrize(

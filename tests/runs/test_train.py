@@ -1,5 +1,6 @@
 """A training run: what it leaves in the store, and what its status says when it fails."""
 
+import errno
 import json
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ from sklearn.metrics import roc_auc_score
 
 from clickflow.config import flatten, validate
 from clickflow.errors import DataError, TrainingError
+from clickflow.metrics.ranking import MetricUndefinedWarning
 from clickflow.runs import train as train_module
 from clickflow.runs.config import RunConfig
 from clickflow.runs.train import train
@@ -156,6 +158,42 @@ def test_bad_data_leaves_a_failed_run_with_the_reason(tmp_path):
 def log_config(tmp_path):
     overrides = ["data=log", f"data.path={tmp_path / 'clicks.csv'}", f"home={tmp_path / 'home'}", "tracking.log_system_metrics=false"]
     return validate(RunConfig, composed_config("train", overrides))
+
+
+def test_labels_of_one_class_are_refused_and_the_run_is_failed(tmp_path):
+    rows = "".join(f"u{i % 7},i{i % 11},{1_700_000_000 + i},1\n" for i in range(60))
+    (tmp_path / "clicks.csv").write_text("user_id,item_id,timestamp,clicked\n" + rows)
+    with pytest.raises(DataError, match=r"split train: all 48 labels are 1; both classes are needed; .* set protocol=next_item"):
+        train(log_config(tmp_path))
+    _, run = only_run(tmp_path / "home", "log")
+    assert run.info.status == "FAILED"
+
+
+def test_a_monitor_that_the_validation_split_cannot_define_stops_the_run(tmp_path):
+    rows = "".join(f"u{i},i{i % 11},{1_700_000_000 + i},{i % 2}\n" for i in range(60))  # one row a user: no GAUC
+    (tmp_path / "clicks.csv").write_text("user_id,item_id,timestamp,clicked\n" + rows)
+    with (
+        pytest.warns(MetricUndefinedWarning),
+        pytest.raises(TrainingError, match=r"trainer\.monitor = val/gauc: is nan on the validation split.*set trainer\.monitor="),
+    ):
+        train(log_config(tmp_path))
+    _, run = only_run(tmp_path / "home", "log")
+    assert run.info.status == "FAILED"
+
+
+def test_a_checkpoint_that_cannot_be_written_is_told_and_not_kept(tmp_path, monkeypatch):
+    def full_disk(*args, folder, **kwargs):
+        folder.mkdir(parents=True)
+        (folder / "best.ckpt").write_bytes(b"cut off")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(train_module, "fit", full_disk)
+    with pytest.raises(TrainingError, match=r"checkpoints cannot be written \(No space left on device\); free some space"):
+        train(small_config(tmp_path))
+    client, run = only_run(tmp_path)
+    assert run.info.status == "FAILED"
+    assert not [path for path in artifacts(client, run.info.run_id) if path.startswith("checkpoints")]
+    assert not list((tmp_path / "checkpoints").glob("*"))
 
 
 def test_a_diverging_training_leaves_a_failed_run(tmp_path):

@@ -130,6 +130,86 @@ def test_second_interrupt_while_ending_does_not_leave_the_run_running(store, mon
     assert info(run).status == "KILLED"
 
 
+def test_second_interrupt_while_the_status_is_set_does_not_leave_the_run_running(store, monkeypatch):
+    def body(run):
+        terminate, statuses = run.terminate, []
+
+        def interrupted_once(status):
+            statuses.append(status)
+            if len(statuses) == 1:
+                raise KeyboardInterrupt
+            terminate(status)
+
+        monkeypatch.setattr(run, "terminate", interrupted_once)
+        raise KeyboardInterrupt
+
+    run, _ = ended_by(store, body)
+    assert (info(run).status, run.tags["error"]) == ("KILLED", "KeyboardInterrupt")
+
+
+def test_status_is_written_first_when_only_one_more_write_fits(store, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError("No space left on device")
+
+    def body(run):
+        terminate = run.terminate
+
+        def last_write(status):
+            terminate(status)
+            for name in ("log_batch", "set_terminated", "log_text"):
+                monkeypatch.setattr(run.store.client, name, full)
+
+        monkeypatch.setattr(run, "terminate", last_write)
+        raise ValueError("the real reason")
+
+    run, error = ended_by(store, body)
+    assert str(error) == "the real reason"
+    assert info(run).status == "FAILED"
+    assert "error" not in run.tags
+
+
+@pytest.mark.parametrize(("error", "status"), [(TrackingError("disk full"), "FAILED"), (KeyboardInterrupt(), "KILLED")])
+def test_run_that_cannot_be_called_finished_is_not_left_running(store, monkeypatch, error, status):
+    with pytest.raises(type(error)), plain(store) as run:  # noqa: PT012 - only its end can raise
+        terminate = run.terminate
+
+        def refuse_finished(status):
+            if status == "FINISHED":
+                raise error
+            terminate(status)
+
+        monkeypatch.setattr(run, "terminate", refuse_finished)
+    assert info(run).status == status
+
+
+@pytest.mark.parametrize(("error", "status"), [(RuntimeError("can't start new thread"), "FAILED"), (KeyboardInterrupt(), "KILLED")])
+def test_failure_right_after_the_run_was_made_ends_it(store, monkeypatch, error, status):
+    def fail(*args):
+        raise error
+
+    name = f"no thread {status}"
+    monkeypatch.setattr("clickflow.tracking.lifecycle.Run", fail)
+    with pytest.raises(type(error)), plain(store, name):
+        pytest.fail("the body must not run")
+    (run,) = store.client.search_runs([store.experiment_id], f"attributes.run_name = '{name}'")
+    assert run.info.status == status
+
+
+def test_addition_that_cannot_be_called_finished_is_not_left_running(store, monkeypatch):
+    with plain(store) as run:
+        pass
+    with pytest.raises(TrackingError, match="disk full"), resume_run(store, run.id, "evaluation") as resumed:  # noqa: PT012 - only its end can raise
+        set_tags = resumed.set_tags
+
+        def refuse_finished(tags):
+            if "FINISHED" in tags.values():
+                raise TrackingError("disk full")
+            set_tags(tags)
+
+        monkeypatch.setattr(resumed, "set_tags", refuse_finished)
+    assert (run.tags["evaluation.status"], run.status) == ("FAILED", "FINISHED")
+
+
 def test_sigterm_kills_the_run_and_the_handler_is_put_back(store):
     def body(run):
         os.kill(os.getpid(), signal.SIGTERM)

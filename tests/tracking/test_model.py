@@ -31,6 +31,7 @@ SCHEMA = Schema(
         CategoricalField(name="category", role="item", vocabulary_size=3),
         CategoricalField(name="city", role="user", vocabulary_size=3),
         CategoricalField(name="device", role="context", vocabulary_size=3),
+        CategoricalField(name="is_new", role="context", vocabulary_size=3),
     ),
     numeric=(
         NumericField(name="price", role="item", mean=10.0, std=2.0),
@@ -41,6 +42,7 @@ SCHEMA = Schema(
 ITEMS = {None: (0, 0, 0.0), 10: (2, 1, 0.5), 20: (1, 2, -1.0), 30: (3, 1, 0.25), 40: (4, 2, 2.0), 50: (0, 1, -0.5)}
 CITIES = {7: 1, 9: 2}
 DEVICES = {"phone": 1, "tv": 2}
+BOOLEANS = {"false": 1, "true": 2}  # as Polars writes booleans
 CONFIG = {"name": "din", "embedding_dim": 4, "hidden_units": [8, 4]}
 
 
@@ -67,6 +69,7 @@ def make_bundle(as_string=False):
         vocabularies={
             "city": pa.table({"raw": list(CITIES), "index": pa.array(CITIES.values(), pa.int32()), "count": [2, 1]}),
             "device": pa.table({"raw": list(DEVICES), "index": pa.array(DEVICES.values(), pa.int32()), "count": [2, 1]}),
+            "is_new": pa.table({"raw": list(BOOLEANS), "index": pa.array(BOOLEANS.values(), pa.int32()), "count": [2, 1]}),
         },
     )
 
@@ -79,13 +82,19 @@ def expected(bundle, rows):
     probabilities = []
     for row in rows:
         target = ITEMS.get(row["item"], ITEMS[None])
-        history = [ITEMS.get(item, ITEMS[None]) for item in row["history"]][-MAX_HISTORY:]
+        history = [ITEMS.get(item, ITEMS[None]) for item in row["history"] or []][-MAX_HISTORY:]
         age = row.get("age")
         batch = Batch(
             target=torch.tensor([[target[0]], [target[1]]]),
             history=torch.tensor([[item[0] for item in history], [item[1] for item in history]], dtype=torch.int64),
             offsets=torch.tensor([0, len(history)]),
-            context=torch.tensor([[CITIES.get(row.get("city"), 0)], [DEVICES.get(row.get("device"), 0)]]),
+            context=torch.tensor(
+                [
+                    [CITIES.get(row.get("city"), 0)],
+                    [DEVICES.get(row.get("device"), 0)],
+                    [BOOLEANS.get(str(row.get("is_new")).lower(), 0)],
+                ]
+            ),
             numeric=torch.tensor([[target[2], 0.0 if age is None else (age - 40) / 10]]),
         )
         with torch.inference_mode():
@@ -94,9 +103,10 @@ def expected(bundle, rows):
 
 
 def frame(rows, as_string=False):
-    return pd.DataFrame(
-        [row | {"item": raw(row["item"], as_string), "history": [raw(item, as_string) for item in row["history"]]} for row in rows]
-    )
+    def history(row):
+        return None if row["history"] is None else [raw(item, as_string) for item in row["history"]]
+
+    return pd.DataFrame([row | {"item": raw(row["item"], as_string), "history": history(row)} for row in rows])
 
 
 FULL = {"item": 10, "history": [20, 30], "city": 7, "device": "tv", "age": 55.0}
@@ -108,6 +118,11 @@ CASES = {
     "unknown ids in the history": FULL | {"history": [999, 20, -1]},
     "an item that train has not seen": FULL | {"item": 50},
     "unknown context ids": FULL | {"city": 8, "device": "radio"},
+    "a null history": FULL | {"history": None},
+    "an integer number": FULL | {"age": 55},
+    "a boolean number": FULL | {"age": True},
+    "a boolean": FULL | {"is_new": True},
+    "a boolean as text": FULL | {"is_new": "False"},
     "an id beyond what a float can tell apart": FULL | {"item": 2**62 + 1},
 }
 
@@ -137,6 +152,16 @@ def test_served_probability_is_the_models_own(served, case):
     preds = model.predict(frame([CASES[case]], as_string))
     assert list(preds.columns) == ["probability"]
     np.testing.assert_allclose(preds["probability"], expected(bundle, [CASES[case]]), rtol=1e-6)
+
+
+def test_plain_mlflow_reads_booleans_integers_and_null_histories_from_json(served):
+    from mlflow.pyfunc.scoring_server import infer_and_parse_data
+
+    model, bundle, as_string = served
+    rows = [FULL | {"is_new": True, "age": 55, "history": None}, FULL | {"is_new": None, "age": 40}, FULL | {"is_new": "TRUE"}]
+    request = json.dumps({"dataframe_records": frame(rows, as_string).astype(object).replace({np.nan: None}).to_dict("records")})
+    data = infer_and_parse_data(json.loads(request), model.metadata.get_input_schema())
+    np.testing.assert_allclose(model.predict(data)["probability"], expected(bundle, rows), rtol=1e-6)
 
 
 def test_rows_of_one_request_do_not_touch_each_other(served):
@@ -180,6 +205,8 @@ def test_empty_request_gives_an_empty_answer(served):
         ("city", 7.5, r"column 'city', row 1 = 7.5: not an integer id; the model was trained on integer ids; send integers"),
         ("city", "7", r"column 'city', row 1 = '7': not an integer id"),
         ("device", 3, r"column 'device', row 1 = 3: not a string id; the model was trained on string ids; send strings"),
+        ("is_new", 1, r"column 'is_new', row 1 = 1.0: not a string id"),
+        ("age", "old", r"column 'age', row 1 = 'old': not a number; send a number, or null where it is missing"),
         ("age", float("inf"), r"column 'age', row 1 = inf: not finite"),
     ],
 )
@@ -200,7 +227,7 @@ def test_wrong_value_is_refused_by_column_and_not_truncated(served, column, valu
 @pytest.mark.parametrize("wrong", [[20, 1.5], ["20", "30"], [True]])
 def test_wrong_id_in_a_history_is_refused(served, wrong):
     model, _, as_string = served
-    with pytest.raises(mlflow.MlflowException, match=r"Incompatible input types|Can not safely convert"):
+    with pytest.raises(DataError, match=r"^column 'history' = .*: not an? (integer|string) id"):
         model.predict(pd.DataFrame([FULL | {"item": raw(10, as_string), "history": [1, 2] if as_string else wrong}]))
 
 
@@ -220,13 +247,12 @@ def test_large_ids_in_a_column_with_gaps_are_refused_rather_than_rounded():
 def test_signature_states_required_and_optional_columns(served):
     model, _, as_string = served
     inputs = {spec["name"]: spec for spec in model.metadata.get_input_schema().to_dict()}
-    identifier = "string" if as_string else "long"
     assert {name for name, spec in inputs.items() if spec["required"]} == {"item", "history"}
     assert inputs["history"]["type"] == "array"
-    assert inputs["history"]["items"]["type"] == identifier
+    assert inputs["history"]["items"]["type"] == "any"
     assert inputs["item"]["type"] == ("string" if as_string else "any")
-    assert (inputs["city"]["type"], inputs["device"]["type"], inputs["age"]["type"]) == ("any", "string", "double")
-    assert set(inputs) == {"item", "history", "city", "device", "age"}
+    assert [inputs[name]["type"] for name in ("city", "device", "is_new", "age")] == ["any", "string", "any", "any"]
+    assert set(inputs) == {"item", "history", "city", "device", "is_new", "age"}
     assert [(spec["name"], spec["type"]) for spec in model.metadata.get_output_schema().to_dict()] == [("probability", "double")]
 
 

@@ -50,6 +50,12 @@ def test_curve_is_one_metric_with_its_grid_as_steps(run):
     np.testing.assert_allclose([metric.value for metric in logged], np.sqrt(steps / 2000))
 
 
+def test_curve_logged_again_keeps_one_point_at_each_step(run):
+    for _ in range(2):
+        run.log_curve("roc/tpr", np.arange(3), np.array([0.0, 0.5, 1.0]))
+    assert [(point.step, point.value) for point in history(run, "roc/tpr")] == [(0, 0.0), (1, 0.5), (2, 1.0)]
+
+
 def test_curve_needs_a_value_for_every_step(run):
     with pytest.raises(ValueError, match="curve roc/tpr: 3 steps for 2 values"):
         run.log_curve("roc/tpr", np.arange(3), np.arange(2))

@@ -1,4 +1,6 @@
+import errno
 import http.server
+import logging
 import socket
 import subprocess
 import sys
@@ -7,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from mlflow.exceptions import MlflowException
 
 from clickflow.errors import TrackingError
 from clickflow.tracking.config import TrackingConfig
@@ -57,7 +60,7 @@ def test_deleted_experiment_is_refused_with_the_remedy_and_the_remedy_works(stor
 
 def test_plain_folder_store_is_refused(tmp_path):
     for uri in ("./mlruns", f"file:{tmp_path}"):
-        with pytest.raises(TrackingError, match="MLflow no longer writes plain folders; allowed: sqlite:///"):
+        with pytest.raises(TrackingError, match=r"MLflow no longer writes plain folders\); allowed: sqlite:///"):
             open_store(TrackingConfig(uri=uri, experiment_name="e"), tmp_path)
 
 
@@ -78,8 +81,40 @@ def test_file_that_is_no_database_is_refused_and_left_as_it_was(tmp_path):
 
 
 def test_missing_database_driver_is_explained(tmp_path):
-    with pytest.raises(TrackingError, match=r"^tracking.uri = oracle://nobody@127.0.0.1/x: the store cannot be opened"):
-        open_store(TrackingConfig(uri="oracle://nobody@127.0.0.1/x", experiment_name="e"), tmp_path)
+    with pytest.raises(TrackingError, match=r"^tracking.uri = mysql\+nodriver://127.0.0.1/x: the store cannot be opened .*database driver"):
+        open_store(TrackingConfig(uri="mysql+nodriver://127.0.0.1/x", experiment_name="e"), tmp_path)
+
+
+@pytest.mark.parametrize("uri", ["nonsense", "foo://bar"])
+def test_uri_that_is_none_gets_one_short_sentence_with_what_is_allowed(tmp_path, uri):
+    with pytest.raises(
+        TrackingError, match=rf"^tracking.uri = {uri}: [^;.]*; allowed: sqlite:///…, .* or null for the local store$"
+    ) as caught:
+        open_store(TrackingConfig(uri=uri, experiment_name="e"), tmp_path)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        MlflowException("(sqlite3.OperationalError) database or disk is full"),
+    ],
+)
+def test_full_disk_is_called_by_its_name(store, run, home, monkeypatch, error):
+    def refuse(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(type(store.client), "get_experiment_by_name", refuse)
+    with pytest.raises(TrackingError, match=r"the store cannot be opened \(.*\); disk full: free some space$"):
+        open_store(TrackingConfig(experiment_name="tests"), home)
+    monkeypatch.setattr(type(store.client), "log_batch", refuse)
+    with pytest.raises(TrackingError, match=r"tags failed \(.*\); disk full: free some space$"):
+        run.set_tags({"a": "b"})
+
+
+def test_database_errors_are_not_printed_with_their_tracebacks(store):
+    assert not logging.getLogger("mlflow.store.db.utils").isEnabledFor(logging.CRITICAL)
 
 
 def test_unreachable_server_is_reported_within_ten_seconds(tmp_path):

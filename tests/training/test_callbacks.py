@@ -98,7 +98,7 @@ class TestProgress:
         assert progress_metrics(SimpleNamespace(callback_metrics={}), fake_throughput(10), "val/auc") == {"rows/s": "10"}
 
     def test_a_line_an_epoch_is_printed(self, capsys):
-        trainer = SimpleNamespace(callback_metrics={"val/auc": torch.tensor(0.71236)}, current_epoch=3)
+        trainer = SimpleNamespace(callback_metrics={"val/auc": torch.tensor(0.71236)}, current_epoch=2)
 
         EpochLines(fake_throughput(56789), "val/auc").on_train_epoch_end(trainer, None)
 
@@ -122,7 +122,7 @@ class TestProgress:
         out, err = capsys.readouterr()
         lines = out.splitlines()
         assert [re.sub(r"[\d,]+,", "N,", line) for line in lines] == [
-            f"  epoch {epoch}: rows/s N, val/auc {value:.4f}" for epoch, value in enumerate(values)
+            f"  epoch {epoch}: rows/s N, val/auc {value:.4f}" for epoch, value in enumerate(values, start=1)
         ]
         assert err == ""
 

@@ -305,6 +305,16 @@ class TestInterrupt:
         with pytest.raises(KeyboardInterrupt):
             Trained(small_dataset, tmp_path, max_epochs=50, sink=Recorder(interrupt_at=3, interrupt=interrupt))
 
+    def test_it_comes_out_as_the_kind_of_interrupt_it_was(self, small_dataset, tmp_path):
+        class Terminated(KeyboardInterrupt):
+            pass
+
+        def terminate():
+            raise Terminated("SIGTERM")
+
+        with pytest.raises(Terminated, match="SIGTERM"):
+            Trained(small_dataset, tmp_path, sink=Recorder(interrupt_at=3, interrupt=terminate))
+
     def test_a_second_ctrl_c_works_afterwards(self, small_dataset, tmp_path):
         """Lightning ignores SIGINT while it shuts down, and no longer."""
         before = signal.getsignal(signal.SIGINT)

@@ -70,15 +70,16 @@ class Table:
 
     def line(self, fault: Fault) -> str:
         """File, column, first row and its value, what is wrong, the remedy."""
+        return f"{self.finding(fault)}; {REMEDY.format(s='s' if fault.bad.sum() > 1 else '')}"
+
+    def finding(self, fault: Fault) -> str:
+        """The same without the remedy, for rows that are being dropped already."""
         index = fault.bad.arg_max()
         assert index is not None
         file, row = self.file_and_row(index)
         more = int(fault.bad.sum()) - 1
         like = f" (and so in {more:,} more row{'s' if more > 1 else ''})" if more else ""
-        remedy = REMEDY.format(s="s" if more else "")
-        return (
-            f"{file}, column '{self.column(fault.column)}', row {row:,} = {self.value(fault.column, index)}: {fault.wrong}{like}; {remedy}"
-        )
+        return f"{file}, column '{self.column(fault.column)}', row {row:,} = {self.value(fault.column, index)}: {fault.wrong}{like}"
 
     def file_and_row(self, index: int) -> tuple[str, int]:
         """The file, and the row in it counted from 1."""

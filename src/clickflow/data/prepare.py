@@ -51,6 +51,7 @@ def prepare(data: DataConfig, protocol: ProtocolConfig, home: Path, progress: Pr
     if folder.exists():
         progress("checking what is prepared")
         return PreparedDataset.open(folder)
+    storage.refuse_unwritable(folder)
     progress("reading")
     log = check(data.read(files), data)
     progress("sorting and splitting")

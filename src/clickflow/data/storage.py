@@ -66,17 +66,18 @@ class Manifest(StrictConfig):
     """SHA-256 over the checksums and the schema."""
 
 
+def refuse_unwritable(folder: Path) -> None:
+    """Raise DataError now if a folder could not be written later, after minutes of work."""
+    _scratch(folder).rmdir()
+
+
 def write_atomically(folder: Path, write: Callable[[Path], None]) -> None:
     """Have a folder written beside its place and rename it into it: it is whole or absent.
 
     Raises:
         DataError: it cannot be written.
     """
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise _unwritable(folder, error) from error
+    scratch = _scratch(folder)
     try:
         write(scratch)
         scratch.chmod(0o755)
@@ -87,6 +88,14 @@ def write_atomically(folder: Path, write: Callable[[Path], None]) -> None:
             raise _unwritable(folder, error) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _scratch(folder: Path) -> Path:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise _unwritable(folder, error) from error
 
 
 def write_columns(folder: Path, name: str, columns: Arrays) -> dict[str, str]:

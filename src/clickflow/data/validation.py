@@ -93,15 +93,15 @@ def _sound_rows(table: Table, config: SourceConfig, problems: list[str], counts:
     faults = list(row_faults(table, unit_is_right=sentence is None))
     if not faults:
         return frame
-    lines = [table.line(fault) for fault in faults]
     bad = reduce(or_, (fault.bad for fault in faults))
     if config.on_bad_rows == "error":
-        problems += lines
+        problems += [table.line(fault) for fault in faults]
     else:
         counts[_count("bad_rows_dropped", table.name)] = int(bad.sum())
-        logger.warning("dropped %s of %s rows:\n  %s", f"{bad.sum():,}", f"{frame.height:,}", "\n  ".join(lines))
+        findings = [table.finding(fault) for fault in faults]
+        logger.warning("dropped %s of %s rows:\n  %s", f"{bad.sum():,}", f"{frame.height:,}", "\n  ".join(findings))
         if bad.all():
-            problems.append(f"{table.origin}: no row is left after dropping bad ones; the first of them: {lines[0]}")
+            problems.append(f"{table.origin}: no row is left after dropping bad ones; the first of them: {findings[0]}; fix the rows.")
     return frame.filter(~bad)
 
 

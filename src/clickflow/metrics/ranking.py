@@ -126,13 +126,13 @@ def rela_impr(auc: float, base_auc: float) -> float:
         base_auc: the base model's AUC, on the same rows.
 
     Warns:
-        MetricUndefinedWarning: the base model's AUC is exactly 0.5; the value is NaN.
+        MetricUndefinedWarning: the base model's AUC is not above 0.5, so there is nothing to improve on; the value is NaN.
 
     >>> round(rela_impr(0.75, base_auc=0.7), 4)
     0.25
     """
-    if base_auc == 0.5:
-        return undefined("rela_impr", "the base model's AUC is 0.5")
+    if base_auc <= 0.5:
+        return undefined("rela_impr", f"the base model's AUC is {base_auc:g}, not above 0.5")
     return (auc - 0.5) / (base_auc - 0.5) - 1
 
 

@@ -30,7 +30,8 @@ class EmbeddedBatch(NamedTuple):
 class FieldEmbeddings(nn.Module):
     """Embeds a :class:`Batch`.
 
-    Rows start normal with spread ``init_std``; row 0, the unknown id, starts at zero and stays there, since train holds no unknown id.
+    Rows start normal with spread ``init_std``; row 0, the unknown id, starts at zero. Of the item id it stays there, since train holds no
+    unknown item; of other fields it is trained by the missing values of train.
     """
 
     def __init__(self, schema: Schema, embedding_dim: int, init_std: float) -> None:

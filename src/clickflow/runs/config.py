@@ -29,7 +29,7 @@ class PrepareConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _log_has_what_the_protocol_needs(self) -> Self:
-        problems = list(_missing_columns(self.data, self.protocol))
+        problems = [*_missing_columns(self.data, self.protocol), *_missing_clock(self.data, self.protocol)]
         if problems:
             raise Contradictions(problems)
         return self
@@ -72,3 +72,14 @@ def _missing_columns(data: DataConfig, protocol: ProtocolConfig) -> Iterator[tup
             )
         elif not isinstance(data, LogConfig | MovieLensConfig):
             yield "protocol.name", f"= rating: needs ratings, which data source {data.source} does not have; set protocol=next_item"
+
+
+def _missing_clock(data: DataConfig, protocol: ProtocolConfig) -> Iterator[tuple[str, str]]:
+    """A split by time, where timestamps are positions in each user's log."""
+    by_time = isinstance(protocol, ImpressionsConfig) or (isinstance(protocol, RatingConfig) and protocol.split == "time")
+    if by_time and isinstance(data, LogConfig) and data.timestamp_unit == "order":
+        yield (
+            "protocol.name",
+            f"= {protocol.name}: splits by time, but data.timestamp_unit is order, a position without a clock; set protocol=next_item"
+            + (" or protocol.split=user" if isinstance(protocol, RatingConfig) else ""),
+        )

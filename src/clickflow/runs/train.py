@@ -1,5 +1,6 @@
 """A training run from config to model: one MLflow run around data, fit, validation and the saved model, so that its status is true."""
 
+import contextlib
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from torch import nn
 from clickflow.config import flatten
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import prepare
+from clickflow.errors import DataError, TrackingError, TrainingError
 from clickflow.models import build_model
 from clickflow.runs.config import RunConfig
 from clickflow.runs.report import ScoredSplit, log_split, score
@@ -62,6 +64,7 @@ def train(config: RunConfig, progress: Progress = lambda stage: None) -> Trained
         run.log_text(environment_report(), "environment.txt")
         dataset = prepare(config.data, config.protocol, config.home, progress)
         _log_dataset(run, dataset)
+        _refuse_one_class(dataset)
         progress(f"training {config.model.name}")
         seed_everything(config.seed, config.trainer.num_threads)
         model = build_model(config.model, dataset.schema)
@@ -89,14 +92,44 @@ def serving_bundle(model: nn.Module, dataset: PreparedDataset, config: RunConfig
 
 
 def _fit_and_keep_checkpoints(run: Run, model: nn.Module, dataset: PreparedDataset, config: RunConfig) -> FitResult:
-    """Fit; the checkpoints go to the run's artifacts even when the fit is cut short, so that it can be resumed."""
+    """Fit; the checkpoints go to the run's artifacts even when the fit is cut short, so that it can be resumed.
+
+    Raises:
+        TrainingError: training diverged, or a checkpoint cannot be written; a cut-off file is not kept.
+    """
     folder = config.home / "checkpoints" / run.id
     try:
-        return fit(model, dataset, config.trainer, config.optimizer, seed=config.seed, folder=folder, sink=run.log_metrics)
+        result = fit(model, dataset, config.trainer, config.optimizer, seed=config.seed, folder=folder, sink=run.log_metrics)
+        _log_checkpoints(run, folder)
+        return result
+    except (KeyboardInterrupt, TrainingError):
+        with contextlib.suppress(TrackingError):  # why the fit ended matters more
+            _log_checkpoints(run, folder)
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise TrainingError(
+            f"{folder}: checkpoints cannot be written ({reason}); free some space or set home=FOLDER to another place."
+        ) from error
     finally:
-        for checkpoint in sorted(folder.glob("*.ckpt")):
-            run.log_file(checkpoint, "checkpoints")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _log_checkpoints(run: Run, folder: Path) -> None:
+    for checkpoint in sorted(folder.glob("*.ckpt")):
+        run.log_file(checkpoint, "checkpoints")
+
+
+def _refuse_one_class(dataset: PreparedDataset) -> None:
+    """Labels that are all alike teach nothing, and no ranking metric is defined on them."""
+    for name in ("train", "validation"):
+        split = dataset.manifest.splits[name]
+        if split.positives in (0, split.rows):
+            label = 1 if split.positives else 0
+            raise DataError(
+                f"data set {dataset.manifest.name}, split {name}: all {split.rows:,} labels are {label}; both classes are needed; check "
+                "the label column (or protocol.threshold), or set protocol=next_item, which draws negatives."
+            )
 
 
 def _log_dataset(run: Run, dataset: PreparedDataset) -> None:
@@ -110,7 +143,7 @@ def _log_dataset(run: Run, dataset: PreparedDataset) -> None:
 def _log_best(run: Run, result: FitResult, validation: ScoredSplit) -> None:
     """The run table shows last values; ``best/...`` are those of the best weights."""
     best = {f"best/{name}": value for name, value in validation.metrics.items()}
-    run.log_metrics({**best, "best/epoch": result.best_epoch, "rows_per_second": result.rows_per_second}, step=0)
+    run.log_metrics({**best, "best/epoch": result.best_epoch + 1, "rows_per_second": result.rows_per_second}, step=0)
 
 
 def _description(config: RunConfig, dataset: PreparedDataset, result: FitResult, validation: ScoredSplit, num_parameters: int) -> str:
@@ -122,7 +155,7 @@ def _description(config: RunConfig, dataset: PreparedDataset, result: FitResult,
             "",
             "| validation | AUC | GAUC | PR-AUC | log loss |",
             "|---|---|---|---|---|",
-            f"| best epoch {result.best_epoch} of {result.num_epochs} | {metrics['auc']:.4f} | {metrics['gauc']:.4f} "
+            f"| best epoch {result.best_epoch + 1} of {result.num_epochs} | {metrics['auc']:.4f} | {metrics['gauc']:.4f} "
             f"| {metrics['pr_auc']:.4f} | {metrics['log_loss']:.4f} |",
             "",
             f"{num_parameters:,} parameters; {result.rows_per_second:,.0f} training rows/s; rows: {splits}",

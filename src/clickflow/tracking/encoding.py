@@ -26,6 +26,8 @@ EXACT_IN_FLOAT = 2.0**53  # from here on a float64 no longer tells neighbouring 
 class IdLookup:
     """Raw id -> index; 0 for an id that train has not seen, and for a missing one where that is allowed.
 
+    A boolean field was stored as the texts ``true`` and ``false``; there booleans are looked up as these, and texts in any case.
+
     Args:
         raw: (V,) ids, integers or strings; null for a row that stands for the unknown id.
         index: (V,) their indices.
@@ -34,6 +36,7 @@ class IdLookup:
     def __init__(self, raw: pa.ChunkedArray, index: NDArray[np.integer[Any]]) -> None:
         self.is_integer = pa.types.is_integer(raw.type)
         known = ~np.asarray(raw.is_null())
+        self._boolean = boolean_ids(raw)
         ids = np.array(raw.drop_null().to_pylist(), dtype=np.int64 if self.is_integer else object)
         self._ids = pd.Index(ids)  # hashes once, at the first lookup
         self._index = np.append(np.asarray(index)[known], 0).astype(np.int64)  # the last one answers position -1
@@ -50,12 +53,18 @@ class IdLookup:
             DataError: an id is not of the kind the model was trained on, or is missing where it is required.
         """
         missing = np.asarray(pd.isna(values), dtype=bool)
+        if self._boolean:
+            values = np.array([self._boolean_text(value) for value in values], dtype=object)
         if required and missing.any():
             raise _wrong(column, values, int(missing.argmax()), "missing; every row needs one; drop the row")
         ids = _integers(column, values, missing) if self.is_integer else _strings(column, values, missing)
         index = self._index[self._ids.get_indexer(ids)]
         index[missing] = 0
         return torch.from_numpy(index)
+
+    def _boolean_text(self, value: Any) -> Any:
+        """``True``, ``"True"`` -> the id as stored; whatever is no boolean stays as it is, to be looked up or refused like any other."""
+        return self._boolean.get(str(value).lower(), value) if isinstance(value, (bool, np.bool_, str)) else value
 
 
 class RowEncoder:
@@ -82,8 +91,8 @@ class RowEncoder:
         """Encode B raw rows.
 
         Args:
-            frame: ``item``, ``history`` (a list of item ids a row, oldest first) and any of the user and context fields. A field without
-                a column is unknown (numeric: its mean) in every row.
+            frame: ``item``, ``history`` (a list of item ids a row, oldest first; null is an empty one) and any of the user and context
+                fields. A field without a column is unknown (numeric: its mean) in every row.
 
         Raises:
             DataError: an id or number cannot be read; names the column.
@@ -102,7 +111,7 @@ class RowEncoder:
 
     def _history(self, column: Sequence[Sequence[Any]]) -> tuple[Tensor, Tensor]:
         """B lists -> (N,) item rows and (B + 1,) offsets."""
-        rows = [list(ids)[-self._max_history :] for ids in column]
+        rows = [[] if pd.api.types.is_scalar(ids) and pd.isna(ids) else list(ids)[-self._max_history :] for ids in column]
         offsets = torch.tensor([0, *(len(row) for row in rows)]).cumsum(0)
         flat = np.empty(int(offsets[-1]), dtype=object)  # filled, not converted: numpy would make floats of [1, 2.5]
         flat[:] = [identifier for row in rows for identifier in row]
@@ -119,10 +128,33 @@ class RowEncoder:
             return torch.from_numpy(self._item_numeric[field.name][item.numpy()])
         if field.name not in frame:
             return torch.zeros(len(frame))
-        values = frame[field.name].to_numpy(dtype=np.float64, na_value=np.nan)
+        values = _floats(field.name, frame[field.name].to_numpy())
         if np.isinf(values).any():
             raise _wrong(field.name, values, int(np.isinf(values).argmax()), "not finite; send a number, or null where it is missing")
         return torch.from_numpy(np.nan_to_num((values - field.mean) / field.std)).float()
+
+
+def boolean_ids(raw: pa.ChunkedArray) -> dict[str, str]:
+    """``true`` and ``false`` -> how a vocabulary of nothing else writes them; empty for any other vocabulary.
+
+    >>> boolean_ids(pa.chunked_array([["True", "False", None]])), boolean_ids(pa.chunked_array([["true", "tv"]]))
+    ({'true': 'True', 'false': 'False'}, {})
+    """
+    ids = raw.drop_null().to_pylist()
+    texts = {str(identifier).lower(): identifier for identifier in ids}
+    return texts if texts.keys() <= {"true", "false"} and len(texts) == len(ids) else {}
+
+
+def _floats(column: str, values: NDArray[Any]) -> NDArray[np.float64]:
+    """Numbers and booleans, as in training, -> float64; a missing one is NaN."""
+    if values.dtype.kind in "iufb":
+        return values.astype(np.float64)
+    numbers = np.full(len(values), np.nan)
+    for row in np.flatnonzero(~np.asarray(pd.isna(values), dtype=bool)):
+        if not isinstance(values[row], (int, float, np.number, np.bool_)):
+            raise _wrong(column, values, int(row), "not a number; send a number, or null where it is missing")
+        numbers[row] = values[row]
+    return numbers
 
 
 def _integers(column: str, values: NDArray[Any], missing: NDArray[np.bool_]) -> NDArray[np.int64]:

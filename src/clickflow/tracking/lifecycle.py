@@ -9,7 +9,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any
 
@@ -50,16 +50,18 @@ def open_run(
         TrackingError: the run cannot be opened, or its metrics could not be written; it is FAILED then.
     """
     with _sigterm_raises():
-        run = _create(store, name, tags)
+        run = None
         try:
+            run = _create(store, name, tags)
             run.log_params(params)
             with _system_metrics(run, log_system_metrics):
                 yield run
             run.close()
+            run.terminate("FINISHED")
         except BaseException as error:
-            _end_after(error, run, ERROR_TAG, "error/traceback.txt", run.terminate)
+            if run is not None:
+                _end_after(error, run, ERROR_TAG, "error/traceback.txt", run.terminate)
             raise
-        run.terminate("FINISHED")
 
 
 @contextmanager
@@ -89,10 +91,10 @@ def resume_run(store: Store, run_id: str, task: str) -> Iterator[Run]:
             set_task_status("RUNNING")
             yield run
             run.close()
+            set_task_status("FINISHED")
         except BaseException as error:
             _end_after(error, run, f"{task}.error", f"error/{task}_traceback.txt", set_task_status)
             raise
-        set_task_status("FINISHED")
 
 
 def _create(store: Store, name: str, tags: Mapping[str, str]) -> Run:
@@ -102,7 +104,12 @@ def _create(store: Store, name: str, tags: Mapping[str, str]) -> Run:
         created = store.client.create_run(store.experiment_id, tags=dict(tags), run_name=name)
     except (MlflowException, OSError) as error:
         raise TrackingError(f"run {name}: cannot be opened ({first_line(error)}); check the tracking store {store.uri}") from error
-    return Run(store, created.info.run_id)
+    try:
+        return Run(store, created.info.run_id)
+    except BaseException as error:  # from here on there is a run, so an interrupt or a thread that cannot start has to end it
+        status = _status_after(error)
+        _attempt(lambda: store.client.set_terminated(created.info.run_id, status))
+        raise
 
 
 def _find(store: Store, run_id: str) -> Run:
@@ -132,19 +139,33 @@ def _reason(error: BaseException) -> str:
 
 
 def _end_after(error: BaseException, run: Run, error_tag: str, traceback_file: str, set_status: Callable[[str], None]) -> None:
-    """Record why a run ended. A store that fails now must not hide the error in flight; a second Ctrl-C must not skip the status."""
+    """Record how and why a run ended: the status first, since a full disk may take one more write and no second one.
+
+    A store that fails now must not hide the error in flight; a second Ctrl-C must skip neither the status nor the other steps.
+    """
     status = _status_after(error)
-    try:
+
+    def set_status_even_if_interrupted() -> None:
         try:
-            if status != "FINISHED":
-                run.set_tags({error_tag: _reason(error)})
-                run.log_text("".join(traceback.format_exception(error)), traceback_file)
-        finally:
-            try:
-                run.close()
-            finally:
-                set_status(status)
-    except TrackingError as second:
+            set_status(status)
+        except KeyboardInterrupt:
+            set_status(status)
+            raise
+
+    steps: list[Callable[[], object]] = [set_status_even_if_interrupted]
+    if status != "FINISHED":
+        steps.append(lambda: run.set_tags({error_tag: _reason(error)}))
+        steps.append(lambda: run.log_text("".join(traceback.format_exception(error)), traceback_file))
+    steps.append(run.close)
+    with ExitStack() as stack:  # calls the last one first, and the rest also when one is interrupted
+        for step in reversed(steps):
+            stack.callback(_attempt, step)
+
+
+def _attempt(step: Callable[[], object]) -> None:
+    try:
+        step()
+    except Exception as second:
         logger.warning("%s", second)
 
 

@@ -3,8 +3,9 @@
 The model goes through the client's own calls (make a logged model, upload, finalise, link to the run) instead of
 ``mlflow.pyfunc.log_model``, which works on MLflow's global tracking URI and active run.
 
-Scalar id columns of integers are declared as ``Any`` in the signature: MLflow's server casts a JSON 1.5 for a ``long`` column to 1 before
-the model sees it. As ``Any`` it arrives as it was sent and is refused by name. In arrays MLflow refuses it itself.
+Columns are declared as ``Any`` in the signature where MLflow's own check would do harm: its server casts a JSON 1.5 for a ``long`` column
+to 1 before the model sees it, and it refuses integers for a ``double``, booleans for a boolean field stored as text, and a null history.
+As ``Any`` a value arrives as it was sent; :class:`RowEncoder` takes it or refuses it by name.
 """
 
 import sys
@@ -27,6 +28,7 @@ from clickflow.config import flatten
 from clickflow.errors import TrackingError
 from clickflow.tracking import serving
 from clickflow.tracking.bundle import ServingBundle
+from clickflow.tracking.encoding import boolean_ids
 from clickflow.tracking.run import Run
 from clickflow.tracking.store import Store, first_line, keep_environment
 
@@ -121,12 +123,12 @@ def _location(store: Store, uri: str) -> str:
 
 def signature(bundle: ServingBundle) -> ModelSignature:
     """Inputs: ``item`` and ``history``, required; each user and context field, optional. Output: ``probability``."""
-    integer_items = _is_integer(bundle.items)
+    anything = AnyType()  # type: ignore[no-untyped-call]
     columns: list[ColSpec | TensorSpec] = [
         ColSpec(_id_type(bundle.items), fields.ITEM),
-        ColSpec(Array(DataType.long if integer_items else DataType.string), fields.HISTORY),
+        ColSpec(Array(anything), fields.HISTORY),
         *(ColSpec(_id_type(bundle.vocabularies[f.name]), f.name, required=False) for f in bundle.schema.impression_fields),
-        *(ColSpec(DataType.double, f.name, required=False) for f in bundle.schema.numeric if f.role != "item"),
+        *(ColSpec(anything, f.name, required=False) for f in bundle.schema.numeric if f.role != "item"),
     ]
     return ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec(DataType.double, "probability")]))
 
@@ -143,12 +145,9 @@ def input_example(bundle: ServingBundle) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _is_integer(table: pa.Table) -> bool:
-    return bool(pa.types.is_integer(table["raw"].type))
-
-
 def _id_type(table: pa.Table) -> DataType | AnyType:
-    return AnyType() if _is_integer(table) else DataType.string  # type: ignore[no-untyped-call]
+    is_plain_text = not pa.types.is_integer(table["raw"].type) and not boolean_ids(table["raw"])
+    return DataType.string if is_plain_text else AnyType()  # type: ignore[no-untyped-call]
 
 
 def _requirements() -> list[str]:

@@ -20,7 +20,7 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 
 from clickflow.errors import TrackingError
-from clickflow.tracking.store import Store, first_line, is_server, keep_environment
+from clickflow.tracking.store import Store, first_line, is_server, keep_environment, remedy
 from clickflow.tracking.writer import METRICS_PER_REQUEST, MetricWriter
 
 if TYPE_CHECKING:
@@ -67,6 +67,9 @@ class Run:
     def log_curve(self, key: str, steps: np.ndarray, values: np.ndarray) -> None:
         """Log a curve as one metric with many steps, so that MLflow's chart lays the curves of several runs over each other.
 
+        A curve the run already has is left as it is: MLflow would append the points, and two points at each step make the chart zigzag.
+        Evaluating a run again on the same data gives the same curve, so nothing is lost.
+
         Args:
             key: metric name, such as ``roc/tpr``.
             steps: (P,) integers, the grid's positions, such as 1000 · FPR.
@@ -74,6 +77,8 @@ class Run:
         """
         if len(steps) != len(values):
             raise ValueError(f"curve {key}: {len(steps)} steps for {len(values)} values; every point needs both")
+        if key in self._read().data.metrics:
+            return
         now = int(time.time() * 1000)
         points = [(int(step), float(value)) for step, value in zip(steps, values, strict=True)]
         metrics = [Metric(key, value, now, step) for step, value in points if self._is_finite(key, value, step)]
@@ -231,7 +236,8 @@ class Run:
         try:
             yield
         except (MlflowException, OSError) as error:
-            raise TrackingError(f"run {self.id}: {what} failed ({first_line(error)}); check the tracking store {self.store.uri}") from error
+            advice = remedy(error, f"check the tracking store {self.store.uri}")
+            raise TrackingError(f"run {self.id}: {what} failed ({first_line(error)}); {advice}") from error
 
 
 def _cut(text: str, length: int) -> str:

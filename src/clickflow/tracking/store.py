@@ -6,6 +6,7 @@ one global active run and experiment, and opens a second run in "Default" when i
 """
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -15,12 +16,14 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
 
 from clickflow.errors import TrackingError
 from clickflow.tracking.config import TrackingConfig
 
 SQLITE = "sqlite:///"
 MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # else the UI greets with its pages for language models
+ALLOWED = "allowed: sqlite:///…, postgresql://…, mysql://…, mssql://…, http(s)://…, or null for the local store"
 SQLITE_MAGIC = b"SQLite format 3\0"
 # MLflow's client waits up to four minutes for a server that restarts. While a run is on that is right; at its start the user is waiting.
 # Two attempts of 4 seconds and at most 1 second between them end within 10 seconds.
@@ -59,6 +62,8 @@ def open_store(config: TrackingConfig, home: Path) -> Store:
     """
     if "MLFLOW_LOGGING_LEVEL" not in os.environ:  # at INFO, every first use of a store prints its migrations
         logging.getLogger("mlflow").setLevel(logging.WARNING)
+        # Prints the traceback of each database error that it raises too; the user gets it as one message.
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL + 1)
     uri = _absolute_uri(config.uri, home)
     artifacts = _artifact_location(config, uri, home)
     with _creation_lock(uri, home), keep_environment(PATIENCE):
@@ -87,10 +92,7 @@ def _absolute_uri(uri: str | None, home: Path) -> str:
     if uri.startswith(SQLITE):  # a relative path would follow the working directory
         return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}"
     if uri.startswith("file:") or (":" not in uri and not is_server(uri)):
-        raise TrackingError(
-            f"tracking.uri = {uri}: MLflow no longer writes plain folders; "
-            f"allowed: sqlite:///…, postgresql://…, mysql://…, http(s)://…; set tracking.uri=null for the local store"
-        )
+        raise TrackingError(f"tracking.uri = {uri}: not a tracking URI (MLflow no longer writes plain folders); {ALLOWED}")
     return uri
 
 
@@ -116,10 +118,8 @@ def _creation_lock(uri: str, home: Path) -> Iterator[None]:
             if uri.startswith(SQLITE):
                 _check_sqlite_file(database)
         except OSError as error:
-            raise TrackingError(
-                f"tracking.uri = {uri}: cannot be written ({error.strerror}); the database and its folder must be writable; "
-                f"free the place or set tracking.uri to another"
-            ) from error
+            advice = remedy(error, "the database and its folder must be writable; free the place or set tracking.uri to another")
+            raise TrackingError(f"tracking.uri = {uri}: cannot be written ({error.strerror}); {advice}") from error
         yield
 
 
@@ -173,11 +173,26 @@ def _experiment(client: MlflowClient, config: TrackingConfig, uri: str, artifact
 
 
 def _what_is_wrong(uri: str, error: Exception) -> str:
+    if isinstance(error, UnsupportedModelRegistryStoreURIException):
+        return f"MLflow knows no such kind of store; {ALLOWED}"
     if not is_server(uri):
-        return f"the store cannot be opened ({first_line(error)}); check the URI and the database driver, or set tracking.uri=null"
+        advice = remedy(error, "check the URI and the database driver, or set tracking.uri=null")
+        return f"the store cannot be opened ({first_line(error)}); {advice}"
     if "Max retries exceeded" in str(error) or "timed out" in str(error):
         return "no MLflow server answers there; start one with `mlflow server`, correct the address, or set tracking.uri=null"
     return f"the answer is not what an MLflow server gives ({first_line(error)}); correct the address, or set tracking.uri=null"
+
+
+def remedy(error: BaseException, otherwise: str) -> str:
+    """What to do about a failed write: a full disk needs space; for anything else ``otherwise``.
+
+    >>> remedy(OSError(errno.ENOSPC, "No space left on device"), "check the store")
+    'disk full: free some space'
+    """
+    is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    # MLflow passes the database's and its server's errors on as text only.
+    is_full = is_full or any(sign in str(error) for sign in ("disk is full", "No space left on device"))
+    return "disk full: free some space" if is_full else otherwise
 
 
 def first_line(error: BaseException) -> str:

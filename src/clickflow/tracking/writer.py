@@ -14,7 +14,7 @@ from typing import NamedTuple
 from mlflow.entities import Metric
 
 from clickflow.errors import TrackingError
-from clickflow.tracking.store import first_line
+from clickflow.tracking.store import first_line, remedy
 
 METRICS_PER_REQUEST = 1000  # MLflow's limit
 
@@ -90,7 +90,8 @@ class MetricWriter:
     def _raise_error(self) -> None:
         if self._error is not None:
             raise TrackingError(
-                f"run {self._name}: metrics could not be written ({first_line(self._error)}); check the tracking store"
+                f"run {self._name}: metrics could not be written ({first_line(self._error)}); "
+                f"{remedy(self._error, 'check the tracking store')}"
             ) from self._error
 
     def _work(self) -> None:

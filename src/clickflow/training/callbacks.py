@@ -85,6 +85,26 @@ class Throughput(Callback):
             _log(trainer, {"train/rows_per_second": self.rows_per_second, "epoch": float(trainer.current_epoch)})
 
 
+class MonitorIsDefined(Callback):
+    """Stops a fit whose monitored metric the validation split cannot define: no epoch would be better than the first."""
+
+    def __init__(self, monitor: str) -> None:
+        self.monitor = monitor
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look before the checkpoint is chosen.
+
+        Raises:
+            TrainingError: the metric is NaN.
+        """
+        value = float(trainer.callback_metrics[self.monitor])
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"trainer.monitor = {self.monitor}: is {value} on the validation split, where no user or no row has the other class; "
+                "it must be defined to choose the best weights; set trainer.monitor=val/log_loss or bring more validation rows."
+            )
+
+
 class StepMetrics(Callback):
     """Loss, learning rate and the gradient norm of every layer, every ``every_num_steps`` steps.
 
@@ -161,7 +181,7 @@ class EpochLines(Callback):
         if not self.throughput.rows:
             return
         values = progress_metrics(trainer, self.throughput, self.monitor)
-        print(f"  epoch {trainer.current_epoch}: " + ", ".join(f"{name} {value}" for name, value in values.items()), flush=True)
+        print(f"  epoch {trainer.current_epoch + 1}: " + ", ".join(f"{name} {value}" for name, value in values.items()), flush=True)
 
 
 def progress_metrics(trainer: pl.Trainer, throughput: Throughput, monitor: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ from torch import nn
 from clickflow.config import StrictConfig
 from clickflow.data.dataset import BatchLoader, PreparedDataset
 from clickflow.errors import TrainingError
-from clickflow.training.callbacks import EpochLines, MetricSink, RowsProgressBar, SinkLogger, StepMetrics, Throughput
+from clickflow.training.callbacks import EpochLines, MetricSink, MonitorIsDefined, RowsProgressBar, SinkLogger, StepMetrics, Throughput
 from clickflow.training.module import ClickModule
 from clickflow.training.optimizers import OptimizerConfig
 
@@ -138,7 +138,14 @@ def fit(
         check_finite=False,
         check_on_train_epoch_end=False,  # after each validation, so that the checkpoint knows its outcome
     )
-    callbacks: list[Any] = [throughput, StepMetrics(trainer_config.log_every_num_steps), stop, best, last]
+    callbacks: list[Any] = [
+        throughput,
+        MonitorIsDefined(trainer_config.monitor),
+        StepMetrics(trainer_config.log_every_num_steps),
+        stop,
+        best,
+        last,
+    ]
     is_watched = trainer_config.progress_bar and sys.stdout.isatty()
     if trainer_config.progress_bar:
         callbacks.append((RowsProgressBar if is_watched else EpochLines)(throughput, trainer_config.monitor))
@@ -227,7 +234,7 @@ def _run(trainer: pl.Trainer, module: ClickModule, train: BatchLoader, validatio
     try:
         trainer.fit(module, train, validation, ckpt_path=None if resume_from is None else str(resume_from), weights_only=True)
     except SystemExit as error:
-        # Lightning turns Ctrl-C into an exit; the run's status wants the truth.
+        # Lightning turns Ctrl-C into an exit; the run's status wants the truth, and a subclass of KeyboardInterrupt says what came.
         if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from error
+            raise error.__context__ from None
         raise

@@ -407,3 +407,73 @@ def test_an_item_table_without_item_fields_is_refused():
 def test_impossible_values_are_refused_with_what_is_allowed(more, message):
     with pytest.raises(ConfigError, match=message):
         config(more.pop("path", "a.csv"), **more)
+
+
+@pytest.mark.parametrize("outcome", ["label", "rating"])
+@pytest.mark.parametrize("group", ["item_fields", "user_fields", "context_fields"])
+def test_a_field_that_is_the_outcome_is_refused(outcome, group):
+    columns = {"user": "u", "item": "i", "timestamp": "t", outcome: "target"}
+    message = rf"{group}\.x\.column = target: is columns\.{outcome} too, so the model would be given the answer; remove the field"
+    with pytest.raises(ConfigError, match=message):
+        config("nowhere.csv", columns=columns, **{group: {"x": {"column": "target"}}})
+
+
+def test_a_column_of_an_item_table_may_be_called_like_the_outcome():
+    field = {"item_fields": {"mean": {"column": "clicked", "kind": "numeric"}}, "items": {"path": "items.csv", "column": "sku"}}
+    assert config("nowhere.csv", **field).item_fields["mean"].column == "clicked"
+
+
+@pytest.mark.parametrize("odd", ["007", "-07", "00"])
+def test_ids_and_categories_that_differ_in_writing_only_stay_apart_in_all_tables(tmp_path, odd):
+    clicks = write(tmp_path / "clicks.csv", f"when,visitor,sku,clicked,shop\n1400000000,{odd},{odd},1,{odd}\n1400000005,7,7,0,7\n")
+    products = write(tmp_path / "products.csv", f"product,family\n7,1\n{odd},{odd}\n")
+    views = write(tmp_path / "views.csv", "who,what,at\n7,7,1400000000\n")
+    log = checked(
+        clicks,
+        context_fields={"store": {"column": "shop"}},
+        items={"path": products, "column": "product"},
+        item_fields={"family": {"column": "family"}},
+        behaviours={"path": views, "columns": {"user": "who", "item": "what", "timestamp": "at"}},
+    )
+    assert log.interactions.select("user", "item", "store").rows() == [(odd, odd, odd), ("7", "7", "7")]
+    assert sorted(log.items.rows()) == sorted([("7", "1"), (odd, odd)])
+    assert log.behaviours.select("user", "item").rows() == [("7", "7")]
+
+
+@pytest.mark.parametrize("odd", ["007", "+7", " 7", "7 ", "-0"])
+def test_whatever_is_written_differently_is_another_id(tmp_path, odd):
+    clicks = write(tmp_path / "clicks.csv", f"when,visitor,sku,clicked\n1400000000,{odd},{odd},1\n1400000005,7,0,0\n")
+    assert checked(clicks).interactions.select("user", "item").rows() == [(odd, odd), ("7", "0")]
+
+
+def test_ids_as_texts_in_the_item_table_only_make_texts_of_those_of_the_log(tmp_path):
+    clicks = write(tmp_path / "clicks.csv", "when,visitor,sku,clicked\n1400000000,3,7,1\n")
+    products = write(tmp_path / "products.csv", "product,family\n7,1\n007,2\n")
+    log = checked(clicks, items={"path": products, "column": "product"}, item_fields={"family": {"column": "family"}})
+    assert log.interactions.select("user", "item").rows() == [(3, "7")]
+
+
+@pytest.mark.parametrize("line", ["1400000001,8,b,0,y,6,7", "1400000001,8,b,0,y,"])
+def test_a_line_with_too_many_fields_is_refused_though_the_surplus_is_not_used(tmp_path, line):
+    with pytest.raises(DataError, match=r"clicks\.csv: cannot be read \(found more fields"):
+        checked(write(tmp_path / "clicks.csv", f"{CSV}{line}\n"))
+
+
+def test_a_csv_of_a_single_column_is_told_with_its_separator(tmp_path):
+    with pytest.raises(DataError, match=r"no such column; .*; the file has a single column: is data\.separator \(','\) right\?"):
+        read(write(tmp_path / "clicks.csv", CSV.replace(",", ";")))
+
+
+@pytest.mark.parametrize("name", ["clicks.csv", "clicks.jsonl"])
+def test_a_parquet_file_under_another_name_is_told_as_such(tmp_path, name):
+    pl.read_csv(CSV.encode()).write_parquet(tmp_path / name)
+    with pytest.raises(DataError, match=rf"^{re.escape(name)}: this is a Parquet file; name it \.parquet\.$"):
+        read(str(tmp_path / name))
+
+
+def test_odd_column_names_are_printable_and_short_in_messages(tmp_path):
+    with pytest.raises(DataError) as caught:
+        read(write(tmp_path / "clicks.csv", f"\x1b[31m,{'x' * 90}\n1,2\n"))
+    assert r"\x1b[31m" in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+    assert "x" * 61 not in str(caught.value)

@@ -190,3 +190,23 @@ def test_without_a_path_the_zip_is_downloaded_once(tmp_path):
     assert files == (tmp_path / "downloads" / "ml-latest-small.zip",)
     assert source.files(tmp_path / "downloads") == files
     assert source.read(files).interactions.select(pl.len()).collect().item() == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("movies.csv", b""), ("movies.csv", MOVIES_CSV + b"4,\xff\xfe,Drama\n"), ("ratings.csv", RATINGS_CSV.encode() + b"1,\xff,3,5\n")],
+)
+def test_a_damaged_member_of_the_zip_is_named(tmp_path, name, content):
+    path = tmp_path / "ml-latest-small.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, text in (files_of("latest_small") | {name: content}).items():
+            archive.writestr(f"ml-latest-small/{member}", text)
+    with pytest.raises(DataError, match=rf"ml-latest-small\.zip/{name}: cannot be read \(.*\); fetch the official file again"):
+        checked("latest_small", path)
+
+
+def test_a_repeated_user_is_refused_because_it_would_multiply_ratings(tmp_path):
+    folder = as_folder(tmp_path, "1m")
+    (folder / "users.dat").write_text(USERS_DAT + "2::F::1::3::11111\n")
+    with pytest.raises(DataError, match=r"users\.dat, column 'user' = 2: stands in several rows; every user has one; fetch"):
+        checked("1m", folder)

@@ -4,7 +4,7 @@ The types of a CSV or NDJSON file are inferred over all its rows, not over the f
 integers or texts depending on where in the file the first text stands.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -17,6 +17,9 @@ from clickflow.errors import DataError
 PARQUET = (".parquet", ".pq")
 CSV = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 NDJSON = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
+NOT_AS_WRITTEN = r"^-?0\d|^-0$"
+"""Texts that Polars infers as integers and that would not come back from them: ``007``, ``-0``. It leaves ``+7`` and `` 7`` texts."""
+NAME_CHARACTERS = 60
 ALLOWED = f"one of {', '.join((*PARQUET, *CSV, *NDJSON))}"
 
 
@@ -39,27 +42,29 @@ def expand(paths: Sequence[Path], key: str) -> tuple[Path, ...]:
     return files
 
 
-def scan(files: Sequence[Path], needed: dict[str, str], separator: str) -> pl.LazyFrame:
+def scan(files: Sequence[Path], needed: dict[str, str], separator: str, texts: Collection[str] = ()) -> pl.LazyFrame:
     """The needed columns of all files, one file after the other; with :data:`~.columns.FILE` where there are several.
 
     Args:
         files: of one format.
         needed: column -> the config's key that names it.
         separator: between the columns of a CSV; a ``.tsv`` has tabs.
+        texts: columns of a CSV that are read as texts whatever they look like.
 
     Raises:
         DataError: a file cannot be parsed, lacks a column, or has it as a type that does not go with the other files.
     """
-    frames = [_open(file, separator, {}) for file in files]
-    problems = [line for file, frame in zip(files, frames, strict=True) for line in _absent(file.name, frame, needed)]
+    as_texts: dict[str, pl.DataType] = dict.fromkeys(texts, pl.String()) if _kind(files[0], "") == "CSV" else {}
+    frames = [_open(file, separator, as_texts) for file in files]
+    problems = [line for file, frame in zip(files, frames, strict=True) for line in _absent(file, frame, needed, separator)]
     if problems:
         raise several(problems, "the files")
-    if texts := _texts_somewhere(frames, needed):
+    if mixed := _texts_somewhere(frames, needed):
         if _kind(files[0], "") == "Parquet":
-            found = ", ".join(f"{file.name}: {frame.collect_schema()[texts[0]]}" for file, frame in zip(files, frames, strict=True))
-            raise DataError(f"column '{texts[0]}' = {found}: texts in one file and not in another; write it with one type.")
-        frames = [_open(file, separator, dict.fromkeys(texts, pl.String())) for file in files]
-    selected = [frame.select(list(needed)) for frame in frames]
+            found = ", ".join(f"{file.name}: {frame.collect_schema()[mixed[0]]}" for file, frame in zip(files, frames, strict=True))
+            raise DataError(f"column '{mixed[0]}' = {found}: texts in one file and not in another; write it with one type.")
+        frames = [_open(file, separator, as_texts | dict.fromkeys(mixed, pl.String())) for file in files]
+    selected = [_select(file, frame, list(needed)) for file, frame in zip(files, frames, strict=True)]
     if len(files) == 1:
         return selected[0]
     names = pl.Enum(labels(files))
@@ -70,6 +75,31 @@ def scan(files: Sequence[Path], needed: dict[str, str], separator: str) -> pl.La
     except pl.exceptions.PolarsError as error:
         raise DataError(f"{', '.join(labels(files))}: columns of different types ({first_line(error)}); write them alike.") from error
     return frame
+
+
+def not_as_written(files: Sequence[Path], frame: pl.LazyFrame, columns: Collection[str], separator: str) -> set[str]:
+    """The columns of a CSV that were inferred as integers although their texts say more: ``007`` and ``7`` would be one id.
+
+    Args:
+        files: as given to :func:`scan`.
+        frame: what it returned.
+        columns: to look at; those that are integers are read once more, the others not at all.
+        separator: as given to :func:`scan`.
+
+    Raises:
+        DataError: a file cannot be parsed.
+    """
+    schema = frame.collect_schema()
+    integers = sorted(column for column in set(columns) if schema[column].is_integer())
+    if _kind(files[0], "") != "CSV" or not integers:
+        return set()
+    tables = [pl.scan_csv(file, separator=_separator(file, separator), infer_schema=False, glob=False) for file in files]
+    texts = pl.concat([table.select(integers) for table in tables])
+    try:
+        found = texts.select(pl.col(integers).str.contains(NOT_AS_WRITTEN).any()).collect(engine="streaming")
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise DataError(f"{', '.join(labels(files))}: cannot be read ({first_line(error)}); repair the file or write it again.") from error
+    return {column for column in integers if found[column].item()}
 
 
 def labels(files: Sequence[Path]) -> list[str]:
@@ -108,12 +138,13 @@ def _kind(file: Path, key: str) -> str:
 
 def _open(file: Path, separator: str, overrides: dict[str, pl.DataType]) -> pl.LazyFrame:
     kind = _kind(file, "")
+    if kind != "Parquet" and _is_parquet(file):
+        raise DataError(f"{file.name}: this is a Parquet file; name it .parquet.")
     try:
         if kind == "Parquet":
             frame = pl.scan_parquet(file, glob=False)
         elif kind == "CSV":
-            tabs = file.name.lower().endswith((".tsv", ".tsv.gz"))
-            separator = "\t" if tabs else separator
+            separator = _separator(file, separator)
             frame = pl.scan_csv(file, separator=separator, schema_overrides=overrides, infer_schema_length=None, glob=False)
         else:
             # No glob=False here: a name with brackets would have to be escaped, and Polars offers no way to.
@@ -124,12 +155,34 @@ def _open(file: Path, separator: str, overrides: dict[str, pl.DataType]) -> pl.L
     return frame
 
 
-def _absent(name: str, frame: pl.LazyFrame, needed: dict[str, str]) -> list[str]:
+def _is_parquet(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return stream.read(4) == b"PAR1"
+
+
+def _separator(file: Path, separator: str) -> str:
+    return "\t" if file.name.lower().endswith((".tsv", ".tsv.gz")) else separator
+
+
+def _select(file: Path, frame: pl.LazyFrame, columns: list[str]) -> pl.LazyFrame:
+    """The columns of a file. Polars reports a CSV line with too many fields only where it reads all columns, so there it must."""
+    if _kind(file, "") != "CSV":
+        return frame.select(columns)
+    found = frame.collect_schema()
+    schema = {column: found[column] for column in columns}
+    return frame.map_batches(lambda rows: rows.select(columns), schema=schema, streamable=True, projection_pushdown=False)
+
+
+def _absent(file: Path, frame: pl.LazyFrame, needed: dict[str, str], separator: str) -> list[str]:
     present = frame.collect_schema().names()
+    # A file that is not what it claims to be has names of control characters, or one as long as a line.
+    shown = [repr(name)[1:-1][:NAME_CHARACTERS] for name in present]
+    is_single = len(present) == 1 and _kind(file, "") == "CSV"
+    hint = f"; the file has a single column: is data.separator ({_separator(file, separator)!r}) right?" if is_single else "."
     return [
-        f"{name}, column '{column}' (data.{key}): no such column; {suggest(column, present).removesuffix('?')}"
-        + (f"; the file has: {', '.join(present)}" if suggest(column, present).endswith("?") else "")
-        + "."
+        f"{file.name}, column '{column}' (data.{key}): no such column; {suggest(column, shown).removesuffix('?')}"
+        + (f"; the file has: {', '.join(shown)}" if suggest(column, shown).endswith("?") else "")
+        + hint
         for column, key in needed.items()
         if column not in present
     ]

@@ -1,6 +1,6 @@
 """A click log of your own: Parquet, CSV or NDJSON files, mapped to canonical columns by YAML alone (docs/bring-your-data.md).
 
-The mapping names what the pipeline needs and leaves the rest of the file unread: a wide log costs only the columns in use.
+The mapping names what the pipeline needs and leaves the rest of the file unread: a wide Parquet log costs only the columns in use.
 """
 
 from collections.abc import Iterator
@@ -92,7 +92,7 @@ class LogConfig(SourceConfig):
 
     @model_validator(mode="after")
     def _choices_agree(self) -> Self:
-        problems = [*_name_problems(self), *_column_problems(self)]
+        problems = [*_name_problems(self), *_column_problems(self), *_target_leaks(self)]
         if self.timestamp_format is not None and self.timestamp_unit == "order":
             problems.append(("timestamp_format", f"= {self.timestamp_format}: a clock, but timestamp_unit is order; remove one of them"))
         if self.items is not None and not self.item_fields:
@@ -109,7 +109,8 @@ class LogConfig(SourceConfig):
         """See :meth:`SourceConfig.read`."""
         tables = {name: [file for file in group if file in files] for name, group in self._expanded().items()}
         names: dict[str, str] = {}
-        events = self._selection("interactions", tables)
+        selections = self._selections(tables)
+        events = selections["interactions"]
         unit = self._add_events(events, self.columns)
         if self.columns.label is not None:
             events.add(columns.label, LABEL, self.columns.label)
@@ -119,8 +120,8 @@ class LogConfig(SourceConfig):
         return RawLog(
             interactions=events.select(names),
             fields=tuple(self._fields()),
-            items=self._items(tables, names),
-            behaviours=self._behaviours(tables, unit, names),
+            items=self._items(selections, names),
+            behaviours=self._behaviours(selections, unit, names),
             timestamp_unit=unit,
             columns=names,
             origins={name: ", ".join(formats.labels(group)) for name, group in tables.items()},
@@ -144,19 +145,19 @@ class LogConfig(SourceConfig):
             for name, field in fields.items():
                 yield FieldSpec(name=name, role=role, kind=field.kind)
 
-    def _items(self, tables: dict[str, list[Path]], names: dict[str, str]) -> pl.LazyFrame | None:
+    def _items(self, selections: dict[str, Selection], names: dict[str, str]) -> pl.LazyFrame | None:
         """The item table, or what each row of the log says of its item: the check makes one row an item of it."""
         if not self.item_fields:
             return None
-        table = self._selection("items", {"items": tables["interactions"], **tables})
+        table = selections["items"]
         table.add(columns.identifier, ITEM, self.columns.item if self.items is None else self.items.column)
         _add_fields(table, self.item_fields)
         return table.select(names)
 
-    def _behaviours(self, tables: dict[str, list[Path]], unit: TimestampUnit, names: dict[str, str]) -> pl.LazyFrame | None:
+    def _behaviours(self, selections: dict[str, Selection], unit: TimestampUnit, names: dict[str, str]) -> pl.LazyFrame | None:
         if self.behaviours is None:
             return None
-        table = self._selection("behaviours", tables)
+        table = selections["behaviours"]
         own_unit = self._add_events(table, self.behaviours.columns)
         if own_unit != unit:
             raise DataError(
@@ -165,9 +166,20 @@ class LogConfig(SourceConfig):
             )
         return table.select(names)
 
-    def _selection(self, table: str, tables: dict[str, list[Path]]) -> Selection:
-        files = tables[table]
-        return Selection(formats.scan(files, _needed(table, self), self.separator), ", ".join(formats.labels(files)), table)
+    def _selections(self, tables: dict[str, list[Path]]) -> dict[str, Selection]:
+        """The tables with the columns they need; an id or category that is a text in one of them is a text in all."""
+        if self.item_fields:
+            tables = {**tables, "items": tables.get("items", tables["interactions"])}
+        frames = {table: formats.scan(files, _needed(table, self), self.separator) for table, files in tables.items()}
+        columns_of = {table: _texts_or_integers(table, self) for table in tables}
+        texts: set[str] = set()
+        for table, by_role in columns_of.items():
+            found = formats.not_as_written(tables[table], frames[table], by_role.values(), self.separator)
+            texts |= {role for role, column in by_role.items() if column in found}
+        for table, by_role in columns_of.items():
+            if own := {column for role, column in by_role.items() if role in texts}:
+                frames[table] = formats.scan(tables[table], _needed(table, self), self.separator, own)
+        return {table: Selection(frames[table], ", ".join(formats.labels(files)), table) for table, files in tables.items()}
 
     def _add_events(self, table: Selection, mapping: EventColumns) -> TimestampUnit:
         """User, item and timestamp; returns the unit of the timestamps as they will be."""
@@ -202,6 +214,20 @@ def _needed(table: str, config: LogConfig) -> dict[str, str]:
     return needed
 
 
+def _texts_or_integers(table: str, config: LogConfig) -> dict[str, str]:
+    """Id or categorical field -> the column of a table's file that holds it."""
+    if table == "behaviours":
+        assert config.behaviours is not None
+        return {USER: config.behaviours.columns.user, ITEM: config.behaviours.columns.item}
+    if table == "items":
+        ids = {ITEM: config.columns.item if config.items is None else config.items.column}
+        fields = config.item_fields
+    else:
+        ids = {USER: config.columns.user, ITEM: config.columns.item}
+        fields = {**config.user_fields, **config.context_fields}
+    return ids | {name: field.column for name, field in fields.items() if field.kind == "categorical"}
+
+
 def _name_problems(config: LogConfig) -> Iterator[tuple[str, str]]:
     seen: dict[str, str] = {}
     groups = {"item_fields": config.item_fields, "user_fields": config.user_fields, "context_fields": config.context_fields}
@@ -231,3 +257,16 @@ def _column_problems(config: LogConfig) -> Iterator[tuple[str, str]]:
             "columns.rating",
             f"= {config.columns.rating}: there is a label column already; a log has a label or a rating, remove one of them",
         )
+
+
+def _target_leaks(config: LogConfig) -> Iterator[tuple[str, str]]:
+    """The outcome as an input of the model. An item table is another file, whose columns may be called alike."""
+    outcomes = {column: key for key, column in (("label", config.columns.label), ("rating", config.columns.rating)) if column is not None}
+    groups = {"user_fields": config.user_fields, "context_fields": config.context_fields}
+    if config.items is None:
+        groups["item_fields"] = config.item_fields
+    for group, fields in groups.items():
+        for name, field in fields.items():
+            if field.column in outcomes:
+                key = f"columns.{outcomes[field.column]}"
+                yield f"{group}.{name}.column", f"= {field.column}: is {key} too, so the model would be given the answer; remove the field"

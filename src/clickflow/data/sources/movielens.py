@@ -7,6 +7,7 @@ import io
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal, NamedTuple
 
@@ -17,6 +18,7 @@ from clickflow.data.schema import ITEM, RATING, TIMESTAMP, USER, FieldSpec
 from clickflow.data.sources import columns
 from clickflow.data.sources.base import SourceConfig, existing_file, line_blocks
 from clickflow.data.sources.download import download
+from clickflow.data.sources.formats import first_line
 from clickflow.data.sources.raw import RawLog
 from clickflow.data.sources.timestamps import unix_seconds
 from clickflow.errors import DataError
@@ -134,13 +136,14 @@ def _present(edition: Edition, names: set[str], where: str) -> list[str]:
 
 def _read(edition: Edition, files: dict[str, Path] | dict[str, zipfile.Path], where: str) -> RawLog:
     names = COLUMNS[edition.suffix]
-    with files[edition.ratings].open("rb") as stream:
+    with _readable(f"{where}/{edition.ratings}"), files[edition.ratings].open("rb") as stream:
         ratings, expected = _ratings(edition, stream, where)
     movies = _table(files[edition.movies].read_bytes(), edition, (ITEM, "title", "genres"), f"{where}/{edition.movies}")
     genre = pl.col("genres").str.split("|").list.first().alias(GENRE.name)
     fields: tuple[FieldSpec, ...] = (GENRE,)
     if edition.suffix == "dat" and edition.users in files:
         users = _table(files[edition.users].read_bytes(), edition, (USER, "gender", "age", "occupation", "zip"), f"{where}/{edition.users}")
+        _check_one_row_a_user(users, f"{where}/{edition.users}")
         whole = [pl.col("age").cast(pl.Int64), pl.col("occupation").cast(pl.Int64)]
         ratings = ratings.join(users.lazy().select(USER, "gender", *whole), on=USER, how="left", maintain_order="left")
         fields += USER_FIELDS
@@ -173,6 +176,32 @@ def _ratings(edition: Edition, stream: IO[bytes], where: str) -> tuple[pl.LazyFr
     return table.select(names), names
 
 
+@contextmanager
+def _readable(where: str) -> Iterator[None]:
+    """What Polars says of a damaged file, as a message that names the file.
+
+    Raises:
+        DataError: Polars could not read it.
+    """
+    try:
+        yield
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise DataError(f"{where}: cannot be read ({first_line(error)}); fetch the official file again.") from error
+
+
+def _check_one_row_a_user(users: pl.DataFrame, where: str) -> None:
+    """A repeated user would multiply the ratings that are joined to it.
+
+    Raises:
+        DataError: a user has several rows.
+    """
+    repeated = users[USER].filter(users[USER].is_duplicated())
+    if len(repeated):
+        raise DataError(
+            f"{where}, column '{USER}' = {repeated[0]}: stands in several rows; every user has one; fetch the official file again."
+        )
+
+
 def _check_header(stream: IO[bytes], where: str) -> None:
     header = stream.readline().decode("utf-8", errors="replace").strip()
     wanted = ",".join(COLUMNS["csv"].values())
@@ -202,7 +231,8 @@ def _between(dtypes: Dtypes) -> Iterator[tuple[str, type[pl.DataType]]]:
 def _table(content: bytes, edition: Edition, names: tuple[str, ...], where: str) -> pl.DataFrame:
     """A small file as texts under an integer id."""
     if edition.suffix == "csv":
-        table = pl.read_csv(content, has_header=False, skip_rows=1, new_columns=names, infer_schema=False)
+        with _readable(where):
+            table = pl.read_csv(content, has_header=False, skip_rows=1, new_columns=names, infer_schema=False)
     else:
         # Titles hold single colons, so each line is split at the double ones.
         lines = pl.Series("line", content.decode("latin-1").splitlines())
