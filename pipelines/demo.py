@@ -37,7 +37,7 @@ def story(config: RunConfig, console: Console) -> None:
 
 def _print_comparison(console: Console, results: list[tuple[TrainedRun, dict[str, float]]]) -> None:
     table = Table(title="test split", title_justify="left")
-    for heading in ("model", "AUC", "GAUC", "PR-AUC", "log loss", "RelaImpr", "training rows/s"):
+    for heading in ("model", "AUC", "GAUC", "PR-AUC", "log loss", "RelaImpr", "rows/s"):
         table.add_column(heading, justify="left" if heading == "model" else "right")
     base_auc = results[0][1]["auc"]
     for trained, metrics in results:
