@@ -41,8 +41,9 @@ def test_machine_without_git_is_unknown_and_still_has_tags(tmp_path, monkeypatch
 
 
 def test_command_line_can_be_pasted_into_a_shell(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["pipelines/train.py", "data.path=my log.csv"])
-    assert command_line().endswith("pipelines/train.py 'data.path=my log.csv'")
+    monkeypatch.setattr(sys, "orig_argv", ["/usr/bin/python", "pipelines/train.py", "data.path=my log.csv"])
+    monkeypatch.setattr(sys, "argv", ["pipelines/train.py", "++data.path=my log.csv"])  # what a program makes of it does not matter
+    assert command_line() == "python pipelines/train.py 'data.path=my log.csv'"
 
 
 def test_environment_report_names_python_threads_and_packages():

@@ -54,8 +54,8 @@ def lineage_tags(folder: Path) -> dict[str, str]:
 
 
 def command_line() -> str:
-    """The command that started this process, quoted so that it can be pasted into a shell."""
-    return shlex.join([Path(sys.executable).name, *sys.argv])
+    """The command that started this process, as it was typed, quoted so that it can be pasted into a shell."""
+    return shlex.join([Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]])
 
 
 def environment_report() -> str:
