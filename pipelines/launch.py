@@ -31,6 +31,9 @@ from clickflow.tracking.config import TrackingConfig
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONF = REPOSITORY / "conf"
 
+# The configs of all pipelines, composed here or by Hydra, name their home by it.
+OmegaConf.register_new_resolver("repository", lambda path: str(REPOSITORY / path), replace=True)
+
 Config = TypeVar("Config", bound=StrictConfig)
 
 
@@ -40,7 +43,6 @@ def launch(config_name: str, config_class: type[Config], story: Callable[[Config
     Ends the process: 0 when all went well, 2 after an error of the user's (a job of a grid that fails costs that job only), 130 after an
     interrupt.
     """
-    OmegaConf.register_new_resolver("repository", lambda path: str(REPOSITORY / path), replace=True)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # bars of files nobody waits for
     console = Console(stderr=False, highlight=False)
     failed: list[str] = []
@@ -159,7 +161,6 @@ def store_overrides(home: Path, tracking: TrackingConfig) -> list[str]:
 
 def composed_config(config_name: str, overrides: Sequence[str], config_dir: str | None = None) -> dict[str, Any]:
     """A pipeline's config with overrides, as plain values; what tests and other programs compose with."""
-    OmegaConf.register_new_resolver("repository", lambda path: str(REPOSITORY / path), replace=True)
     values = OmegaConf.to_container(_compose(config_name, _lenient(overrides), config_dir), resolve=True)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
