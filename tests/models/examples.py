@@ -55,8 +55,3 @@ def take_rows(batch: Batch, order: Sequence[int]) -> Batch:
         label=batch.label[rows],
         group=batch.group[rows],
     )
-
-
-def rows_of(batch: Batch) -> Tensor:
-    """(N,) the row each behaviour belongs to."""
-    return torch.repeat_interleave(torch.arange(len(batch)), batch.lengths)

@@ -1,30 +1,41 @@
-"""The factorised activation unit against the plain one: [q, k, q - k, q * k] built for every behaviour."""
+"""The factorised activation unit against the plain one, whose inputs are built for every behaviour."""
+
+from typing import get_args
 
 import pytest
 import torch
 from torch import nn
 
 from clickflow.models.activation_unit import ActivationUnit
+from clickflow.models.activations import Activation
 
 DIM = 6
 LENGTHS = [3, 0, 1, 5, 2]
+OFFSETS = torch.tensor([0, *LENGTHS]).cumsum(0)
 ROWS = torch.repeat_interleave(torch.arange(len(LENGTHS)), torch.tensor(LENGTHS))
+FEATURES = {
+    "difference": lambda q, k: torch.cat([q, q - k, k]),
+    "outer": lambda q, k: torch.cat([q, torch.outer(q, k).flatten(), k]),
+    "product": lambda q, k: torch.cat([q, k, q - k, q * k]),
+}
+ACTIVATIONS = get_args(Activation)
 
 
-def plain_weights(unit, target, history, rows):
+def plain_weights(unit, target, history, offsets):
     """The same layers over inputs built behaviour by behaviour."""
+    rows = torch.repeat_interleave(torch.arange(len(target)), offsets.diff())
     if len(rows) == 0:
         return torch.zeros(0)
-    inputs = torch.stack([torch.cat([target[row], k, target[row] - k, target[row] * k]) for row, k in zip(rows, history, strict=True)])
+    inputs = torch.stack([FEATURES[unit.inputs](target[row], k) for row, k in zip(rows, history, strict=True)])
     hidden = unit.activation(inputs @ unit.first.weight.T + unit.first.bias)
     for layer in unit.rest.layers:
         hidden = layer(hidden)
     return hidden[:, 0]
 
 
-def build(activation, hidden_units=(8, 4)):
+def build(activation, hidden_units=(8, 4), inputs="product"):
     torch.manual_seed(1)
-    return ActivationUnit(DIM, hidden_units, activation)
+    return ActivationUnit(DIM, inputs, hidden_units, activation)
 
 
 def random_inputs():
@@ -37,7 +48,7 @@ def random_inputs():
 
 def value_and_gradients(weights_of, unit):
     target, history = random_inputs()
-    weights = weights_of(unit, target, history, ROWS)
+    weights = weights_of(unit, target, history, OFFSETS)
     steepness = torch.linspace(-1, 1, len(weights))  # so that no two behaviours pull alike
     (weights * steepness).sum().backward()
     gradients = {name: parameter.grad.clone() for name, parameter in unit.named_parameters()}
@@ -47,9 +58,10 @@ def value_and_gradients(weights_of, unit):
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("hidden_units", [(8, 4), (8,)])
-@pytest.mark.parametrize("activation", ["relu", "prelu", "dice", "sigmoid"])
-def test_factorised_equals_plain_in_value_and_in_every_gradient(activation, hidden_units, training):
-    unit = build(activation, hidden_units).train(training)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("inputs", FEATURES)
+def test_factorised_equals_plain_in_value_and_in_every_gradient(inputs, activation, hidden_units, training):
+    unit = build(activation, hidden_units, inputs).train(training)
 
     expected, expected_gradients = value_and_gradients(plain_weights, unit)
     weights, gradients = value_and_gradients(ActivationUnit.__call__, unit)
@@ -62,14 +74,15 @@ def test_factorised_equals_plain_in_value_and_in_every_gradient(activation, hidd
         torch.testing.assert_close(gradient, expected_gradients[name], rtol=1e-5, atol=1e-5, msg=lambda m, name=name: f"{name}: {m}")
 
 
-def test_the_weight_of_a_behaviour_depends_on_nothing_but_itself_and_its_target():
-    unit = build("prelu").eval()
+@pytest.mark.parametrize("inputs", FEATURES)
+def test_the_weight_of_a_behaviour_depends_on_nothing_but_itself_and_its_target(inputs):
+    unit = build("prelu", inputs=inputs).eval()
     target, history = random_inputs()
 
-    whole = unit(target, history, ROWS)
+    whole = unit(target, history, OFFSETS)
 
     for position, row in enumerate(ROWS):
-        alone = unit(target[row, None], history[position, None], torch.zeros(1, dtype=torch.int64))
+        alone = unit(target[row, None], history[position, None], torch.tensor([0, 1]))
         torch.testing.assert_close(alone[0], whole[position])
 
 
@@ -77,9 +90,8 @@ def test_dice_takes_its_statistics_over_real_behaviours_only():
     """One row of five behaviours beside a row without any: the statistics are those of the five, not of ten padded ones."""
     unit = build("dice")
     target, history = random_inputs()
-    rows = torch.zeros(5, dtype=torch.int64)
 
-    unit(target[:2], history[:5], rows)
+    unit(target[:2], history[:5], torch.tensor([0, 5, 5]))
 
     inputs = torch.cat([target[:1].expand(5, -1), history[:5], target[:1] - history[:5], target[:1] * history[:5]], dim=1)
     hidden = inputs @ unit.first.weight.T + unit.first.bias
@@ -88,13 +100,14 @@ def test_dice_takes_its_statistics_over_real_behaviours_only():
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("activation", ["relu", "prelu", "dice", "sigmoid"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("inputs", FEATURES)
 @pytest.mark.parametrize("num_values", [0, 1])
-def test_hardly_any_behaviours_are_fine(activation, num_values, training):
-    unit = build(activation).train(training)
+def test_hardly_any_behaviours_are_fine(num_values, inputs, activation, training):
+    unit = build(activation, inputs=inputs).train(training)
     target, history = random_inputs()
 
-    weights = unit(target, history[:num_values], ROWS[:num_values])
+    weights = unit(target, history[:num_values], OFFSETS.clamp(max=num_values))
     weights.sum().backward()
 
     assert weights.shape == (num_values,)
@@ -105,4 +118,4 @@ def test_the_last_layer_has_no_activation_so_weights_may_be_negative():
     unit = build("relu")
     nn.init.constant_(unit.rest.layers[-1].bias, -100.0)
 
-    assert (unit(*random_inputs(), ROWS) < 0).all()
+    assert (unit(*random_inputs(), OFFSETS) < 0).all()

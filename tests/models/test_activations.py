@@ -1,10 +1,12 @@
 """Dice against the paper's formula written out, and the other activations against torch's."""
 
+from typing import get_args
+
 import pytest
 import torch
 from torch import nn
 
-from clickflow.models.activations import BatchNorm, Dice, build_activation
+from clickflow.models.activations import Activation, BatchNorm, Dice, build_activation, linear_width
 
 # Zhou et al., Deep Interest Network, KDD 2018, section 5.3.
 
@@ -129,12 +131,30 @@ def test_gradients_of_dice_are_right():
         ("prelu", lambda x: torch.where(x > 0, x, 0.25 * x)),
         ("sigmoid", lambda x: 1 / (1 + torch.exp(-x))),
         ("dice", lambda x: x / (1 + torch.exp(-x))),  # alpha 0, mean 0, variance 1
+        ("leaky_relu", lambda x: torch.where(x > 0, x, 0.01 * x)),
+        ("tanh", lambda x: (torch.exp(2 * x) - 1) / (torch.exp(2 * x) + 1)),
+        # Klambauer et al., Self-Normalizing Neural Networks, NeurIPS 2017, equation 2.
+        ("selu", lambda x: 1.0507009873554805 * torch.where(x > 0, x, 1.6732632423543772 * (torch.exp(x) - 1))),
     ],
 )
 def test_activations_by_name(name, expected):
     values = random_values(4)
 
     torch.testing.assert_close(build_activation(name, 3).eval()(values), expected(values))
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 5])
+def test_maxout_is_the_largest_of_its_pieces(pieces):
+    assert linear_width("maxout", 3, pieces) == 3 * pieces
+    values = random_values(4, 3 * pieces)
+
+    expected = torch.stack([torch.stack([row[unit * pieces : (unit + 1) * pieces].max() for unit in range(3)]) for row in values])
+
+    assert torch.equal(build_activation("maxout", 3, pieces)(values), expected)
+
+
+def test_only_maxout_widens_the_linear_layer_before_it():
+    assert {name: linear_width(name, 3, 4) for name in get_args(Activation)} == dict.fromkeys(get_args(Activation), 3) | {"maxout": 12}
 
 
 def test_prelu_and_dice_have_one_slope_a_unit():

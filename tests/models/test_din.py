@@ -17,7 +17,7 @@ def build(schema=FULL_SCHEMA, **choices):
 
 
 def padded_logits(model, batch, softmax):
-    """(B, L, D) histories, a mask, [q, k, q - k, q * k] and one softmax over L: as the released code computes it."""
+    """(B, L, D) histories, a mask, the unit's inputs for every place, and one softmax over L: as the released code computes it."""
     tables = list(model.embeddings.item_tables.values())
     longest = int(batch.lengths.max())
     mask = torch.arange(longest) < batch.lengths[:, None]  # (B, L)
@@ -26,8 +26,14 @@ def padded_logits(model, batch, softmax):
     keys = torch.cat([table.weight[ids[f]] for f, table in enumerate(tables)], dim=2)  # (B, L, D)
     target = torch.cat([table.weight[batch.target[f]] for f, table in enumerate(tables)], dim=1)  # (B, D)
     queries = target[:, None].expand_as(keys)
-    features = torch.cat([queries, keys, queries - keys, queries * keys], dim=2)  # (B, L, 4D)
     unit = model.activation_unit
+    match unit.inputs:
+        case "difference":
+            features = torch.cat([queries, queries - keys, keys], dim=2)
+        case "outer":
+            features = torch.cat([queries, torch.einsum("bli,blj->blij", queries, keys).flatten(2), keys], dim=2)
+        case "product":
+            features = torch.cat([queries, keys, queries - keys, queries * keys], dim=2)
     rows = features.flatten(0, 1)
     for layer in (unit.first, unit.activation, *unit.rest.layers):
         rows = layer(rows)
@@ -39,18 +45,20 @@ def padded_logits(model, batch, softmax):
 
 
 @pytest.mark.parametrize("activation", ["prelu", "dice", "sigmoid", "relu"])
+@pytest.mark.parametrize("inputs", ["difference", "outer", "product"])
 @pytest.mark.parametrize("softmax", [False, True])
 @pytest.mark.parametrize("schema", [FULL_SCHEMA, ITEM_SCHEMA], ids=["full", "items only"])
-def test_jagged_equals_padded(schema, softmax, activation):
-    model = build(schema, attention_softmax=softmax, activation=activation, attention_activation=activation)
+def test_jagged_equals_padded(schema, softmax, inputs, activation):
+    model = build(schema, attention_input=inputs, attention_softmax=softmax, activation=activation, attention_activation=activation)
     batch = random_batch(schema, LENGTHS)
 
     torch.testing.assert_close(model(batch).logit, padded_logits(model, batch, softmax), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("inputs", ["difference", "outer", "product"])
 @pytest.mark.parametrize("softmax", [False, True])
-def test_jagged_equals_padded_in_every_gradient(softmax):
-    model, batch = build(attention_softmax=softmax), random_batch(FULL_SCHEMA, LENGTHS)
+def test_jagged_equals_padded_in_every_gradient(softmax, inputs):
+    model, batch = build(attention_softmax=softmax, attention_input=inputs), random_batch(FULL_SCHEMA, LENGTHS)
 
     def gradients(logits):
         model.zero_grad()
@@ -94,3 +102,12 @@ def test_weights_are_not_normalised_unless_asked_for():
 
 def test_it_has_no_auxiliary_loss():
     assert build()(random_batch(FULL_SCHEMA, LENGTHS)).auxiliary_loss is None
+
+
+def test_it_gives_the_attention_it_pooled_with():
+    model, batch = build(attention_softmax=True), random_batch(FULL_SCHEMA, LENGTHS)
+
+    attention = model(batch).attention
+
+    sums = torch.stack([part.sum() for part in attention.split(batch.lengths.tolist())])
+    torch.testing.assert_close(sums, torch.tensor([1.0, 0.0, 1.0, 1.0]))

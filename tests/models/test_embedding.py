@@ -24,7 +24,8 @@ def test_every_field_is_looked_up_in_its_own_table():
 
     assert torch.equal(embedded.target, torch.cat([item[batch.target[0]], category[batch.target[1]]], dim=1))
     assert torch.equal(embedded.history, torch.cat([item[batch.history[0]], category[batch.history[1]]], dim=1))
-    assert torch.equal(embedded.context, torch.cat([country[batch.context[0]], page[batch.context[1]], batch.numeric], dim=1))
+    assert torch.equal(embedded.context, torch.cat([country[batch.context[0]], page[batch.context[1]]], dim=1))
+    assert torch.equal(embedded.numeric, batch.numeric)
 
 
 def test_its_widths_are_those_of_what_it_gives():
@@ -32,7 +33,9 @@ def test_its_widths_are_those_of_what_it_gives():
     embedded = embeddings(random_batch(FULL_SCHEMA, LENGTHS))
 
     assert embeddings.target_dim == embedded.target.shape[1] == embedded.history.shape[1] == 2 * 4
-    assert embeddings.context_dim == embedded.context.shape[1] == 2 * 4 + 2
+    assert embeddings.context_dim == embedded.context.shape[1] == 2 * 4
+    assert embeddings.numeric_dim == embedded.numeric.shape[1] == 2
+    assert embeddings.tower_input_dim(5) == embedded.tower_input(torch.zeros(4, 5)).shape[1] == 5 + 8 + 8 + 2
 
 
 def test_without_context_and_numeric_fields_the_context_is_empty():

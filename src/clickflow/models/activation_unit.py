@@ -1,49 +1,79 @@
 """DIN's local activation unit: one weight for each behaviour, given the target.
 
-The unit is an MLP over [q, k, q - k, q * k] (q target, k behaviour; the released code's form). Its first layer is linear, so it factorises:
+The unit is an MLP over features of q (target) and k (behaviour). Its first layer is linear, so it factorises, and no feature is built
+behaviour by behaviour:
 
-    W [q, k, q - k, q * k] = (Wq + Wd) q + (Wk - Wd) k + Wp (q * k)
+    difference  W [q, q - k, k]         = (Wq + Wd) q + (Wk - Wd) k
+    outer       W [q, vec(q k^T), k]    = Wq q + (Wk + q^T Wo) k, with Wo as D x D a hidden unit
+    product     W [q, k, q - k, q * k]  = (Wq + Wd) q + (Wk - Wd) k + Wp (q * k)
 
-The q term is computed once a row, not once a behaviour, and the 4D-wide input is never built. Source: Zhou et al., Deep Interest Network,
-KDD 2018, section 4.3; the weights are not normalised there, so that their sum keeps the intensity of the interest.
+What depends on q alone is computed once a row, not once a behaviour: for ``outer`` a D x H matrix, so that the D^2 features never exist.
+Source: Zhou et al., Deep Interest Network, KDD 2018, section 4.3, for ``outer``; ``product`` is the released code's, ``difference`` an
+earlier version of the paper's. The weights are not normalised there, so that their sum keeps the intensity of the interest.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clickflow.models.activations import Activation, build_activation
+from clickflow.models.activations import Activation, build_activation, linear_width
 from clickflow.models.mlp import MLP
+from clickflow.models.pooling import row_of_each
+from clickflow.models.segments import segment_matmul
+
+AttentionInput = Literal["difference", "outer", "product"]
 
 
 class ActivationUnit(nn.Module):
     """Weights of N behaviours for B targets of width D."""
 
-    def __init__(self, dim: int, hidden_units: Sequence[int], activation: Activation) -> None:
+    def __init__(
+        self, dim: int, inputs: AttentionInput, hidden_units: Sequence[int], activation: Activation, maxout_pieces: int = 2
+    ) -> None:
         super().__init__()
         first, *rest = hidden_units
-        self.first = nn.Linear(4 * dim, first)  # columns: q, k, q - k, q * k
-        self.activation = build_activation(activation, first)
-        self.rest = MLP(first, rest, activation)
+        self.inputs = inputs
+        num_features = {"difference": 3 * dim, "outer": dim + dim**2 + dim, "product": 4 * dim}[inputs]
+        self.first = nn.Linear(num_features, linear_width(activation, first, maxout_pieces))  # columns in the order of the formulas
+        self.activation = build_activation(activation, first, maxout_pieces)
+        self.rest = MLP(first, rest, activation, maxout_pieces=maxout_pieces)
 
-    def forward(self, target: Tensor, history: Tensor, rows: Tensor) -> Tensor:
+    def forward(self, target: Tensor, history: Tensor, offsets: Tensor) -> Tensor:
         """Weight of each behaviour.
 
         Args:
             target: (B, D).
             history: (N, D).
-            rows: (N,) int64, the row each behaviour belongs to.
+            offsets: (B + 1,) int64, where each row's behaviours begin.
 
         Returns:
             (N,), any real number.
         """
+        first = {"difference": self._difference, "outer": self._outer, "product": self._product}[self.inputs]
+        weights: Tensor = self.rest(self.activation(first(target, history, offsets)))
+        return weights
+
+    def _difference(self, target: Tensor, history: Tensor, offsets: Tensor) -> Tensor:
+        of_target, of_difference, of_behaviour = self.first.weight.chunk(3, dim=1)  # (H, D) each
+        per_row = F.linear(target, of_target + of_difference, self.first.bias)  # (B, H)
+        return torch.addmm(per_row.index_select(0, row_of_each(offsets)), history, (of_behaviour - of_difference).t())  # (N, H)
+
+    def _outer(self, target: Tensor, history: Tensor, offsets: Tensor) -> Tensor:
+        dim = target.shape[1]
+        of_target, of_outer, of_behaviour = torch.split(self.first.weight, [dim, dim**2, dim], dim=1)
+        per_row = F.linear(target, of_target, self.first.bias)  # (B, H)
+        contracted = target @ of_outer.reshape(-1, dim, dim).permute(1, 2, 0).reshape(dim, -1)  # (B, D * H): one product for all rows
+        matrices = contracted.view(len(target), dim, -1) + of_behaviour.t()  # (B, D, H)
+        return per_row.index_select(0, row_of_each(offsets)) + segment_matmul(history, matrices, offsets)  # (N, H)
+
+    def _product(self, target: Tensor, history: Tensor, offsets: Tensor) -> Tensor:
         of_target, of_behaviour, of_difference, of_product = self.first.weight.chunk(4, dim=1)  # (H, D) each
+        rows = row_of_each(offsets)
         per_row = F.linear(target, of_target + of_difference, self.first.bias)  # (B, H)
         product = target.index_select(0, rows) * history  # (N, D)
         # Two products instead of one over [k, q * k]: the concatenation would cost more than it saves.
         hidden = torch.addmm(per_row.index_select(0, rows), history, (of_behaviour - of_difference).t())  # (N, H)
-        hidden = torch.addmm(hidden, product, of_product.t())
-        weights: Tensor = self.rest(self.activation(hidden))
-        return weights
+        return torch.addmm(hidden, product, of_product.t())

@@ -1,4 +1,4 @@
-"""Activations by name, Dice among them."""
+"""Activations by name, Dice and Maxout among them: one choice wherever an MLP stands."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Activation = Literal["relu", "prelu", "dice", "sigmoid"]
+Activation = Literal["relu", "leaky_relu", "prelu", "maxout", "dice", "sigmoid", "tanh", "selu"]
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -40,14 +40,39 @@ class Dice(nn.Module):
         return values * (self.alpha + p * (1 - self.alpha))
 
 
-def build_activation(name: Activation, num_units: int) -> nn.Module:
-    """The activation of a layer of ``num_units`` units."""
+class Maxout(nn.Module):
+    """Largest of ``pieces`` linear units (Goodfellow et al., Maxout Networks, ICML 2013); the linear layer before it gives all of them."""
+
+    def __init__(self, pieces: int) -> None:
+        super().__init__()
+        self.pieces = pieces
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(N, num_units * pieces) -> (N, num_units)."""
+        return values.view(len(values), values.shape[1] // self.pieces, self.pieces).max(2).values
+
+
+def build_activation(name: Activation, num_units: int, maxout_pieces: int = 2) -> nn.Module:
+    """The activation of a layer of ``num_units`` units: (N, linear_width) -> (N, num_units)."""
     match name:
         case "relu":
             return nn.ReLU()
+        case "leaky_relu":
+            return nn.LeakyReLU()
         case "prelu":
             return nn.PReLU(num_units)
+        case "maxout":
+            return Maxout(maxout_pieces)
         case "dice":
             return Dice(num_units)
         case "sigmoid":
             return nn.Sigmoid()
+        case "tanh":
+            return nn.Tanh()
+        case "selu":
+            return nn.SELU()
+
+
+def linear_width(name: Activation, num_units: int, maxout_pieces: int = 2) -> int:
+    """Outputs that the linear layer before an activation of ``num_units`` units has."""
+    return num_units * maxout_pieces if name == "maxout" else num_units

@@ -5,7 +5,6 @@ Zhou et al., Deep Interest Network, KDD 2018, section 4.2. The class is called b
 
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
 from torch import nn
 
@@ -30,10 +29,16 @@ class TowerConfig(StrictConfig):
     """Widths of the final MLP's hidden layers."""
     activation: Activation = "dice"
     """Of the final MLP."""
+    maxout_pieces: Annotated[int, Field(gt=0)] = 2
+    """Linear units behind each Maxout unit, wherever the activation is ``maxout``."""
     batch_norm: bool = False
     """Normalise the final MLP's input over the batch, as the released code does; a sum over a long history is large."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of hidden units dropped in the final MLP while training."""
+
+    def build_tower(self, input_dim: int) -> MLP:
+        """The final MLP over ``input_dim`` inputs."""
+        return MLP(input_dim, self.hidden_units, self.activation, self.dropout, self.batch_norm, self.maxout_pieces)
 
 
 class BaseConfig(TowerConfig):
@@ -55,11 +60,10 @@ class EmbeddingMLP(nn.Module):
         super().__init__()
         self.embeddings = FieldEmbeddings(schema, config.embedding_dim, config.embedding_init_std)
         self.pool = sum_pool if config.pooling == "sum" else mean_pool
-        input_dim = 2 * self.embeddings.target_dim + self.embeddings.context_dim
-        self.mlp = MLP(input_dim, config.hidden_units, config.activation, config.dropout, config.batch_norm)
+        self.mlp = config.build_tower(self.embeddings.tower_input_dim(self.embeddings.target_dim))
 
     def forward(self, batch: Batch) -> ModelOutput:
         """Batch of B rows -> (B,) logits."""
         embedded = self.embeddings(batch)
         pooled = self.pool(embedded.history, batch.offsets)  # (B, D)
-        return ModelOutput(self.mlp(torch.cat([pooled, embedded.target, embedded.context], dim=1)))
+        return ModelOutput(self.mlp(embedded.tower_input(pooled)))

@@ -11,7 +11,9 @@ class ModelOutput(NamedTuple):
     Attributes:
         logit: (B,) before the sigmoid.
         auxiliary_loss: scalar to be added to the click loss, or None.
+        attention: (N,) weight of each behaviour of ``Batch.history`` given its row's target, or None where a model has none.
     """
 
     logit: Tensor
     auxiliary_loss: Tensor | None = None
+    attention: Tensor | None = None

@@ -6,19 +6,17 @@ comparison of the two shows what attention is worth.
 
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
 from torch import nn
 
 from clickflow.config import Integers
 from clickflow.data.batches import Batch
 from clickflow.data.schema import Schema
-from clickflow.models.activation_unit import ActivationUnit
+from clickflow.models.activation_unit import ActivationUnit, AttentionInput
 from clickflow.models.activations import Activation
 from clickflow.models.base import TowerConfig
 from clickflow.models.contract import ModelOutput
 from clickflow.models.embedding import FieldEmbeddings
-from clickflow.models.mlp import MLP
 from clickflow.models.pooling import segment_softmax, sum_pool
 
 
@@ -26,6 +24,9 @@ class DINConfig(TowerConfig):
     """Config of :class:`DIN`."""
 
     name: Literal["din"] = "din"
+    attention_input: AttentionInput = "product"
+    """What the activation unit sees of target q and behaviour k: ``difference`` [q, q - k, k], ``outer`` [q, vec(q k^T), k], ``product``
+    [q, k, q - k, q * k]."""
     attention_hidden_units: Annotated[Integers, Field(min_length=1)] = (80, 40)
     """Widths of the activation unit's hidden layers."""
     attention_activation: Activation = "dice"
@@ -44,17 +45,21 @@ class DIN(nn.Module):
     def __init__(self, config: DINConfig, schema: Schema) -> None:
         super().__init__()
         self.embeddings = FieldEmbeddings(schema, config.embedding_dim, config.embedding_init_std)
-        self.activation_unit = ActivationUnit(self.embeddings.target_dim, config.attention_hidden_units, config.attention_activation)
+        self.activation_unit = ActivationUnit(
+            self.embeddings.target_dim,
+            config.attention_input,
+            config.attention_hidden_units,
+            config.attention_activation,
+            config.maxout_pieces,
+        )
         self.softmax = config.attention_softmax
-        input_dim = 2 * self.embeddings.target_dim + self.embeddings.context_dim
-        self.mlp = MLP(input_dim, config.hidden_units, config.activation, config.dropout, config.batch_norm)
+        self.mlp = config.build_tower(self.embeddings.tower_input_dim(self.embeddings.target_dim))
 
     def forward(self, batch: Batch) -> ModelOutput:
         """Batch of B rows -> (B,) logits."""
         embedded = self.embeddings(batch)
-        rows = torch.repeat_interleave(torch.arange(len(batch), device=batch.offsets.device), batch.lengths)  # (N,)
-        weights = self.activation_unit(embedded.target, embedded.history, rows)  # (N,)
+        weights = self.activation_unit(embedded.target, embedded.history, batch.offsets)  # (N,)
         if self.softmax:
-            weights = segment_softmax(weights, rows, len(batch))
+            weights = segment_softmax(weights, batch.offsets)
         pooled = sum_pool(embedded.history, batch.offsets, weights)  # (B, D)
-        return ModelOutput(self.mlp(torch.cat([pooled, embedded.target, embedded.context], dim=1)))
+        return ModelOutput(self.mlp(embedded.tower_input(pooled)), attention=weights)

@@ -19,12 +19,18 @@ class EmbeddedBatch(NamedTuple):
     Attributes:
         target: (B, D), D = number of item fields * embedding_dim.
         history: (N, D), in the order of ``Batch.history``.
-        context: (B, C), embedded user and context fields and the numeric ones, side by side; C may be 0.
+        context: (B, C), embedded user and context fields side by side; C may be 0.
+        numeric: (B, M), standardised numeric fields; M may be 0.
     """
 
     target: Tensor
     history: Tensor
     context: Tensor
+    numeric: Tensor
+
+    def tower_input(self, pooled: Tensor) -> Tensor:
+        """What the final MLP of the papers' models sees: (B, P) pooled history -> (B, P + D + C + M)."""
+        return torch.cat([pooled, self.target, self.context, self.numeric], dim=1)
 
 
 class FieldEmbeddings(nn.Module):
@@ -39,7 +45,12 @@ class FieldEmbeddings(nn.Module):
         self.item_tables = _tables(schema.item_fields, embedding_dim, init_std)
         self.context_tables = _tables(schema.impression_fields, embedding_dim, init_std)
         self.target_dim = embedding_dim * len(schema.item_fields)
-        self.context_dim = embedding_dim * len(schema.impression_fields) + len(schema.numeric)
+        self.context_dim = embedding_dim * len(schema.impression_fields)
+        self.numeric_dim = len(schema.numeric)
+
+    def tower_input_dim(self, pooled_dim: int) -> int:
+        """Width of :meth:`EmbeddedBatch.tower_input` for a pooled history of width ``pooled_dim``."""
+        return pooled_dim + self.target_dim + self.context_dim + self.numeric_dim
 
     def forward(self, batch: Batch) -> EmbeddedBatch:
         """Look up every field of a batch of B rows and N behaviours."""
@@ -47,7 +58,7 @@ class FieldEmbeddings(nn.Module):
         items = torch.cat([table(ids[f]) for f, table in enumerate(self.item_tables.values())], dim=1)  # (B + N, D)
         context = [table(batch.context[c]) for c, table in enumerate(self.context_tables.values())]
         target, history = items[: len(batch)], items[len(batch) :]
-        return EmbeddedBatch(target, history, torch.cat([*context, batch.numeric], dim=1))
+        return EmbeddedBatch(target, history, torch.cat([*context, batch.numeric[:, :0]], dim=1), batch.numeric)
 
 
 def _tables(fields: tuple[CategoricalField, ...], embedding_dim: int, init_std: float) -> nn.ModuleDict:

@@ -32,19 +32,28 @@ def mean_pool(values: Tensor, offsets: Tensor) -> Tensor:
     return sum_pool(values, offsets) / offsets.diff().clamp(min=1).unsqueeze(1)
 
 
-def segment_softmax(scores: Tensor, rows: Tensor, num_rows: int) -> Tensor:
+def segment_softmax(scores: Tensor, offsets: Tensor) -> Tensor:
     """Softmax of the scores within each row.
 
     Args:
         scores: (N,).
-        rows: (N,) int64, the row each score belongs to.
-        num_rows: B.
+        offsets: (B + 1,) int64.
 
     Returns:
         (N,), sums to 1 over each row that is not empty.
     """
+    rows, num_rows = row_of_each(offsets), len(offsets) - 1
     peak = torch.full((num_rows,), -torch.inf, dtype=scores.dtype, device=scores.device)
     peak = peak.scatter_reduce(0, rows, scores.detach(), "amax")  # a shift leaves softmax as it is: no gradient through it
     exp = (scores - peak[rows]).exp()
     total = torch.zeros(num_rows, dtype=scores.dtype, device=scores.device).index_add(0, rows, exp)
     return exp / total[rows]
+
+
+def row_of_each(offsets: Tensor) -> Tensor:
+    """(N,) int64, the row that each value belongs to.
+
+    >>> row_of_each(torch.tensor([0, 2, 2, 3]))
+    tensor([0, 0, 2])
+    """
+    return torch.repeat_interleave(torch.arange(len(offsets) - 1, device=offsets.device), offsets.diff())
