@@ -21,3 +21,13 @@ def write_predictions(path: Path, dataset: PreparedDataset, split: str, preds: N
             "preds": preds,
         }
     ).write_parquet(path)
+
+
+def read_predictions(path: Path) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.int64]]:
+    """Read what :func:`write_predictions` wrote.
+
+    Returns:
+        preds (R,), label (R,), and group (R,), a number for each user.
+    """
+    table = pl.read_parquet(path)
+    return table["preds"].to_numpy(), table[LABEL].to_numpy(), table[USER].rank("dense").to_numpy().astype(np.int64)

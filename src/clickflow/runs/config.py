@@ -1,11 +1,11 @@
 """The composed configs of the pipelines, each of them one strict object."""
 
 from collections.abc import Iterator
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from clickflow.config import Contradictions, FilePath, StrictConfig
+from clickflow.config import Contradictions, FilePath, Names, StrictConfig, suggest
 from clickflow.data.protocols import ImpressionsConfig, ProtocolConfig, RatingConfig
 from clickflow.data.sources.log import LogConfig
 from clickflow.data.sources.movielens import MovieLensConfig
@@ -44,6 +44,50 @@ class RunConfig(PrepareConfig):
     tracking: TrackingConfig
     seed: Seed = 0
     """Of initial weights, shuffling and dropout."""
+
+    @model_validator(mode="after")
+    def _batch_statistics_need_rows(self) -> Self:
+        values = self.model.model_dump()
+        users = [key for key, value in values.items() if value == "dice"] + ["batch_norm"] * bool(values.get("batch_norm"))
+        if users and self.trainer.batch_size == 1:
+            keys = ", ".join(f"model.{key}={'true' if key == 'batch_norm' else 'dice'}" for key in users)
+            raise Contradictions(
+                [("trainer.batch_size", f"= 1: one row has no variance, which {keys} needs; set trainer.batch_size >= 2 or change the model")]
+            )
+        return self
+
+
+class ComparisonConfig(StrictConfig):
+    """Which models are compared."""
+
+    models: Annotated[dict[str, Names], Field(min_length=1)]
+    """Label in the table -> what it overrides, as on the command line: ``DIN: [model=din, optimizer.learning_rate=0.002]``."""
+    base: str
+    """Label of the model that the others are measured against."""
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1, strict=False)] = (0, 1, 2)
+    """Each model is trained once with each."""
+    published: dict[str, dict[Literal["auc", "gauc"], Annotated[float, Field(gt=0, lt=1)]]] = {}
+    """Label -> what the paper reports, shown beside ours."""
+
+    @model_validator(mode="after")
+    def _labels_are_those_of_models(self) -> Self:
+        problems = [(key, f"= {label}: no label of compare.models; {suggest(label, list(self.models))}") for key, label in self._labels()]
+        if len(set(self.seeds)) < len(self.seeds):
+            problems.append(("seeds", f"= {list(self.seeds)}: a seed given twice is the same run twice; give each once"))
+        if problems:
+            raise Contradictions(problems)
+        return self
+
+    def _labels(self) -> Iterator[tuple[str, str]]:
+        """Keys and labels that name no model."""
+        named = [("base", self.base), *((f"published.{label}", label) for label in self.published)]
+        return ((key, label) for key, label in named if label not in self.models)
+
+
+class CompareConfig(RunConfig):
+    """Models compared on one data set; everything but ``compare`` is what they share."""
+
+    compare: ComparisonConfig
 
 
 class EvaluateConfig(StrictConfig):

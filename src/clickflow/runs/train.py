@@ -1,10 +1,13 @@
 """A training run from config to model: one MLflow run around data, fit, validation and the saved model, so that its status is true."""
 
 import contextlib
+import hashlib
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -24,6 +27,8 @@ from clickflow.tracking.store import open_store
 from clickflow.training.fit import FitResult, fit, seed_everything
 
 Progress = Callable[[str], None]
+
+CONFIG_DIGEST_TAG = "config.digest"
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,13 @@ class TrainedRun:
     model_uri: str
 
 
-def train(config: RunConfig, progress: Progress = lambda stage: None) -> TrainedRun:
+def train(config: RunConfig, progress: Progress = lambda stage: None, *, parent_run_id: str | None = None) -> TrainedRun:
     """Prepare if needed, train, validate, log.
+
+    Args:
+        config: everything the run is a function of.
+        progress: called with the name of each stage as it starts.
+        parent_run_id: of the comparison or sweep that the run belongs to.
 
     Raises:
         ClickflowError: the data, the training or the store; the run, if one was open, is FAILED with the reason.
@@ -58,8 +68,15 @@ def train(config: RunConfig, progress: Progress = lambda stage: None) -> Trained
     store = open_store(config.tracking, config.home)
     values = config.model_dump(mode="json")
     name = f"{config.model.name}-seed{config.seed}"
-    tags = {"model": config.model.name, "data": config.data.name, "protocol": config.protocol.name, **lineage_tags(Path(__file__).parent)}
-    with open_run(store, name=name, params=flatten(values), tags=tags, log_system_metrics=config.tracking.log_system_metrics) as run:
+    tags = {"model": config.model.name, "data": config.data.name, "protocol": config.protocol.name}
+    with open_run(
+        store,
+        name=name,
+        params=flatten(values),
+        tags={**tags, CONFIG_DIGEST_TAG: config_digest(config), **lineage_tags(Path(__file__).parent)},
+        log_system_metrics=config.tracking.log_system_metrics,
+        parent_run_id=parent_run_id,
+    ) as run:
         run.log_dict(values, "config.yaml")
         run.log_text(environment_report(), "environment.txt")
         dataset = prepare(config.data, config.protocol, config.home, progress)
@@ -72,11 +89,18 @@ def train(config: RunConfig, progress: Progress = lambda stage: None) -> Trained
         progress("validating and logging")
         validation = score(model, dataset, "validation", config.trainer)
         log_split(run, dataset, validation)
-        _log_best(run, result, validation)
-        model_uri = log_model(run, serving_bundle(model, dataset, config))
         num_parameters = sum(parameter.numel() for parameter in model.parameters())
+        _log_best(run, result, validation, num_parameters)
+        model_uri = log_model(run, serving_bundle(model, dataset, config))
         run.set_description(_description(config, dataset, result, validation, num_parameters))
         return TrainedRun(run.id, run.url, config, result, validation.metrics, num_parameters, model_uri)
+
+
+def config_digest(config: RunConfig) -> str:
+    """SHA-256 of what a run's result is a function of; where things lie, are tracked or shown is not part of it."""
+    elsewhere: Any = {"home": True, "tracking": True, "data": {"path", "url"}, "trainer": {"progress_bar"}}
+    values = config.model_dump(mode="json", exclude=elsewhere)
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def serving_bundle(model: nn.Module, dataset: PreparedDataset, config: RunConfig) -> ServingBundle:
@@ -140,10 +164,11 @@ def _log_dataset(run: Run, dataset: PreparedDataset) -> None:
     run.log_dataset(manifest.name, manifest.fingerprint, str(dataset.folder), profile, "training")
 
 
-def _log_best(run: Run, result: FitResult, validation: ScoredSplit) -> None:
+def _log_best(run: Run, result: FitResult, validation: ScoredSplit, num_parameters: int) -> None:
     """The run table shows last values; ``best/...`` are those of the best weights."""
     best = {f"best/{name}": value for name, value in validation.metrics.items()}
-    run.log_metrics({**best, "best/epoch": result.best_epoch + 1, "rows_per_second": result.rows_per_second}, step=0)
+    cost = {"rows_per_second": result.rows_per_second, "train_seconds": result.seconds, "num_parameters": num_parameters}
+    run.log_metrics({**best, "best/epoch": result.best_epoch + 1, **cost}, step=0)
 
 
 def _description(config: RunConfig, dataset: PreparedDataset, result: FitResult, validation: ScoredSplit, num_parameters: int) -> str:

@@ -23,6 +23,7 @@ from clickflow.tracking.store import Store, first_line
 logger = logging.getLogger(__name__)
 
 ERROR_TAG = "error"
+PARENT_TAG = "mlflow.parentRunId"
 
 
 class Terminated(KeyboardInterrupt):
@@ -31,7 +32,13 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def open_run(
-    store: Store, *, name: str, params: Mapping[str, Any], tags: Mapping[str, str], log_system_metrics: bool = True
+    store: Store,
+    *,
+    name: str,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str],
+    log_system_metrics: bool = True,
+    parent_run_id: str | None = None,
 ) -> Iterator[Run]:
     """Open a run; end it as FINISHED, FAILED or KILLED.
 
@@ -45,6 +52,7 @@ def open_run(
         params: the resolved config with dotted keys.
         tags: what runs are found and grouped by.
         log_system_metrics: whether to log CPU, memory, disk and network use every 10 seconds.
+        parent_run_id: of the run below which MLflow's pages show this one.
 
     Raises:
         TrackingError: the run cannot be opened, or its metrics could not be written; it is FAILED then.
@@ -52,7 +60,7 @@ def open_run(
     with _sigterm_raises():
         run = None
         try:
-            run = _create(store, name, tags)
+            run = _create(store, name, tags if parent_run_id is None else {**tags, PARENT_TAG: parent_run_id})
             run.log_params(params)
             with _system_metrics(run, log_system_metrics):
                 yield run

@@ -20,6 +20,7 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 
 from clickflow.errors import TrackingError
+from clickflow.tracking.search import fetch_artifact
 from clickflow.tracking.store import Store, first_line, is_server, keep_environment, remedy
 from clickflow.tracking.writer import METRICS_PER_REQUEST, MetricWriter
 
@@ -158,11 +159,7 @@ class Run:
         Raises:
             TrackingError: the run has no such artifact.
         """
-        to.mkdir(parents=True, exist_ok=True)
-        try:
-            return Path(self._client.download_artifacts(self.id, artifact, str(to)))
-        except (MlflowException, OSError) as error:
-            raise TrackingError(f"run {self.id}: artifact {artifact} cannot be fetched ({first_line(error)}); see {self.url}") from error
+        return fetch_artifact(self.store, self.id, artifact, to)
 
     @property
     def params(self) -> dict[str, str]:

@@ -1,0 +1,109 @@
+"""What a comparison found: one result a model, and the table of them as rows, CSV and Markdown."""
+
+import csv
+import io
+import math
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from clickflow.metrics.ranking import rela_impr
+from clickflow.metrics.significance import PairedDifference
+
+METRICS = {"auc": "AUC", "gauc": "GAUC", "pr_auc": "PR-AUC", "log_loss": "log loss"}
+"""Metrics with a mean and a spread in the table, and how they are called there."""
+COSTS = {"num_parameters": "parameters", "rows_per_second": "rows/s", "train_seconds": "seconds"}
+"""What a run of the model costs, mean over seeds."""
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """A model trained with one or several seeds.
+
+    Attributes:
+        label: in the table.
+        run_ids: one a seed.
+        metrics: test metrics and costs by name, one value a seed.
+        against_base: paired difference to the base model on the same test rows, of ``auc`` and ``gauc``; empty for the base itself and
+            where the base has no result.
+        rela_impr: of the mean AUC over the base's.
+        published: what the paper reports, by metric.
+    """
+
+    label: str
+    run_ids: tuple[str, ...]
+    metrics: Mapping[str, tuple[float, ...]]
+    against_base: Mapping[str, PairedDifference]
+    rela_impr: float
+    published: Mapping[str, float]
+
+    def mean(self, metric: str) -> float:
+        """Mean over seeds."""
+        return statistics.fmean(self.metrics[metric])
+
+    def std(self, metric: str) -> float:
+        """Sample standard deviation over seeds; NaN of a single one."""
+        values = self.metrics[metric]
+        return statistics.stdev(values) if len(values) > 1 else math.nan
+
+
+def improvement(auc: tuple[float, ...], base_auc: tuple[float, ...]) -> float:
+    """RelaImpr of mean AUCs; NaN where the base has none."""
+    return rela_impr(statistics.fmean(auc), statistics.fmean(base_auc)) if base_auc else math.nan
+
+
+def quality_columns(result: ModelResult) -> dict[str, str]:
+    """A model's line of the table of metrics, heading -> text."""
+    columns = {"model": result.label, "seeds": str(len(result.run_ids))}
+    columns |= {heading: f"{result.mean(name):.4f}{_spread(result.std(name))}" for name, heading in METRICS.items()}
+    columns["RelaImpr"] = f"{result.rela_impr:+.2%}" if math.isfinite(result.rela_impr) else "–"
+    return columns | {f"published {METRICS[name]}": f"{value:.4f}" for name, value in result.published.items()}
+
+
+def significance_columns(result: ModelResult) -> dict[str, str]:
+    """A model's line of the table of differences to the base model and of costs."""
+    columns = {"model": result.label}
+    for name in ("auc", "gauc"):
+        found = result.against_base.get(name)
+        columns[f"Δ{METRICS[name]} [95 %]"] = "–" if found is None else f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+        columns[f"p({METRICS[name]})"] = "–" if found is None else _p_value(found.p_value)
+    return columns | {heading: f"{result.mean(name):,.0f}" for name, heading in COSTS.items()}
+
+
+def as_markdown(results: list[ModelResult]) -> str:
+    """Both tables in Markdown."""
+    return "\n".join([_markdown([quality_columns(r) for r in results]), _markdown([significance_columns(r) for r in results])])
+
+
+def as_csv(results: list[ModelResult]) -> str:
+    """Everything in one table, a line a model, plain numbers."""
+    lines = [_numbers(result) for result in results]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(dict.fromkeys(name for line in lines for name in line)), restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return out.getvalue()
+
+
+def _numbers(result: ModelResult) -> dict[str, str | float]:
+    line: dict[str, str | float] = {"model": result.label, "seeds": len(result.run_ids), "rela_impr": result.rela_impr}
+    for name in METRICS:
+        line |= {f"{name}_mean": result.mean(name), f"{name}_std": result.std(name)}
+    for name, found in result.against_base.items():
+        line |= {f"{name}_{key}": value for key, value in found._asdict().items()}
+    line |= {f"{name}_published": value for name, value in result.published.items()}
+    return line | {name: result.mean(name) for name in COSTS} | {"run_ids": " ".join(result.run_ids)}
+
+
+def _markdown(lines: list[dict[str, str]]) -> str:
+    headings = list(dict.fromkeys(heading for line in lines for heading in line))
+    rows = [headings, ["---", *["---:"] * (len(headings) - 1)], *([line.get(heading, "") for heading in headings] for line in lines)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _spread(std: float) -> str:
+    return f" ± {std:.4f}" if math.isfinite(std) else ""
+
+
+def _p_value(p: float) -> str:
+    return "–" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"

@@ -1,0 +1,79 @@
+"""Find finished runs and read what they hold, without opening them."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from mlflow.exceptions import MlflowException
+
+from clickflow.errors import TrackingError
+from clickflow.tracking.store import Store, first_line
+
+
+@dataclass(frozen=True)
+class FoundRun:
+    """A finished run.
+
+    Attributes:
+        run_id: of the run.
+        tags: all of them.
+        metrics: the last value of each.
+    """
+
+    run_id: str
+    tags: dict[str, str]
+    metrics: dict[str, float]
+
+
+def find_finished(store: Store, tags: Mapping[str, str]) -> list[FoundRun]:
+    """Finished runs of the store's experiment with all of these tags, the newest first.
+
+    Raises:
+        TrackingError: the store does not answer.
+    """
+    conditions = ["attributes.status = 'FINISHED'", *(f"tags.`{key}` = '{value}'" for key, value in tags.items())]
+    try:
+        runs = store.client.search_runs([str(store.experiment_id)], " and ".join(conditions), order_by=["attributes.start_time DESC"])
+    except MlflowException as error:
+        raise TrackingError(f"tracking.uri = {store.uri}: runs cannot be searched ({first_line(error)}); check the store") from error
+    return [FoundRun(run.info.run_id, dict(run.data.tags), dict(run.data.metrics)) for run in runs]
+
+
+def read_run(store: Store, run_id: str) -> FoundRun:
+    """One run by its id.
+
+    Raises:
+        TrackingError: there is no such run.
+    """
+    try:
+        run = store.client.get_run(run_id)
+    except MlflowException as error:
+        raise TrackingError(f"run_id = {run_id}: no such run in {store.uri}; copy the id from the run's page") from error
+    return FoundRun(run.info.run_id, dict(run.data.tags), dict(run.data.metrics))
+
+
+def fetch_artifact(store: Store, run_id: str, artifact: str, to: Path) -> Path:
+    """Copy an artifact, a file or a folder, into the folder ``to`` (made if needed).
+
+    Raises:
+        TrackingError: the run has no such artifact.
+    """
+    to.mkdir(parents=True, exist_ok=True)
+    try:
+        return Path(store.client.download_artifacts(run_id, artifact, str(to)))
+    except (MlflowException, OSError) as error:
+        raise TrackingError(f"run {run_id}: artifact {artifact} cannot be fetched ({first_line(error)}); look at the run's page") from error
+
+
+def metric_histories(store: Store, run: FoundRun, prefix: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Steps (P,) and values (P,) of every metric of a run whose name begins with ``prefix``, the prefix taken off."""
+    histories = {}
+    for name in sorted(run.metrics):
+        if name.startswith(prefix):
+            points = store.client.get_metric_history(run.run_id, name)
+            finite = [(point.step, point.value) for point in points if math.isfinite(point.value)]
+            steps, values = np.array(finite, dtype=np.float64).reshape(-1, 2).T
+            histories[name.removeprefix(prefix)] = (steps, values)
+    return histories
