@@ -104,7 +104,7 @@ def gauc(preds: Tensor, target: Tensor, group: Tensor) -> GroupAUC:
     """
     preds, target = check_inputs(preds, target)
     check_group(group, preds)
-    impressions, clicks, twice_u = _user_statistics(preds, target, group)
+    impressions, clicks, twice_u = user_statistics(preds, target, group)
     pairs = clicks * (impressions - clicks)  # (U,) pairs of a click and a non-click
     both = pairs > 0
     users, users_skipped = int(both.sum()), int((~both).sum())
@@ -136,12 +136,13 @@ def rela_impr(auc: float, base_auc: float) -> float:
     return (auc - 0.5) / (base_auc - 0.5) - 1
 
 
-def check_inputs(preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def check_inputs(preds: Tensor, target: Tensor, name: str = "preds") -> tuple[Tensor, Tensor]:
     """What every metric asks of its inputs.
 
     Args:
         preds: (B,) click probabilities of any floating type.
         target: (B,) 1 click, 0 no click, of any type.
+        name: what the caller's user calls ``preds``.
 
     Returns:
         ``preds`` (B,) as float32 or float64, without gradient, and ``target`` (B,) as bool.
@@ -150,9 +151,9 @@ def check_inputs(preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         ValueError: what is wrong with which of the two.
     """
     if preds.ndim != 1 or not preds.is_floating_point():
-        raise ValueError(f"preds = {preds.dtype} of shape {tuple(preds.shape)}: must be a column of probabilities, (B,) floating")
+        raise ValueError(f"{name} = {preds.dtype} of shape {tuple(preds.shape)}: must be a column of probabilities, (B,) floating")
     if target.shape != preds.shape:
-        raise ValueError(f"target = shape {tuple(target.shape)}: must be that of preds, {tuple(preds.shape)}")
+        raise ValueError(f"target = shape {tuple(target.shape)}: must be that of {name}, {tuple(preds.shape)}")
     preds = preds.detach()
     if preds.dtype not in (torch.float32, torch.float64):
         preds = preds.float()
@@ -160,10 +161,10 @@ def check_inputs(preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         lowest, highest = (float(value) for value in preds.aminmax())  # NaN where any value is
         if math.isnan(lowest):
             raise ValueError(
-                f"preds = NaN in {int(preds.isnan().sum()):,} of {len(preds):,} rows: must be probabilities; did training diverge?"
+                f"{name} = NaN in {int(preds.isnan().sum()):,} of {len(preds):,} rows: must be probabilities; did training diverge?"
             )
         if lowest < 0 or highest > 1:
-            raise ValueError(f"preds = {lowest:.4g} to {highest:.4g}: must be probabilities in [0, 1]; pass logit.sigmoid(), not logits")
+            raise ValueError(f"{name} = {lowest:.4g} to {highest:.4g}: must be probabilities in [0, 1]; pass logit.sigmoid(), not logits")
     click = target == 1
     if not bool((click | (target == 0)).all()):
         raise ValueError(f"target = {target[~click & (target != 0)][0].item()}: must be 1 (click) or 0 (no click)")
@@ -193,7 +194,7 @@ def undefined(metric: str, reason: str) -> float:
     return math.nan
 
 
-def _user_statistics(preds: Tensor, target: Tensor, group: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def user_statistics(preds: Tensor, target: Tensor, group: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Impressions, clicks and twice the Mann-Whitney U of each user, (U,) int64 each.
 
     U counts the pairs in which the click is scored above the non-click, ties one half; AUC = U / pairs (Hanley & McNeil 1982). It is the
@@ -202,9 +203,9 @@ def _user_statistics(preds: Tensor, target: Tensor, group: Tensor) -> tuple[Tens
     order = preds.argsort()
     order = order[group[order].argsort(stable=True)]  # by user, and within a user by prediction
     preds, target, group = preds[order], target[order], group[order]
-    new_user = _differs_from_previous(group)
-    user_start, user_end, user = _segments(new_user)
-    tie_start, tie_end, tie = _segments(new_user | _differs_from_previous(preds))
+    new_user = differs_from_previous(group)
+    user_start, user_end, user = segments(new_user)
+    tie_start, tie_end, tie = segments(new_user | differs_from_previous(preds))
     # A run of ties holds the ranks start + 1 ... end of all rows; within its user they are less by the rows before the user.
     twice_midrank = (tie_start + tie_end + 1)[tie] - 2 * user_start[user]  # (B,)
     clicks = torch.zeros_like(user_start).index_add_(0, user, target.long())
@@ -212,13 +213,13 @@ def _user_statistics(preds: Tensor, target: Tensor, group: Tensor) -> tuple[Tens
     return user_end - user_start, clicks, twice_ranks - clicks * (clicks + 1)
 
 
-def _differs_from_previous(values: Tensor) -> Tensor:
+def differs_from_previous(values: Tensor) -> Tensor:
     """(B,) bool, true in the first row."""
     first = torch.ones(min(len(values), 1), dtype=torch.bool, device=values.device)
     return torch.cat([first, values[1:] != values[:-1]])
 
 
-def _segments(is_start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def segments(is_start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Half-open ranges (S,), (S,) of the segments that begin where ``is_start`` (B,), and each row's segment (B,)."""
     start = is_start.nonzero().squeeze(1)
     end = torch.cat([start[1:], start.new_full((min(len(start), 1),), len(is_start))])
