@@ -36,7 +36,9 @@ def model_configs(config: CompareConfig, overrides: list[str], config_dir: str |
     for label, own in config.compare.models.items():
         try:
             values = composed_config("compare", [*own, *overrides], config_dir)
-            models[label] = validate(RunConfig, {key: value for key, value in values.items() if key != "compare"}, f"compare.models.{label}")
+            models[label] = validate(
+                RunConfig, {key: value for key, value in values.items() if key != "compare"}, f"compare.models.{label}"
+            )
         except ConfigError as error:
             problems.append(str(error))
             continue

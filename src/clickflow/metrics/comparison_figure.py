@@ -6,7 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from clickflow.metrics.figures import COLOURS, INK, REFERENCE, RESOLUTION_DPI, dress, layout
+from clickflow.metrics.figures import COLOURS, INK, REFERENCE, RESOLUTION_DPI
+from clickflow.metrics.figures import _dress as dress
+from clickflow.metrics.figures import _layout as layout
 
 HEIGHT_PER_MODEL = 0.42  # inches
 
@@ -41,4 +43,6 @@ def _draw(axes: Axes, heading: str, values: Mapping[str, Sequence[float]], publi
     axes.plot(*zip(*means, strict=True), linestyle="none", marker="o", markersize=7.5, color=COLOURS[0], label="mean over seeds")
     if published:
         points = [(value, rows[label]) for label, value in published.items()]
-        axes.plot(*zip(*points, strict=True), linestyle="none", marker="D", markersize=6, color=COLOURS[1], fillstyle="none", label="published")
+        axes.plot(
+            *zip(*points, strict=True), linestyle="none", marker="D", markersize=6, color=COLOURS[1], fillstyle="none", label="published"
+        )

@@ -137,7 +137,8 @@ def _results(config: CompareConfig, scored: Mapping[str, list[_Scored]]) -> list
         ModelResult(
             label=label,
             run_ids=tuple(one.run.run_id for one in runs),
-            metrics={name: _values(runs, name) for name in METRICS} | {name: tuple(one.run.metrics[name] for one in runs) for name in COSTS},
+            metrics={name: _values(runs, name) for name in METRICS}
+            | {name: tuple(one.run.metrics[name] for one in runs) for name in COSTS},
             against_base=_against_base(runs, base) if base and label != config.compare.base else {},
             rela_impr=improvement(_values(runs, "auc"), base_auc),
             published=config.compare.published.get(label, {}),

@@ -52,7 +52,12 @@ class RunConfig(PrepareConfig):
         if users and self.trainer.batch_size == 1:
             keys = ", ".join(f"model.{key}={'true' if key == 'batch_norm' else 'dice'}" for key in users)
             raise Contradictions(
-                [("trainer.batch_size", f"= 1: one row has no variance, which {keys} needs; set trainer.batch_size >= 2 or change the model")]
+                [
+                    (
+                        "trainer.batch_size",
+                        f"= 1: one row has no variance, which {keys} needs; set trainer.batch_size >= 2 or change the model",
+                    )
+                ]
             )
         return self
 

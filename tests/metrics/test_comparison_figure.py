@@ -1,0 +1,32 @@
+"""The picture of a comparison: what stands where."""
+
+import pytest
+
+from clickflow.metrics.comparison_figure import comparison_figure
+
+VALUES = {
+    "AUC": {"Base": (0.70, 0.72), "DIN": (0.75, 0.75)},
+    "GAUC": {"Base": (0.60, 0.64), "DIN": (0.66, 0.68)},
+}
+
+
+def points(axes, label):
+    [line] = [line for line in axes.get_lines() if line.get_label() == label]
+    return list(zip(line.get_xdata(), line.get_ydata(), strict=True))
+
+
+def test_every_seed_mean_and_published_value_stands_in_its_row():
+    auc, gauc = comparison_figure(VALUES, {"GAUC": {"DIN": 0.8818}}).axes
+
+    assert points(auc, "one seed") == [(0.70, 0), (0.72, 0), (0.75, 1), (0.75, 1)]
+    assert points(gauc, "mean over seeds") == [(pytest.approx(0.62), 0), (pytest.approx(0.67), 1)]
+    assert points(gauc, "published") == [(0.8818, 1)]
+    assert [text.get_text() for text in auc.get_yticklabels()] == ["Base", "DIN"]
+
+
+def test_the_first_model_is_at_the_top_and_its_mean_is_the_reference():
+    auc, gauc = comparison_figure(VALUES, {}).axes
+
+    assert auc.get_ylim()[0] > auc.get_ylim()[1]
+    assert gauc.get_lines()[0].get_xdata()[0] == pytest.approx(0.62)
+    assert not [line for line in auc.get_lines() if line.get_label() == "published"]

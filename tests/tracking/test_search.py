@@ -1,0 +1,58 @@
+"""Finding finished runs again, and reading them without opening them."""
+
+import pytest
+
+from clickflow.errors import TrackingError
+from clickflow.tracking.lifecycle import open_run
+from clickflow.tracking.search import fetch_artifact, find_finished, metric_histories, read_run
+
+
+def finished(store, name, tags):
+    with open_run(store, name=name, params={}, tags=tags, log_system_metrics=False) as run:
+        for step, value in enumerate([3.0, 2.0, 1.0]):
+            run.log_metrics({"gradient_norm/mlp.layers.0": value, "other": value}, step * 10)
+        run.log_text("hello", "notes/a.txt")
+    return run.id
+
+
+def test_only_finished_runs_with_all_the_tags_are_found_the_newest_first(store):
+    first = finished(store, "first", {"digest": "search-1", "data": "x"})
+    second = finished(store, "second", {"digest": "search-1", "data": "x"})
+    finished(store, "other data", {"digest": "search-1", "data": "y"})
+    with (
+        pytest.raises(ValueError, match="broken"),
+        open_run(store, name="failed", params={}, tags={"digest": "search-1", "data": "x"}, log_system_metrics=False),
+    ):
+        raise ValueError("broken")
+
+    assert [run.run_id for run in find_finished(store, {"digest": "search-1", "data": "x"})] == [second, first]
+    assert find_finished(store, {"digest": "search-none"}) == []
+
+
+def test_the_history_of_metrics_by_their_prefix(store):
+    run = read_run(store, finished(store, "history", {}))
+
+    histories = metric_histories(store, run, "gradient_norm/")
+
+    assert list(histories) == ["mlp.layers.0"]
+    steps, values = histories["mlp.layers.0"]
+    assert steps.tolist() == [0, 10, 20]
+    assert values.tolist() == [3.0, 2.0, 1.0]
+
+
+def test_artifacts_are_copied(store, tmp_path):
+    run_id = finished(store, "artifacts", {})
+
+    assert fetch_artifact(store, run_id, "notes/a.txt", tmp_path / "new").read_text() == "hello"
+    with pytest.raises(TrackingError, match=rf"run {run_id}: artifact notes/b.txt cannot be fetched"):
+        fetch_artifact(store, run_id, "notes/b.txt", tmp_path)
+
+
+def test_an_unknown_run_is_refused(store):
+    with pytest.raises(TrackingError, match="run_id = nosuch: no such run in"):
+        read_run(store, "nosuch")
+
+
+def test_a_run_below_another_one_names_its_parent(store):
+    with open_run(store, name="child", params={}, tags={}, log_system_metrics=False, parent_run_id="abc") as run:
+        assert run.tags["mlflow.parentRunId"] == "abc"
