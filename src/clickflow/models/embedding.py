@@ -53,8 +53,8 @@ class FieldEmbeddings(nn.Module):
 class EmbeddingTable(nn.Embedding):
     """An embedding table with sparse gradients that knows the field it embeds.
 
-    A model may hold several tables of one field; whoever needs the counts of its ids, as mini-batch-aware regularisation does, finds them by
-    the field's name.
+    A model may hold several tables of one field; what needs the counts of its ids, as mini-batch-aware regularisation does, finds them by
+    the name.
     """
 
     def __init__(self, field: CategoricalField, embedding_dim: int) -> None:
