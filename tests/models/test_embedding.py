@@ -80,3 +80,10 @@ def test_a_field_may_have_any_name(names):
 
     assert embeddings(random_batch(schema, LENGTHS)).target.shape == (4, 8)
     assert len(embeddings.item_tables) == 2
+
+
+def test_every_table_knows_its_field():
+    embeddings = build()
+
+    assert [table.field for table in embeddings.item_tables.values()] == ["item", "category"]
+    assert [table.field for table in embeddings.context_tables.values()] == ["country", "shop.page"]

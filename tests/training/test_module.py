@@ -101,8 +101,9 @@ def test_predictions_that_are_not_finite_are_refused(batch):
 
 
 def test_the_optimizer_is_one_to_lightning(module):
-    optimizer = module.configure_optimizers()
+    (optimizer,), schedulers = module.configure_optimizers()
 
+    assert schedulers == []
     assert isinstance(optimizer, DenseAndSparse)
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(module.parameters()))
 

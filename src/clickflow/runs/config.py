@@ -15,6 +15,8 @@ from clickflow.models import ModelConfig
 from clickflow.tracking.config import TrackingConfig
 from clickflow.training.fit import TrainerConfig
 from clickflow.training.optimizers import OptimizerConfig
+from clickflow.training.regularisation import RegularisationConfig
+from clickflow.training.schedules import PlateauConfig, ScheduleConfig
 
 Seed = Annotated[int, Field(ge=0)]
 
@@ -28,11 +30,15 @@ class PrepareConfig(StrictConfig):
     """Folder of everything clickflow writes: downloads, prepared datasets, the local MLflow store."""
 
     @model_validator(mode="after")
-    def _log_has_what_the_protocol_needs(self) -> Self:
-        problems = [*_missing_columns(self.data, self.protocol), *_missing_clock(self.data, self.protocol)]
+    def _sections_go_together(self) -> Self:
+        problems = list(self._contradictions())
         if problems:
             raise Contradictions(problems)
         return self
+
+    def _contradictions(self) -> Iterator[tuple[str, str]]:
+        yield from _missing_columns(self.data, self.protocol)
+        yield from _missing_clock(self.data, self.protocol)
 
 
 class RunConfig(PrepareConfig):
@@ -40,26 +46,30 @@ class RunConfig(PrepareConfig):
 
     model: ModelConfig
     optimizer: OptimizerConfig
+    schedule: ScheduleConfig
+    regularisation: RegularisationConfig
     trainer: TrainerConfig
     tracking: TrackingConfig
     seed: Seed = 0
     """Of initial weights, shuffling and dropout."""
 
-    @model_validator(mode="after")
-    def _batch_statistics_need_rows(self) -> Self:
+    def _contradictions(self) -> Iterator[tuple[str, str]]:
+        yield from super()._contradictions()
+        yield from self.regularisation.contradictions(self.optimizer)
+        if isinstance(self.schedule, PlateauConfig) and self.schedule.patience >= self.trainer.patience:
+            yield (
+                "schedule.patience",
+                f"= {self.schedule.patience}: training stops after trainer.patience = {self.trainer.patience} validations without "
+                "improvement, so the rate would never be lowered; it must be less; raise trainer.patience",
+            )
+        yield from self._batch_statistics_of_one_row()
+
+    def _batch_statistics_of_one_row(self) -> Iterator[tuple[str, str]]:
         values = self.model.model_dump()
         users = [key for key, value in values.items() if value == "dice"] + ["batch_norm"] * bool(values.get("batch_norm"))
         if users and self.trainer.batch_size == 1:
             keys = ", ".join(f"model.{key}={'true' if key == 'batch_norm' else 'dice'}" for key in users)
-            raise Contradictions(
-                [
-                    (
-                        "trainer.batch_size",
-                        f"= 1: one row has no variance, which {keys} needs; set trainer.batch_size >= 2 or change the model",
-                    )
-                ]
-            )
-        return self
+            yield "trainer.batch_size", f"= 1: one row has no variance, which {keys} needs; set trainer.batch_size >= 2 or change the model"
 
 
 class ComparisonConfig(StrictConfig):

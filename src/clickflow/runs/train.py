@@ -123,7 +123,17 @@ def _fit_and_keep_checkpoints(run: Run, model: nn.Module, dataset: PreparedDatas
     """
     folder = config.home / "checkpoints" / run.id
     try:
-        result = fit(model, dataset, config.trainer, config.optimizer, seed=config.seed, folder=folder, sink=run.log_metrics)
+        result = fit(
+            model,
+            dataset,
+            config.trainer,
+            config.optimizer,
+            schedule=config.schedule,
+            regularisation=config.regularisation,
+            seed=config.seed,
+            folder=folder,
+            sink=run.log_metrics,
+        )
         _log_checkpoints(run, folder)
         return result
     except (KeyboardInterrupt, TrainingError):

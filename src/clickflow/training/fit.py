@@ -20,6 +20,8 @@ from clickflow.errors import TrainingError
 from clickflow.training.callbacks import EpochLines, MetricSink, MonitorIsDefined, RowsProgressBar, SinkLogger, StepMetrics, Throughput
 from clickflow.training.module import ClickModule
 from clickflow.training.optimizers import OptimizerConfig
+from clickflow.training.regularisation import RegularisationConfig
+from clickflow.training.schedules import ScheduleConfig
 
 Count = Annotated[int, Field(gt=0)]
 
@@ -40,6 +42,8 @@ class TrainerConfig(StrictConfig):
     patience: Count = 2
     """Validations without improvement before training stops."""
     validations_per_epoch: Count = 1
+    gradient_clip_norm: Annotated[float, Field(gt=0)] | None = None
+    """Largest L2 norm of all gradients together; longer ones are scaled down. None does not clip."""
     log_every_num_steps: Count = 50
     """Steps between two points of loss and gradient norms."""
     num_threads: Count | None = None
@@ -102,6 +106,8 @@ def fit(
     trainer_config: TrainerConfig,
     optimizer: OptimizerConfig,
     *,
+    schedule: ScheduleConfig | None = None,
+    regularisation: RegularisationConfig | None = None,
     seed: int,
     folder: Path,
     sink: MetricSink,
@@ -114,6 +120,8 @@ def fit(
         dataset: the prepared data.
         trainer_config: epochs, batches, early stopping.
         optimizer: the optimizer's config.
+        schedule: of the learning rate; None keeps it constant.
+        regularisation: penalties on weights; None has none.
         seed: of shuffling and dropout; same seed, machine and threads: identical metrics.
         folder: checkpoints ``best.ckpt`` and ``last.ckpt`` go here.
         sink: takes all metrics.
@@ -123,7 +131,11 @@ def fit(
     Raises:
         TrainingError: training diverged, or there is nothing whole to resume from.
         KeyboardInterrupt: training was interrupted.
+        ValueError: the regularisation does not go with the optimizer.
     """
+    if regularisation is not None:
+        for key, message in regularisation.contradictions(optimizer):
+            raise ValueError(f"{key} {message}")
     train, validation = loaders(dataset, trainer_config, seed)
     if resume_from is not None:
         _check_checkpoints(resume_from, folder, model)
@@ -153,8 +165,6 @@ def fit(
     with warnings.catch_warnings():
         # Lightning's own use of torch's pytrees.
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
-        # Adagrad's sparse path does not say whether torch should check its sparse tensors; the default, not to, is right.
-        warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitly disabled")
         # A resumed fit finds the best checkpoint so far in its folder.
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
         # Its interval of logging: StepMetrics has one of its own.
@@ -168,8 +178,17 @@ def fit(
             callbacks=callbacks,
             enable_progress_bar=is_watched,
             enable_model_summary=False,
+            gradient_clip_val=trainer_config.gradient_clip_norm,
         )
-        _run(trainer, ClickModule(model, optimizer), train, validation, resume_from)
+        module = ClickModule(
+            model,
+            optimizer,
+            schedule=schedule,
+            monitor=trainer_config.monitor,
+            mode=trainer_config.mode,
+            regulariser=regularisation.build(model, dataset) if regularisation else None,
+        )
+        _run(trainer, module, train, validation, resume_from)
     best_path = Path(best.best_model_path)
     best_epoch = load_weights(model, best_path)
     assert best.best_model_score is not None

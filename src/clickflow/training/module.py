@@ -1,24 +1,57 @@
 """The one LightningModule of all models: click loss plus the model's auxiliary loss, metrics on whole validation epochs."""
 
+from typing import Any
+
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from clickflow.data.batches import Batch
 from clickflow.errors import TrainingError
 from clickflow.metrics.click_metrics import ClickMetrics
 from clickflow.training.optimizers import DenseAndSparse, OptimizerConfig, build_optimizer
+from clickflow.training.regularisation import Regulariser
+from clickflow.training.schedules import ConstantConfig, Mode, ScheduleConfig
+from clickflow.training.sparse_gradients import clip_gradient_norm
+
+RNG_STATE = "rng_state"
 
 
 class ClickModule(pl.LightningModule):
     """Trains any ``Batch -> ModelOutput``."""
 
-    def __init__(self, model: nn.Module, optimizer: OptimizerConfig) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: OptimizerConfig,
+        *,
+        schedule: ScheduleConfig | None = None,
+        monitor: str = "val/gauc",
+        mode: Mode = "max",
+        regulariser: Regulariser | None = None,
+    ) -> None:
+        """Put together what a training step needs.
+
+        Args:
+            model: what is trained.
+            optimizer: its optimizer's config.
+            schedule: of the learning rate; None keeps it.
+            monitor: name of the metric that a plateau schedule looks at.
+            mode: whether that metric is better low or high.
+            regulariser: adds the penalties' gradients; None adds none.
+        """
         super().__init__()
         self.model = model
         self.optimizer_config = optimizer
+        self.schedule = schedule or ConstantConfig()
+        self.monitor = monitor
+        self.mode = mode
+        self.regulariser = regulariser
         self.metrics = ClickMetrics()
+        self._schedulers: list[LRScheduler] = []
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Loss of one batch."""
@@ -28,6 +61,18 @@ class ClickModule(pl.LightningModule):
         if output.auxiliary_loss is not None:
             loss = loss + output.auxiliary_loss
         return loss
+
+    def on_after_backward(self) -> None:
+        """Add the gradients of the penalties."""
+        if self.regulariser is not None:
+            self.regulariser.add_gradients()
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip over dense and sparse gradients together, which Lightning's own clipping cannot."""
+        if gradient_clip_val is not None:
+            clip_gradient_norm(self.model.parameters(), gradient_clip_val)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Gather the predictions of one batch."""
@@ -42,14 +87,37 @@ class ClickModule(pl.LightningModule):
         self.metrics.update(preds, batch.label, batch.group)
 
     def on_validation_epoch_end(self) -> None:
-        """Log ``val/...`` of all rows at once."""
+        """Log ``val/...`` of all rows at once, and lower the learning rate if it is time to."""
         values = {f"val/{name}": float(value) for name, value in self.metrics.compute().items()}
         self.log_dict(values, logger=True)
         self.metrics.reset()
+        for scheduler in self._schedulers:
+            if isinstance(scheduler, ReduceLROnPlateau):
+                scheduler.step(values[self.monitor])
 
-    def configure_optimizers(self) -> DenseAndSparse:
-        """One optimizer."""
-        return build_optimizer(self.optimizer_config, self.model)
+    def configure_optimizers(self) -> tuple[list[DenseAndSparse], list[dict[str, Any]]]:  # type: ignore[override]
+        """One optimizer and its schedulers."""
+        optimizer = build_optimizer(self.optimizer_config, self.model)
+        if self.schedule != ConstantConfig():
+            self._schedulers = self.schedule.build(optimizer, int(self.trainer.estimated_stepping_batches), self.mode)
+        configs = [{"scheduler": scheduler, "interval": "step", "reduce_on_plateau": False} for scheduler in self._schedulers]
+        return [optimizer], configs
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Step what is a function of the step.
+
+        Lightning would step a plateau after the checkpoint of the same validation was written, which a resumed training would not know.
+        """
+        if not isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep torch's random state, so that dropout goes on as it would have."""
+        checkpoint[RNG_STATE] = torch.get_rng_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take torch's random state back."""
+        torch.set_rng_state(checkpoint[RNG_STATE])
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Move a batch."""

@@ -1,57 +1,187 @@
 """Optimizers: one object to Lightning, two paths inside.
 
 Embedding tables have sparse gradients, so their update touches the rows of the batch only and a step does not slow down as the vocabulary
-grows; all other parameters take the dense path. The sparse path of Adam is torch's ``SparseAdam``: moments of rows outside the batch do
-not decay.
+grows; all other parameters take the dense path, torch's own. What the sparse path does otherwise than the textbook is said in
+``sparse_optimizers``; ``embedding_update: dense`` gives tables the textbook optimizer too, at a cost that grows with the vocabulary.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
-from torch.optim import SGD, Adagrad, Adam, Optimizer, SparseAdam
+from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
-from clickflow.config import StrictConfig
+from clickflow.config import Contradictions, StrictConfig
+from clickflow.models.embedding import EmbeddingTable
+from clickflow.training.sparse_optimizers import LazyAdagrad, LazyAdam, LazyMomentum, LazyRMSprop, LazySGD, RowwiseAdagrad
 
 LearningRate = Annotated[float, Field(gt=0)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+Epsilon = Annotated[float, Field(gt=0)]
+Parameters = list[nn.Parameter]
 
 
-class AdamConfig(StrictConfig):
-    """Adam (Kingma & Ba 2015)."""
+class TwoPaths(StrictConfig):
+    """What every optimizer's config has and can do."""
 
-    name: Literal["adam"] = "adam"
-    learning_rate: LearningRate = 1e-3
+    embedding_update: Literal["sparse", "dense"] = "sparse"
+    """``sparse`` updates a table's rows of the batch only; ``dense`` the whole table by the textbook, in O(vocabulary)."""
 
-    def build(self, dense: list[nn.Parameter], sparse: list[nn.Parameter]) -> list[Optimizer]:
-        """Adam and SparseAdam."""
-        return [Adam(dense, lr=self.learning_rate), SparseAdam(sparse, lr=self.learning_rate)]
+    @abstractmethod
+    def dense(self, parameters: Parameters) -> Optimizer:
+        """The optimizer of dense gradients."""
 
-
-class AdagradConfig(StrictConfig):
-    """Adagrad (Duchi et al. 2011); exact on sparse gradients."""
-
-    name: Literal["adagrad"] = "adagrad"
-    learning_rate: LearningRate = 1e-2
-
-    def build(self, dense: list[nn.Parameter], sparse: list[nn.Parameter]) -> list[Optimizer]:
-        """Adagrad twice."""
-        return [Adagrad(dense, lr=self.learning_rate), Adagrad(sparse, lr=self.learning_rate)]
+    @abstractmethod
+    def sparse(self, tables: Parameters) -> Optimizer:
+        """The optimizer of embedding tables with sparse gradients."""
 
 
-class SGDConfig(StrictConfig):
-    """Plain stochastic gradient descent; exact on sparse gradients."""
+class SGDConfig(TwoPaths):
+    """Plain stochastic gradient descent; the sparse path is exact."""
 
     name: Literal["sgd"] = "sgd"
     learning_rate: LearningRate = 0.1
 
-    def build(self, dense: list[nn.Parameter], sparse: list[nn.Parameter]) -> list[Optimizer]:
-        """SGD twice."""
-        return [SGD(dense, lr=self.learning_rate), SGD(sparse, lr=self.learning_rate)]
+    def dense(self, parameters: Parameters) -> Optimizer:
+        """SGD."""
+        return SGD(parameters, lr=self.learning_rate)
+
+    def sparse(self, tables: Parameters) -> Optimizer:
+        """SGD on the batch's rows."""
+        return LazySGD(tables, lr=self.learning_rate)
 
 
-OptimizerConfig = Annotated[AdamConfig | AdagradConfig | SGDConfig, Field(discriminator="name")]
+class MomentumConfig(TwoPaths):
+    """SGD with momentum (Polyak 1964); on the sparse path a row's momentum rests while the row does not occur."""
+
+    name: Literal["momentum"] = "momentum"
+    learning_rate: LearningRate = 0.01
+    momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    """Share of the last step that is kept."""
+
+    def dense(self, parameters: Parameters) -> Optimizer:
+        """SGD with momentum."""
+        return SGD(parameters, lr=self.learning_rate, momentum=self.momentum)
+
+    def sparse(self, tables: Parameters) -> Optimizer:
+        """Momentum on the batch's rows."""
+        return LazyMomentum(tables, lr=self.learning_rate, momentum=self.momentum, nesterov=False)
+
+
+class NesterovConfig(TwoPaths):
+    """SGD with Nesterov's momentum (Sutskever et al. 2013); on the sparse path a row's momentum rests while the row does not occur."""
+
+    name: Literal["nesterov"] = "nesterov"
+    learning_rate: LearningRate = 0.01
+    momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    """Share of the last step that is kept."""
+
+    def dense(self, parameters: Parameters) -> Optimizer:
+        """SGD with Nesterov's momentum."""
+        return SGD(parameters, lr=self.learning_rate, momentum=self.momentum, nesterov=True)
+
+    def sparse(self, tables: Parameters) -> Optimizer:
+        """Nesterov's momentum on the batch's rows."""
+        return LazyMomentum(tables, lr=self.learning_rate, momentum=self.momentum, nesterov=True)
+
+
+class AdagradConfig(TwoPaths):
+    """Adagrad (Duchi et al. 2011); the sparse path is exact with ``state: element``."""
+
+    name: Literal["adagrad"] = "adagrad"
+    learning_rate: LearningRate = 1e-2
+    eps: Epsilon = 1e-10
+    """Keeps the division finite."""
+    state: Literal["element", "row"] = "element"
+    """Numbers of state of a table: one an element, or one a row (the mean of its squared gradient), for tables too large for two copies."""
+
+    @model_validator(mode="after")
+    def _row_state_is_of_the_sparse_path(self) -> Self:
+        if self.state == "row" and self.embedding_update == "dense":
+            message = "= row: only the sparse path has it; set embedding_update=sparse or state=element"
+            raise Contradictions([("state", message)])
+        return self
+
+    def dense(self, parameters: Parameters) -> Optimizer:
+        """Adagrad."""
+        return Adagrad(parameters, lr=self.learning_rate, eps=self.eps)
+
+    def sparse(self, tables: Parameters) -> Optimizer:
+        """Adagrad on the batch's rows."""
+        kind = RowwiseAdagrad if self.state == "row" else LazyAdagrad
+        return kind(tables, lr=self.learning_rate, eps=self.eps)
+
+
+class RMSpropConfig(TwoPaths):
+    """RMSprop (Tieleman & Hinton 2012); on the sparse path a row's mean square rests while the row does not occur."""
+
+    name: Literal["rmsprop"] = "rmsprop"
+    learning_rate: LearningRate = 1e-3
+    alpha: Decay = 0.99
+    """Decay rate of the mean square, a step."""
+    eps: Epsilon = 1e-8
+    """Keeps the division finite."""
+
+    def dense(self, parameters: Parameters) -> Optimizer:
+        """RMSprop."""
+        return RMSprop(parameters, lr=self.learning_rate, alpha=self.alpha, eps=self.eps)
+
+    def sparse(self, tables: Parameters) -> Optimizer:
+        """RMSprop on the batch's rows."""
+        return LazyRMSprop(tables, lr=self.learning_rate, alpha=self.alpha, eps=self.eps)
+
+
+class AdamConfig(TwoPaths):
+    """Adam (Kingma & Ba 2015); the sparse path is torch's ``SparseAdam``: a row's moments rest while the row does not occur."""
+
+    name: Literal["adam"] = "adam"
+    learning_rate: LearningRate = 1e-3
+    beta1: Decay = 0.9
+    """Decay rate of the mean gradient, a step."""
+    beta2: Decay = 0.999
+    """Decay rate of the mean square, a step."""
+    eps: Epsilon = 1e-8
+    """Keeps the division finite."""
+
+    def dense(self, parameters: Parameters) -> Optimizer:
+        """Adam."""
+        return Adam(parameters, lr=self.learning_rate, betas=(self.beta1, self.beta2), eps=self.eps)
+
+    def sparse(self, tables: Parameters) -> Optimizer:
+        """Adam on the batch's rows."""
+        return LazyAdam(tables, lr=self.learning_rate, beta1=self.beta1, beta2=self.beta2, eps=self.eps, weight_decay=0.0)
+
+
+class AdamWConfig(TwoPaths):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019); on the sparse path a row decays in the steps in which it occurs."""
+
+    name: Literal["adamw"] = "adamw"
+    learning_rate: LearningRate = 1e-3
+    beta1: Decay = 0.9
+    """Decay rate of the mean gradient, a step."""
+    beta2: Decay = 0.999
+    """Decay rate of the mean square, a step."""
+    eps: Epsilon = 1e-8
+    """Keeps the division finite."""
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    """A step takes learning_rate * weight_decay of every parameter away, biases included."""
+
+    def dense(self, parameters: Parameters) -> Optimizer:
+        """AdamW."""
+        return AdamW(parameters, lr=self.learning_rate, betas=(self.beta1, self.beta2), eps=self.eps, weight_decay=self.weight_decay)
+
+    def sparse(self, tables: Parameters) -> Optimizer:
+        """AdamW on the batch's rows."""
+        choices = {"beta1": self.beta1, "beta2": self.beta2, "eps": self.eps, "weight_decay": self.weight_decay}
+        return LazyAdam(tables, lr=self.learning_rate, **choices)
+
+
+OptimizerConfig = Annotated[
+    SGDConfig | MomentumConfig | NesterovConfig | AdagradConfig | RMSpropConfig | AdamConfig | AdamWConfig, Field(discriminator="name")
+]
 
 
 class DenseAndSparse(Optimizer):
@@ -88,7 +218,14 @@ class DenseAndSparse(Optimizer):
 
 
 def build_optimizer(config: OptimizerConfig, model: nn.Module) -> DenseAndSparse:
-    """The optimizer of a model: parameters of sparse embedding tables on the sparse path, the others on the dense one."""
-    tables = [table.get_parameter("weight") for table in model.modules() if isinstance(table, nn.Embedding) and table.sparse]
-    in_tables = {id(weight) for weight in tables}
-    return DenseAndSparse(config.build([p for p in model.parameters() if id(p) not in in_tables], tables))
+    """The optimizer of a model: its embedding tables on the path that the config says, all other parameters on the dense one.
+
+    Tables are told to make gradients of that kind.
+    """
+    tables = [module for module in model.modules() if isinstance(module, EmbeddingTable)]
+    for table in tables:
+        table.sparse = config.embedding_update == "sparse"
+    sparse = [table.get_parameter("weight") for table in tables if table.sparse]
+    on_sparse_path = {id(weight) for weight in sparse}
+    dense = [parameter for parameter in model.parameters() if id(parameter) not in on_sparse_path]
+    return DenseAndSparse([*([config.dense(dense)] if dense else []), *([config.sparse(sparse)] if sparse else [])])

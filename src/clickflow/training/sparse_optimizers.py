@@ -1,0 +1,150 @@
+"""Lazy optimizers of embedding tables: a step reads and writes the rows of the batch only, so its time does not grow with the vocabulary.
+
+Each is its textbook rule, applied to the rows that occur in the batch. The difference to the textbook shows on the other rows: their
+momentum and moments do not decay, momentum does not move them on, and weight decay leaves them alone. SGD and Adagrad change no row without
+a gradient, so for them lazy is exact; for the others a row counts only the steps in which it occurs, except that Adam's bias correction
+counts all steps of the table, as torch's ``SparseAdam`` does. Where every row occurs in every step, lazy and textbook are the same.
+
+Rows are gathered, changed densely and copied back: ``index_select`` and ``index_copy_`` take 0.2 ms for 7,700 rows of 32 numbers where
+``index_add_`` takes 0.5 ms.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from clickflow.training.sparse_gradients import coalesce_gradient
+
+Group = dict[str, Any]
+Rows = dict[str, Tensor]
+
+
+class LazyOptimizer(Optimizer):
+    """Base: gathers the batch's rows of table and state, has :meth:`update` change them, and copies them back.
+
+    Attributes:
+        state_tables: names of the tables of state, zero at the start.
+    """
+
+    state_tables: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, tables: Iterable[Tensor], lr: float, **choices: float) -> None:
+        super().__init__(tables, {"lr": lr, **choices})
+
+    def state_width(self, embedding_dim: int) -> int:
+        """Numbers of state a row."""
+        return embedding_dim
+
+    def update(self, weight: Tensor, gradient: Tensor, state: Rows, step: int, group: Group) -> None:
+        """Change rows in place.
+
+        Args:
+            weight: (R, D) rows of the table that occur in the batch.
+            gradient: (R, D) summed over the batch; to be left as it is.
+            state: (R, ``state_width``) rows of each table of state.
+            step: of the table, from 1.
+            group: learning rate ``lr`` and the optimizer's choices.
+        """
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
+        """Update the rows of the batch; a table without a gradient rests."""
+        assert closure is None
+        for group in self.param_groups:
+            for table in group["params"]:
+                if table.grad is not None:
+                    self._step(table, group)
+
+    def _step(self, table: Tensor, group: Group) -> None:
+        state = self.state[table]
+        if not state:
+            shape = (table.shape[0], self.state_width(table.shape[1]))
+            state |= {"step": 0} | {name: torch.zeros(shape, dtype=table.dtype, device=table.device) for name in self.state_tables}
+        state["step"] += 1
+        rows, gradient = coalesce_gradient(table)
+        weight = table.index_select(0, rows)
+        of_rows = {name: state[name].index_select(0, rows) for name in self.state_tables}
+        self.update(weight, gradient, of_rows, state["step"], group)
+        table.index_copy_(0, rows, weight)
+        for name, values in of_rows.items():
+            state[name].index_copy_(0, rows, values)
+
+
+class LazySGD(LazyOptimizer):
+    """Stochastic gradient descent: w -= lr g."""
+
+    def update(self, weight: Tensor, gradient: Tensor, state: Rows, step: int, group: Group) -> None:
+        """One step on rows."""
+        weight.add_(gradient, alpha=-group["lr"])
+
+
+class LazyMomentum(LazyOptimizer):
+    """Momentum as torch's SGD has it: m = momentum m + g; w -= lr m, with Nesterov's look ahead w -= lr (g + momentum m)."""
+
+    state_tables = ("momentum_buffer",)
+
+    def update(self, weight: Tensor, gradient: Tensor, state: Rows, step: int, group: Group) -> None:
+        """One step on rows."""
+        buffer = state["momentum_buffer"].mul_(group["momentum"]).add_(gradient)
+        change = gradient.add(buffer, alpha=group["momentum"]) if group["nesterov"] else buffer
+        weight.add_(change, alpha=-group["lr"])
+
+
+class LazyAdagrad(LazyOptimizer):
+    """Adagrad (Duchi et al. 2011): s += g²; w -= lr g / (√s + eps)."""
+
+    state_tables = ("sum",)
+
+    def update(self, weight: Tensor, gradient: Tensor, state: Rows, step: int, group: Group) -> None:
+        """One step on rows."""
+        total = state["sum"].add_(self.square(gradient))
+        weight.addcdiv_(gradient, total.sqrt().add_(group["eps"]).expand_as(gradient), value=-group["lr"])
+
+    def square(self, gradient: Tensor) -> Tensor:
+        """(R, D) -> (R, ``state_width``)."""
+        return gradient.square()
+
+
+class RowwiseAdagrad(LazyAdagrad):
+    """Adagrad with one number of state a row, s += mean(g²) over the row; state of a table of D columns is D times smaller."""
+
+    def state_width(self, embedding_dim: int) -> int:
+        """One."""
+        return 1
+
+    def square(self, gradient: Tensor) -> Tensor:
+        """(R, D) -> (R, 1)."""
+        return gradient.square().mean(dim=1, keepdim=True)
+
+
+class LazyRMSprop(LazyOptimizer):
+    """RMSprop (Tieleman & Hinton 2012): s = alpha s + (1 - alpha) g²; w -= lr g / (√s + eps)."""
+
+    state_tables = ("square_avg",)
+
+    def update(self, weight: Tensor, gradient: Tensor, state: Rows, step: int, group: Group) -> None:
+        """One step on rows."""
+        average = state["square_avg"].mul_(group["alpha"]).addcmul_(gradient, gradient, value=1 - group["alpha"])
+        weight.addcdiv_(gradient, average.sqrt().add_(group["eps"]), value=-group["lr"])
+
+
+class LazyAdam(LazyOptimizer):
+    """Adam (Kingma & Ba 2015) as torch's ``SparseAdam``, with AdamW's decoupled weight decay (Loshchilov & Hutter 2019).
+
+    ``eps`` is added before the bias correction, the paper's epsilon hat; torch's dense Adam adds it after.
+    """
+
+    state_tables = ("exp_avg", "exp_avg_sq")
+
+    def update(self, weight: Tensor, gradient: Tensor, state: Rows, step: int, group: Group) -> None:
+        """One step on rows."""
+        weight.mul_(1 - group["lr"] * group["weight_decay"])
+        mean = state["exp_avg"].lerp_(gradient, 1 - group["beta1"])
+        square = state["exp_avg_sq"].mul_(group["beta2"]).addcmul_(gradient, gradient, value=1 - group["beta2"])
+        step_size = group["lr"] * math.sqrt(1 - group["beta2"] ** step) / (1 - group["beta1"] ** step)
+        weight.addcdiv_(mean, square.sqrt().add_(group["eps"]), value=-step_size)
