@@ -76,14 +76,16 @@ def delong(preds: Tensor, base_preds: Tensor, target: Tensor) -> PairedDifferenc
     preds, base_preds, click = _check(preds, base_preds, target)
     if reason := one_class(click):
         return PairedDifference(*[undefined("delong", reason)] * 4)
-    difference = _mean_difference(preds, base_preds, lambda column: _twice_placements(column, click)) / 2  # (B,) in rows of the other class
+    difference = _difference(preds, base_preds, lambda column: _twice_placements(column, click))  # (B,)
     if not difference.any():
         return _NO_DIFFERENCE
-    of_clicks, of_non_clicks = difference[click], difference[~click]  # (m,), (n,)
-    mean = float(of_clicks.mean()) / len(of_non_clicks)
-    variance = _variance_of_mean(of_clicks / len(of_non_clicks)) + _variance_of_mean(of_non_clicks / len(of_clicks))
+    unit = 2 * len(preds) * len(base_preds)
+    of_clicks, of_non_clicks = difference[click], difference[~click]
+    clicks, non_clicks = len(of_clicks), len(of_non_clicks)
+    mean = int(of_clicks.sum()) / (unit * clicks * non_clicks)
+    variance = _variance_of_mean(of_clicks.double() / (unit * non_clicks)) + _variance_of_mean(of_non_clicks.double() / (unit * clicks))
     if not variance > 0:
-        reason = f"the placements of the {len(of_clicks):,} clicks and {len(of_non_clicks):,} non-clicks do not vary"
+        reason = f"the differences of {clicks:,} clicks and {non_clicks:,} non-clicks do not vary"
         return PairedDifference(mean, *[undefined("delong, interval", reason)] * 3)
     error = math.sqrt(variance)
     margin = NormalDist().inv_cdf(1 - _TAIL) * error
@@ -127,10 +129,11 @@ def bootstrap_gauc(
     both = pairs > 0
     if not both.any():
         return PairedDifference(*[undefined("bootstrap_gauc", "no user has both a click and a non-click")] * 4)
-    difference = _mean_difference(preds, base_preds, lambda column: user_statistics(column, click, group)[2])
-    difference, weight = difference[both] / (2 * pairs[both]), impressions[both].double()  # (users that count,)
+    difference = _difference(preds, base_preds, lambda column: user_statistics(column, click, group)[2])[both]  # (users that count,)
     if not difference.any():
         return _NO_DIFFERENCE
+    difference = difference.double() / (2 * len(preds) * len(base_preds) * pairs[both])
+    weight = impressions[both].double()
     mean = float((difference * weight).sum() / weight.sum())
     if bool((difference == difference[0]).all()):
         return PairedDifference(mean, *[undefined("bootstrap_gauc, interval", f"all {len(weight):,} users have the same difference")] * 3)
@@ -154,12 +157,11 @@ def _check(preds: Tensor, base_preds: Tensor, target: Tensor) -> tuple[Tensor, T
     return checked[0], checked[1], click
 
 
-def _mean_difference(preds: Tensor, base_preds: Tensor, statistic: Callable[[Tensor], Tensor]) -> Tensor:
-    """Mean over the seeds of an integer statistic, the model's less the base's, float64; both means over one denominator, for exactness."""
-    seeds, base_seeds = len(preds), len(base_preds)
-    total = sum((statistic(column) for column in preds[1:]), statistic(preds[0]))
-    base_total = sum((statistic(column) for column in base_preds[1:]), statistic(base_preds[0]))
-    return (total * base_seeds - base_total * seeds).double() / (seeds * base_seeds)
+def _difference(preds: Tensor, base_preds: Tensor, statistic: Callable[[Tensor], Tensor]) -> Tensor:
+    """Mean over seeds of an int64 statistic of a column, the model's less the base's, times S S', which keeps it an exact int64."""
+    total = torch.stack([statistic(column) for column in preds]).sum(0)
+    base_total = torch.stack([statistic(column) for column in base_preds]).sum(0)
+    return total * len(base_preds) - base_total * len(preds)
 
 
 def _twice_placements(preds: Tensor, click: Tensor) -> Tensor:
@@ -190,9 +192,11 @@ def _resampled_means(values: Tensor, weight: Tensor, num_replicates: int, genera
     """
     users, sums = len(values), []
     columns = torch.stack([values * weight, weight], dim=1)  # (U, 2)
-    for chunk in torch.arange(num_replicates).split(max(1, _CHUNK_DRAWS // users)):
-        drawn = torch.randint(users, (len(chunk), users), generator=generator)
-        cells = drawn + users * torch.arange(len(chunk)).unsqueeze(1)  # a row of counts for each replicate
+    chunk = max(1, _CHUNK_DRAWS // users)
+    for first in range(0, num_replicates, chunk):
+        size = min(chunk, num_replicates - first)
+        drawn = torch.randint(users, (size, users), generator=generator)
+        cells = drawn + users * torch.arange(size).unsqueeze(1)  # a row of counts for each replicate
         counts = torch.bincount(cells.flatten(), minlength=cells.numel()).view(cells.shape)
         sums.append(counts.double() @ columns)
     weighted, total = torch.cat(sums).unbind(1)
