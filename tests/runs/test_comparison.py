@@ -56,6 +56,17 @@ def test_differences_to_the_base_with_interval_and_p_value():
     assert columns["rows/s"] == "20"
 
 
+@pytest.mark.parametrize(
+    ("difference", "shown"),
+    [(PairedDifference(math.nan, math.nan, math.nan, math.nan), "undefined"), (PairedDifference(0.1, math.nan, math.nan, math.nan), "+0.1000")],
+)
+def test_what_the_rows_cannot_tell_is_said_so(difference, shown):
+    columns = significance_columns(result(against_base={"gauc": difference}))
+
+    assert columns["ΔGAUC [95 %]"] == shown
+    assert columns["p(GAUC)"] == "–"
+
+
 def test_the_base_has_no_difference_to_itself():
     columns = significance_columns(result(against_base={}))
 

@@ -141,7 +141,7 @@ def _results(config: CompareConfig, scored: Mapping[str, list[_Scored]]) -> list
             | {name: tuple(one.run.metrics[name] for one in runs) for name in COSTS},
             against_base=_against_base(runs, base) if base and label != config.compare.base else {},
             rela_impr=improvement(_values(runs, "auc"), base_auc),
-            published=config.compare.published.get(label, {}),
+            published={str(name): value for name, value in config.compare.published.get(label, {}).items()},
         )
         for label, runs in scored.items()
     ]

@@ -65,7 +65,7 @@ def significance_columns(result: ModelResult) -> dict[str, str]:
     columns = {"model": result.label}
     for name in ("auc", "gauc"):
         found = result.against_base.get(name)
-        columns[f"Δ{METRICS[name]} [95 %]"] = "–" if found is None else f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+        columns[f"Δ{METRICS[name]} [95 %]"] = "–" if found is None else _difference(found)
         columns[f"p({METRICS[name]})"] = "–" if found is None else _p_value(found.p_value)
     return columns | {heading: f"{result.mean(name):,.0f}" for name, heading in COSTS.items()}
 
@@ -103,6 +103,13 @@ def _markdown(lines: list[dict[str, str]]) -> str:
 
 def _spread(std: float) -> str:
     return f" ± {std:.4f}" if math.isfinite(std) else ""
+
+
+def _difference(found: PairedDifference) -> str:
+    """Undefined where the rows cannot tell, and then without an interval."""
+    if math.isnan(found.difference):
+        return "undefined"
+    return f"{found.difference:+.4f}" + ("" if math.isnan(found.low) else f" [{found.low:+.4f}, {found.high:+.4f}]")
 
 
 def _p_value(p: float) -> str:
