@@ -42,8 +42,8 @@ class FieldEmbeddings(nn.Module):
 
     def __init__(self, schema: Schema, embedding_dim: int, init_std: float) -> None:
         super().__init__()
-        self.item_tables = _tables(schema.item_fields, embedding_dim, init_std)
-        self.context_tables = _tables(schema.impression_fields, embedding_dim, init_std)
+        self.item_tables = embedding_tables(schema.item_fields, embedding_dim, init_std)
+        self.context_tables = embedding_tables(schema.impression_fields, embedding_dim, init_std)
         self.target_dim = embedding_dim * len(schema.item_fields)
         self.context_dim = embedding_dim * len(schema.impression_fields)
         self.numeric_dim = len(schema.numeric)
@@ -61,7 +61,8 @@ class FieldEmbeddings(nn.Module):
         return EmbeddedBatch(target, history, torch.cat([*context, batch.numeric[:, :0]], dim=1), batch.numeric)
 
 
-def _tables(fields: tuple[CategoricalField, ...], embedding_dim: int, init_std: float) -> nn.ModuleDict:
+def embedding_tables(fields: tuple[CategoricalField, ...], embedding_dim: int, init_std: float) -> nn.ModuleDict:
+    """One table a field, in the order of the fields; each starts normal with spread ``init_std``, its row 0 at zero."""
     tables = nn.ModuleDict()
     for field in fields:
         table = nn.Embedding(field.vocabulary_size, embedding_dim, sparse=True)
