@@ -1,15 +1,17 @@
 """What every model keeps, whatever it is: a new word in the union of models is covered at once."""
 
-from typing import Literal, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Literal, Union, get_args, get_origin
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from clickflow.config import validate
+from clickflow.config import StrictConfig, validate
 from clickflow.data.dataset import BatchLoader
 from clickflow.data.schema import NumericField, Schema
 from clickflow.models import ModelConfig, build_model
+from clickflow.models.activations import Activation
 from clickflow.models.contract import ModelOutput
 from clickflow.training.optimizers import AdamConfig, build_optimizer
 from tests.models.examples import FULL_SCHEMA, ITEM_SCHEMA, random_batch, take_rows
@@ -33,21 +35,41 @@ LENGTHS = {
 }
 
 
+# One value more of options whose annotation does not list them.
+OTHER_VALUES = {"hidden_units": (), "dropout": 0.5, "cross_fields": ("item",)}
+
+
+def values_of(annotation):
+    """The values that an annotation lists: those of a Literal, of an alias of one, of a union with one."""
+    if annotation is bool:
+        return (True, False)
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    if get_origin(annotation) in (Annotated, Union, UnionType):
+        return tuple(value for member in get_args(annotation) for value in values_of(member))
+    return ()
+
+
 def options(config_class):
-    """Every value of every choice, one at a time."""
+    """Every value of every choice that is not the default, one at a time."""
     for name, field in config_class.model_fields.items():
-        if get_origin(field.annotation) is Literal:
-            yield from ({name: value} for value in get_args(field.annotation) if value != field.default)
-        elif field.annotation is bool:
-            yield {name: not field.default}
+        values = (OTHER_VALUES[name],) if name in OTHER_VALUES else values_of(field.annotation)
+        yield from ({name: value} for value in values if value != field.default)
 
 
-VARIANTS = [(config_class, choices) for config_class in CONFIG_CLASSES for choices in ({}, *options(config_class))]
+def is_activation(choices):
+    return any(name.endswith("activation") for name in choices)
 
 
 def describe(variant):
     config_class, choices = variant
     return "-".join([config_class.model_fields["name"].default, *(f"{key}={value}" for key, value in choices.items())])
+
+
+ALL_VARIANTS = [(config_class, choices) for config_class in CONFIG_CLASSES for choices in ({}, *options(config_class))]
+# An activation is a layer tested on its own: it need not meet every schema and every length.
+VARIANTS = [variant for variant in ALL_VARIANTS if not is_activation(variant[1])]
+ACTIVATION_VARIANTS = [variant for variant in ALL_VARIANTS if is_activation(variant[1])]
 
 
 @pytest.fixture(params=VARIANTS, ids=describe)
@@ -71,22 +93,57 @@ def mean_loss(output: ModelOutput, label):
     return click_loss if output.auxiliary_loss is None else click_loss + output.auxiliary_loss
 
 
-class TestEveryModel:
-    @pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
-    @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
-    @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
-    def test_any_batch_gives_one_finite_logit_a_row_and_finite_gradients(self, config, schema, lengths, training):
-        model, batch = build(config, schema).train(training), random_batch(schema, lengths)
-
+def assert_finite(model, batch):
+    """One finite logit a row and finite gradients, in training and in evaluation."""
+    for training in (True, False):
+        model.train(training).zero_grad()
         output = model(batch)
         mean_loss(output, batch.label).backward()
 
-        assert output.logit.shape == (len(lengths),)
+        assert output.logit.shape == (len(batch),)
         assert output.logit.dtype == torch.float32
         assert torch.isfinite(output.logit).all()
         gradients = [p.grad.coalesce().values() if p.grad.is_sparse else p.grad for p in model.parameters() if p.grad is not None]
         assert gradients
         assert all(torch.isfinite(gradient).all() for gradient in gradients)
+
+
+def test_options_are_found_however_their_values_are_listed():
+    class Example(StrictConfig):
+        name: Literal["example"] = "example"
+        plain: Literal["a", "b"] = "a"
+        alias: Activation = "relu"
+        bounded: Annotated[Literal[1, 2], "unit"] = 1
+        optional: Literal["c"] | None = None
+        flag: bool = False
+        width: int = 3
+
+    found = list(options(Example))
+
+    assert [choices for choices in found if "alias" not in choices] == [
+        {"plain": "b"},
+        {"bounded": 2},
+        {"optional": "c"},
+        {"flag": True},
+    ]
+    assert {choices["alias"] for choices in found if "alias" in choices} == set(get_args(Activation)) - {"relu"}
+
+
+class TestEveryModel:
+    @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+    @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
+    def test_any_batch_gives_one_finite_logit_a_row_and_finite_gradients(self, config, schema, lengths):
+        assert_finite(build(config, schema), random_batch(schema, lengths))
+
+    @pytest.mark.parametrize("variant", ACTIVATION_VARIANTS, ids=describe)
+    def test_with_any_activation_too(self, variant):
+        config_class, choices = variant
+        model = build(config_class(**choices))
+
+        for lengths in (NORMAL, [4], [0, 0, 0]):
+            assert_finite(model, random_batch(FULL_SCHEMA, lengths))
+
+        assert [name for name, p in model.named_parameters() if p.grad is None] == []
 
     def test_unknown_ids_everywhere_are_fine(self, config):
         model, batch = build(config), random_batch(FULL_SCHEMA, NORMAL)

@@ -15,7 +15,7 @@ from clickflow.models.activations import Activation
 from clickflow.models.contract import ModelOutput
 from clickflow.models.embedding import FieldEmbeddings
 from clickflow.models.mlp import MLP
-from clickflow.models.pooling import mean_pool, sum_pool
+from clickflow.models.pooling import PoolingConfig
 
 
 class TowerConfig(StrictConfig):
@@ -41,12 +41,14 @@ class TowerConfig(StrictConfig):
         return MLP(input_dim, self.hidden_units, self.activation, self.dropout, self.batch_norm, self.maxout_pieces)
 
 
-class BaseConfig(TowerConfig):
+class PooledConfig(TowerConfig, PoolingConfig):
+    """What every Embedding & MLP model has whose histories are pooled with equal weights."""
+
+
+class BaseConfig(PooledConfig):
     """Config of :class:`EmbeddingMLP`."""
 
     name: Literal["base"] = "base"
-    pooling: Literal["sum", "mean"] = "sum"
-    """How a history becomes one vector."""
 
     def build(self, schema: Schema) -> "EmbeddingMLP":
         """Build the model for a data set."""
@@ -56,10 +58,10 @@ class BaseConfig(TowerConfig):
 class EmbeddingMLP(nn.Module):
     """Pools the history with equal weights; the MLP sees pooled history, target, user, context and numeric fields."""
 
-    def __init__(self, config: BaseConfig, schema: Schema) -> None:
+    def __init__(self, config: PooledConfig, schema: Schema) -> None:
         super().__init__()
         self.embeddings = FieldEmbeddings(schema, config.embedding_dim, config.embedding_init_std)
-        self.pool = sum_pool if config.pooling == "sum" else mean_pool
+        self.pool = config.build_pool()
         self.mlp = config.build_tower(self.embeddings.tower_input_dim(self.embeddings.target_dim))
 
     def forward(self, batch: Batch) -> ModelOutput:

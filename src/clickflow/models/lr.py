@@ -1,0 +1,39 @@
+"""Logistic regression, the weakest of the papers' baselines: no embeddings, no products of features.
+
+    logit = b + Σ_f [w_f(target_f) + pool over behaviours k of u_f(k_f)] + Σ_c v_c(x_c) + n · x_numeric
+
+McMahan et al., Ad Click Prediction, KDD 2013, is the reference for clicks. No term holds both target and history, so LR ranks the
+same candidates alike for every user.
+"""
+
+from typing import Literal
+
+from torch import nn
+
+from clickflow.data.batches import Batch
+from clickflow.data.schema import Schema
+from clickflow.models.contract import ModelOutput
+from clickflow.models.linear import LinearPart
+from clickflow.models.pooling import PoolingConfig
+
+
+class LRConfig(PoolingConfig):
+    """Config of :class:`LR`."""
+
+    name: Literal["lr"] = "lr"
+
+    def build(self, schema: Schema) -> "LR":
+        """Build the model for a data set."""
+        return LR(self, schema)
+
+
+class LR(nn.Module):
+    """The linear part, and nothing else."""
+
+    def __init__(self, config: LRConfig, schema: Schema) -> None:
+        super().__init__()
+        self.linear = LinearPart(schema, config.build_pool())
+
+    def forward(self, batch: Batch) -> ModelOutput:
+        """Batch of B rows -> (B,) logits."""
+        return ModelOutput(self.linear(batch))

@@ -1,0 +1,125 @@
+"""Wide & Deep: a linear model with cross-product features beside the Base model.
+
+Cheng et al., Wide & Deep Learning for Recommender Systems, DLRS 2016.
+
+    logit  = deep(x) + linear(x) + Σ_f pool over behaviours k of c_f[hash(target_f, k_f)]
+    deep   the Base model
+    c_f    one weight a bucket, for each crossed item field f
+
+A cross-product feature "the target has value x and the history contains y" is 1 where both hold. There are V² of them, so pairs share
+``num_cross_buckets`` weights by hashing. Pooled by sum, a feature counts how often y occurs in the history, which is the paper's 0 or 1
+where nothing repeats; by mean, it is y's share of the history. Only pairs of the batch are ever formed: O(N).
+"""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from clickflow.config import Names, suggest
+from clickflow.data.batches import Batch
+from clickflow.data.schema import Schema
+from clickflow.errors import ConfigError
+from clickflow.models.base import EmbeddingMLP, PooledConfig
+from clickflow.models.contract import ModelOutput
+from clickflow.models.linear import LinearPart
+from clickflow.models.pooling import Pool, row_of_each
+
+
+class WideDeepConfig(PooledConfig):
+    """Config of :class:`WideDeep`."""
+
+    name: Literal["wide_deep"] = "wide_deep"
+    cross_fields: Annotated[Names, Field(min_length=1)] | None = None
+    """Item fields whose target value is crossed with each behaviour's; null for all."""
+    num_cross_buckets: Annotated[int, Field(gt=0)] = 100_000
+    """Weights that the pairs of each crossed field share."""
+
+    def build(self, schema: Schema) -> "WideDeep":
+        """Build the model for a data set.
+
+        Raises:
+            ConfigError: one of ``cross_fields`` is no item field of the data set.
+        """
+        return WideDeep(self, schema)
+
+    def crossed(self, schema: Schema) -> list[int]:
+        """Positions in ``Schema.item_fields`` of the crossed fields."""
+        names = [field.name for field in schema.item_fields]
+        wanted = names if self.cross_fields is None else self.cross_fields
+        for name in wanted:
+            if name not in names:
+                hint = suggest(name, names)
+                shown = f"{hint.removesuffix('?')}; item fields: {', '.join(names)}" if hint.endswith("?") else hint
+                raise ConfigError(f"model.cross_fields = {name}: no item field of this data set; {shown}")
+        return [position for position, name in enumerate(names) if name in wanted]
+
+
+class WideDeep(nn.Module):
+    """Base, a linear part, and hashed crosses of target and behaviours."""
+
+    def __init__(self, config: WideDeepConfig, schema: Schema) -> None:
+        super().__init__()
+        pool = config.build_pool()
+        self.deep = EmbeddingMLP(config, schema)
+        self.linear = LinearPart(schema, pool)
+        self.cross = CrossProducts(schema, config.crossed(schema), config.num_cross_buckets, pool)
+
+    def forward(self, batch: Batch) -> ModelOutput:
+        """Batch of B rows -> (B,) logits."""
+        return ModelOutput(self.deep(batch).logit + self.linear(batch) + self.cross(batch))
+
+
+class CrossProducts(nn.Module):
+    """A weight for each pair of the target's and a behaviour's value in a field, hashed into buckets, pooled over the history."""
+
+    def __init__(self, schema: Schema, positions: list[int], num_buckets: int, pool: Pool) -> None:
+        super().__init__()
+        self.positions = positions
+        self.vocabulary_sizes = [schema.item_fields[position].vocabulary_size for position in positions]
+        self.tables = nn.ModuleList(nn.Embedding(num_buckets, 1, sparse=True) for _ in positions)
+        for table in self.tables:
+            nn.init.zeros_(table.get_parameter("weight"))
+        self.num_buckets = num_buckets
+        self.pool = pool
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Batch of B rows and N behaviours -> (B,)."""
+        rows = row_of_each(batch.offsets)
+        weights = []
+        for table, position, size in zip(self.tables, self.positions, self.vocabulary_sizes, strict=True):
+            pairs = batch.target[position, rows] * size + batch.history[position]  # (N,), a number of its own for each pair
+            weights.append(table(hash_bucket(pairs, self.num_buckets)))  # (N, 1)
+        return self.pool(torch.stack(weights).sum(0), batch.offsets).squeeze(1)
+
+
+def hash_bucket(keys: Tensor, num_buckets: int) -> Tensor:
+    """Spread integers over buckets, the same ones in every process.
+
+    The mix is the last step of SplitMix64 (Steele et al., Fast Splittable Pseudorandom Number Generators, OOPSLA 2014) on 64 bits: each
+    bit of a key changes each bit of the result for about half of all keys, so that no pattern of ids crowds into few buckets.
+
+    Args:
+        keys: (N,) int64.
+        num_buckets: more than 0.
+
+    Returns:
+        (N,) int64 in 0 ... num_buckets - 1.
+
+    >>> hash_bucket(torch.arange(5), 100)
+    tensor([ 0, 94, 65, 28, 26])
+    """
+    mixed = (keys ^ _shift(keys, 30)) * _signed(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ _shift(mixed, 27)) * _signed(0x94D049BB133111EB)
+    return _shift(mixed ^ _shift(mixed, 31), 1) % num_buckets
+
+
+def _shift(values: Tensor, bits: int) -> Tensor:
+    """To the right with zeros, as of unsigned integers, which torch's ``>>`` on int64 does not do."""
+    return (values >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _signed(constant: int) -> int:
+    """A constant of 64 bits as int64 holds it; multiplication modulo 2^64 is the same for both."""
+    return constant - (1 << 64) if constant >= 1 << 63 else constant
