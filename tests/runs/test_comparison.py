@@ -58,7 +58,10 @@ def test_differences_to_the_base_with_interval_and_p_value():
 
 @pytest.mark.parametrize(
     ("difference", "shown"),
-    [(PairedDifference(math.nan, math.nan, math.nan, math.nan), "undefined"), (PairedDifference(0.1, math.nan, math.nan, math.nan), "+0.1000")],
+    [
+        (PairedDifference(math.nan, math.nan, math.nan, math.nan), "undefined"),
+        (PairedDifference(0.1, math.nan, math.nan, math.nan), "+0.1000"),
+    ],
 )
 def test_what_the_rows_cannot_tell_is_said_so(difference, shown):
     columns = significance_columns(result(against_base={"gauc": difference}))

@@ -68,16 +68,23 @@ class EmbeddingTable(nn.Embedding):
     the name.
     """
 
-    def __init__(self, field: CategoricalField, embedding_dim: int) -> None:
-        super().__init__(field.vocabulary_size, embedding_dim, sparse=True)
-        self.field = field.name
+    def __init__(self, num_rows: int, embedding_dim: int, field: str | None = None) -> None:
+        """Make a table.
+
+        Args:
+            num_rows: the field's vocabulary, or another number of rows.
+            embedding_dim: columns.
+            field: its name; None where rows are no ids of a field, as those of hashed pairs.
+        """
+        super().__init__(num_rows, embedding_dim, sparse=True)
+        self.field = field
 
 
 def embedding_tables(fields: tuple[CategoricalField, ...], embedding_dim: int, init_std: float) -> nn.ModuleDict:
     """One table a field, in the order of the fields; each starts normal with spread ``init_std``, its row 0 at zero."""
     tables = nn.ModuleDict()
     for field in fields:
-        table = EmbeddingTable(field, embedding_dim)
+        table = EmbeddingTable(field.vocabulary_size, embedding_dim, field.name)
         nn.init.normal_(table.weight, std=init_std)
         with torch.no_grad():
             table.weight[0].zero_()

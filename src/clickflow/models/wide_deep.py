@@ -23,6 +23,7 @@ from clickflow.data.schema import Schema
 from clickflow.errors import ConfigError
 from clickflow.models.base import EmbeddingMLP, PooledConfig
 from clickflow.models.contract import ModelOutput
+from clickflow.models.embedding import EmbeddingTable
 from clickflow.models.linear import LinearPart
 from clickflow.models.pooling import Pool, row_of_each
 
@@ -78,7 +79,7 @@ class CrossProducts(nn.Module):
         super().__init__()
         self.positions = positions
         self.vocabulary_sizes = [schema.item_fields[position].vocabulary_size for position in positions]
-        self.tables = nn.ModuleList(nn.Embedding(num_buckets, 1, sparse=True) for _ in positions)
+        self.tables = nn.ModuleList(EmbeddingTable(num_buckets, 1) for _ in positions)
         for table in self.tables:
             nn.init.zeros_(table.get_parameter("weight"))
         self.num_buckets = num_buckets

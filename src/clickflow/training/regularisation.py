@@ -5,7 +5,7 @@ Mini-batch-aware regularisation (Zhou et al., Deep Interest Network, KDD 2018, e
     λ Σ_{tables} Σ_{rows j of the table that occur in the batch} ||w_j||² / n_j
 
 with n_j the occurrences of id j in train. Its gradient is 2 λ w_j / n_j, once a distinct row (the paper's eq. 7 drops the 2), and is added
-to the values of the coalesced sparse gradient: O(batch), where the full L2 penalty λ Σ_j ||w_j||² has a gradient in every row of every
+to the values of the coalesced sparse gradient: O(batch) (tables of hashed pairs, which have no counts, are left out), where the full L2 penalty λ Σ_j ||w_j||² has a gradient in every row of every
 table: O(vocabulary).
 """
 
@@ -82,7 +82,8 @@ class Regulariser:
         self.whole_tables = [weight for _, weight in tables] if config.embedding == "l2" else []
         self.batch_rows: list[tuple[nn.Parameter, Tensor]] = []  # tables and the (V, 1) factor of each row
         if config.embedding == "mini_batch_aware":
-            self.batch_rows = [(weight, 2 * config.embedding_lambda / counts[field].unsqueeze(1)) for field, weight in tables]
+            known = [(counts[field], weight) for field, weight in tables if field is not None]
+            self.batch_rows = [(weight, 2 * config.embedding_lambda / of_field.unsqueeze(1)) for of_field, weight in known]
         self.dense_weights = [p for p in model.parameters() if p.dim() > 1 and id(p) not in in_tables]
 
     @torch.no_grad()
