@@ -1,105 +1,118 @@
-"""The table of docs/results.md: Base and DIN on real data, several seeds, mean ± std of the test metrics.
+"""The tables of docs/results.md: every model tuned under one budget on the validation split, then compared on the test split.
 
-    python benchmarks/results.py FOLDER_WITH_THE_DATA HOME [data set ...]
+    python benchmarks/results.py FOLDER_WITH_THE_DATA HOME DATA_SET [...]
 
-Every run goes through the same code as ``pipelines/train.py`` and ``pipelines/evaluate.py`` and lies in the MLflow store below HOME. All
-models of a data set share the settings below, chosen on the validation split. A run already in HOME/results.jsonl is not made again.
+1. Tuning: each model gets the same number of trials with seed 0, every combination of `LEARNING_RATES` and its two `CHOICES`; the best by
+   validation GAUC is kept. Figures of all trials go to HOME/tuning_DATA_SET.json.
+2. The chosen settings are trained with the other seeds.
+3. `pipelines/compare.py` collects these runs, evaluates them and makes the table; its command is printed.
+
+Two processes of one thread each share the machine. What is done already is not done again.
 """
 
+import itertools
 import json
-import statistics
+import os
+import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
+import yaml
+
 from clickflow.config import validate
-from clickflow.metrics.ranking import rela_impr
-from clickflow.runs.config import EvaluateConfig, RunConfig
-from clickflow.runs.evaluate import evaluate
-from clickflow.runs.train import train
+from clickflow.runs.config import RunConfig
+from clickflow.runs.train import CONFIG_DIGEST_TAG, config_digest, train
+from clickflow.tracking.search import find_finished
+from clickflow.tracking.store import open_store
 from pipelines.launch import composed_config
 
 SEEDS = (0, 1, 2)
-SHARED = [
-    "model.embedding_dim=32",
-    "model.batch_norm=true",
-    "model.activation=dice",
-    "trainer.num_threads=1",
-    "tracking.log_system_metrics=false",
-]
+LEARNING_RATES = (0.001, 0.004)
+TOWER = ["model.activation=prelu", "model.embedding_dim=32", "model.batch_norm=true"]
+DIN = ["model=din", "model.attention_activation=prelu", *TOWER]
+POOLING = ("model.pooling=mean", "model.pooling=sum")
+SOFTMAX = ("model.attention_softmax=true", "model.attention_softmax=false")
 MODELS = {
-    "Base": ["model=base", "model.pooling=mean", "model.embedding_init_std=0.03"],
-    "DIN sigmoid": ["model=din", "model.attention_softmax=true", "model.attention_activation=sigmoid"],
-    "DIN PReLU": ["model=din", "model.attention_softmax=true", "model.attention_activation=prelu"],
-    "DIN Dice": ["model=din", "model.attention_softmax=true", "model.attention_activation=dice"],
+    "LR": ["model=lr"],
+    "Base": ["model=base", *TOWER],
+    "Wide & Deep": ["model=wide_deep", *TOWER],
+    "PNN": ["model=pnn", *TOWER],
+    "DeepFM": ["model=deepfm", *TOWER],
+    "DIN difference": [*DIN, "model.attention_input=difference"],
+    "DIN outer": [*DIN, "model.attention_input=outer"],
+    "DIN product": [*DIN, "model.attention_input=product"],
+    "DIN with Dice": [*DIN, "model.activation=dice", "model.attention_activation=dice"],
+    "DIEN": ["model=dien", *TOWER],
 }
-AMAZON = ["trainer.batch_size=256", "optimizer.learning_rate=0.004", "trainer.max_epochs=4", "trainer.patience=1"]
+CHOICES = {label: SOFTMAX if label.startswith("DIN") else POOLING for label in MODELS} | {
+    "DIEN": ("model.auxiliary_weight=1.0", "model.auxiliary_weight=0.3")
+}
+SHARED = ["trainer.num_threads=1", "trainer.progress_bar=false", "tracking.log_system_metrics=false", "trainer.patience=1"]
+AMAZON = ["trainer.batch_size=512", "trainer.max_epochs=4"]
+MOVIELENS = ["data=movielens_1m", "data.path={folder}/ml-1m.zip", "trainer.batch_size=1024"]
 DATA = {
     "amazon_sports_5core": ["data=amazon_sports_5core", "data.path={folder}/amazon_sports_5core.parquet", *AMAZON],
     "amazon_beauty_5core": ["data=amazon_beauty_5core", "data.path={folder}/amazon_beauty_5core.parquet", *AMAZON],
-    "movielens_1m": [
-        "data=movielens_1m",
-        "data.path={folder}/ml-1m.zip",
-        "trainer.max_history=20",
-        "optimizer.learning_rate=0.002",
-        "trainer.max_epochs=2",
-    ],
-    "globo_clicks": [
-        "data=globo_clicks",
-        "data.path={folder}/globo_clicks.parquet",
-        "trainer.max_history=10",
-        "trainer.batch_size=4096",
-        "optimizer.learning_rate=0.004",
-        "trainer.max_epochs=1",
-    ],
+    "movielens_1m_rating": [*MOVIELENS, "protocol=rating", "trainer.max_history=20", "trainer.max_epochs=2"],
+    "movielens_1m_next_item": [*MOVIELENS, "protocol=next_item", "trainer.max_history=20", "trainer.max_epochs=1"],
 }
+CONF = Path(__file__).parent / "conf"
 
 
-def run(name: str, model: str, seed: int, folder: Path, home: Path) -> dict[str, float]:
-    """Train and evaluate once; the test metrics."""
-    data = [override.format(folder=folder) for override in DATA[name]]
-    overrides = [*data, *MODELS[model], *SHARED, f"seed={seed}", f"home={home}"]
-    config_dir = str(Path(__file__).parent / "conf")
-    config = validate(RunConfig, composed_config("train", overrides, config_dir))
-    trained = train(config)
-    test = evaluate(EvaluateConfig(run_id=trained.run_id, home=home, tracking=config.tracking))
-    return {**test.metrics, "rows_per_second": trained.fit.rows_per_second, "best_epoch": trained.fit.best_epoch}
-
-
-def row(model: str, results: list[dict[str, float]], base_auc: float) -> str:
-    """One line of the table."""
-
-    def cell(metric: str) -> str:
-        values = [result[metric] for result in results]
-        return f"{statistics.mean(values):.4f} ± {statistics.stdev(values):.4f}"
-
-    improvement = rela_impr(statistics.mean(result["auc"] for result in results), base_auc)
-    rate = statistics.mean(result["rows_per_second"] for result in results)
-    cells = " | ".join(cell(metric) for metric in ("auc", "gauc", "pr_auc", "log_loss"))
-    return f"| {model} | {cells} | {improvement:+.2%} | {rate:,.0f} |"
+def train_once(overrides: list[str]) -> float:
+    """Validation GAUC of a run with these overrides, trained unless the store has it."""
+    config = validate(RunConfig, composed_config("train", overrides, str(CONF)))
+    store = open_store(config.tracking, config.home)
+    if not find_finished(store, {CONFIG_DIGEST_TAG: config_digest(config)}):
+        train(config)
+    return find_finished(store, {CONFIG_DIGEST_TAG: config_digest(config)})[0].metrics["best/gauc"]
 
 
 def main(folder: Path, home: Path, names: list[str]) -> None:
-    """Make what is missing, then print a table a data set."""
+    """Tune, train and table each data set."""
     home.mkdir(parents=True, exist_ok=True)
-    journal = home / "results.jsonl"
+    os.environ["OMP_NUM_THREADS"] = "1"
     for name in names:
-        made = {}
-        if journal.exists():
-            lines = [json.loads(line) for line in journal.read_text().splitlines()]
-            made = {(line["model"], line["seed"]): line["metrics"] for line in lines if line["data"] == name}
-        for seed in SEEDS:
-            for model in MODELS:
-                if (model, seed) not in made:
-                    made[model, seed] = metrics = run(name, model, seed, folder, home)
-                    with journal.open("a") as file:
-                        file.write(json.dumps({"data": name, "model": model, "seed": seed, "metrics": metrics}) + "\n")
-        base_auc = statistics.mean(made["Base", seed]["auc"] for seed in SEEDS)
-        print(f"\n### {name}\n\n| model | AUC | GAUC | PR-AUC | log loss | RelaImpr | training rows/s |\n|---|---|---|---|---|---|---|")
-        for model in MODELS:
-            print(row(model, [made[model, seed] for seed in SEEDS], base_auc), flush=True)
+        shared = [override.format(folder=folder) for override in DATA[name]] + [*SHARED, f"home={home}"]
+        with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+            chosen = tune(pool, home / f"tuning_{name}.json", shared)
+            jobs = [[*shared, *overrides, f"seed={seed}"] for seed in SEEDS for overrides in chosen.values()]
+            list(pool.map(train_once, jobs))
+        table(home, name, shared, chosen)
+
+
+def tune(pool: ProcessPoolExecutor, journal: Path, shared: list[str]) -> dict[str, list[str]]:
+    """Overrides of each model's best trial."""
+    trials = {
+        label: [[*own, f"optimizer.learning_rate={rate}", choice] for rate, choice in itertools.product(LEARNING_RATES, CHOICES[label])]
+        for label, own in MODELS.items()
+    }
+    jobs = [(label, overrides) for label in reversed(MODELS) for overrides in trials[label]]  # the slowest models first
+    values = dict(zip(map(str, jobs), pool.map(train_once, [[*shared, *overrides, "seed=0"] for _, overrides in jobs]), strict=True))
+    figures = {
+        label: {" ".join(overrides): values[str((label, overrides))] for overrides in of_model} for label, of_model in trials.items()
+    }
+    journal.write_text(json.dumps(figures, indent=1))
+    return {label: max(of_model, key=lambda overrides: values[str((label, overrides))]) for label, of_model in trials.items()}
+
+
+def table(home: Path, name: str, shared: list[str], chosen: dict[str, list[str]]) -> None:
+    """Compare the chosen settings through the pipeline."""
+    experiment = home / "conf" / "experiment" / f"{name}.yaml"
+    experiment.parent.mkdir(parents=True, exist_ok=True)
+    content = {"compare": {"base": "Base", "seeds": list(SEEDS), "models": chosen, "published": {}}}
+    experiment.write_text("# @package _global_\n" + yaml.safe_dump(content, sort_keys=False))
+    (home / "conf" / "data").mkdir(exist_ok=True)
+    for path in (CONF / "data").glob("*.yaml"):
+        (home / "conf" / "data" / path.name).write_text(path.read_text())
+    command = ["pipelines/compare.py", "--config-dir", str(home / "conf"), f"experiment={name}", *shared]
+    print("python " + " ".join(command), flush=True)
+    subprocess.run([sys.executable, *command], check=True, cwd=Path(__file__).parents[1])
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3:
-        sys.exit(__doc__)
-    main(Path(sys.argv[1]).absolute(), Path(sys.argv[2]).absolute(), sys.argv[3:] or list(DATA))
+    if len(sys.argv) < 4 or set(sys.argv[3:]) - set(DATA):
+        sys.exit(f"{__doc__}\nDATA_SET: {', '.join(DATA)}")
+    main(Path(sys.argv[1]).absolute(), Path(sys.argv[2]).absolute(), sys.argv[3:])
