@@ -208,6 +208,17 @@ def test_every_optimizer_trains_without_a_warning(small_dataset, tmp_path, confi
     assert sum(losses[-4:]) < sum(losses[:4])
 
 
+def test_clipped_gradients_bound_how_far_a_step_goes(small_dataset, tmp_path):
+    """All parameters together, tables included."""
+    seed_everything(0)
+    start = MODEL.build(small_dataset.schema)
+    trained = Trained(small_dataset, tmp_path, max_epochs=1, gradient_clip_norm=1e-3, optimizer=SGDConfig(learning_rate=0.5))
+
+    moved = [(p - q).norm() for p, q in zip(trained.model.parameters(), start.parameters(), strict=True)]
+    furthest = steps_per_epoch(small_dataset) * 0.5 * 1e-3
+    assert 0.3 * furthest < float(torch.stack(moved).norm()) <= furthest * 1.001
+
+
 def test_a_fit_warns_of_nothing_with_the_default_number_of_steps_and_validations_within_an_epoch(small_dataset, tmp_path):
     trained = Trained(small_dataset, tmp_path, log_every_num_steps=50, max_epochs=1, validations_per_epoch=4)
 

@@ -13,7 +13,7 @@ from clickflow.errors import ConfigError
 from clickflow.models.embedding import EmbeddingTable
 from clickflow.training.optimizers import AdamConfig, SGDConfig, build_optimizer
 from clickflow.training.schedules import ConstantConfig, CosineConfig, ExponentialConfig, PlateauConfig, ScheduleConfig
-from tests.training.test_fit import Trained, steps_per_epoch
+from tests.training.test_fit import MODEL, Trained, steps_per_epoch
 
 RATE = 0.5
 
@@ -134,7 +134,7 @@ class TestInAFit:
 
         def moved(trained):
             torch.manual_seed(0)
-            start = Trained.__init__.__globals__["MODEL"].build(small_dataset.schema).state_dict()
+            start = MODEL.build(small_dataset.schema).state_dict()
             name = "embeddings.item_tables.item.weight"
             return float((trained.model.state_dict()[name] - start[name]).norm())
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.optim import SGD, Adagrad, Adam, AdamW, RMSprop, SparseAdam
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -104,6 +104,7 @@ def by_a_loop(config, steps):
 
 
 @pytest.mark.parametrize("name", ALL)
+@settings(max_examples=30)
 @given(steps=STEPS)
 def test_rows_of_the_batch_follow_the_textbook_and_the_others_rest(name, steps):
     config, _ = ALL[name]
@@ -128,6 +129,7 @@ def test_where_every_row_occurs_in_every_step_lazy_is_torchs_dense_optimizer(nam
     ("name", "of_torch"),
     [("adam", lambda p: SparseAdam(p, lr=0.01, betas=(0.8, 0.95))), ("adagrad", CASES["adagrad"][1]), ("sgd", CASES["sgd"][1])],
 )
+@settings(max_examples=30)
 @given(steps=STEPS)
 def test_it_equals_what_torch_has_for_sparse_gradients(name, of_torch, steps):
     config, _ = CASES[name]
@@ -137,6 +139,7 @@ def test_it_equals_what_torch_has_for_sparse_gradients(name, of_torch, steps):
 
 
 @pytest.mark.parametrize("name", ["sgd", "adagrad"])
+@settings(max_examples=30)
 @given(steps=STEPS)
 def test_sgd_and_adagrad_are_exact(name, steps):
     config, textbook = CASES[name]
