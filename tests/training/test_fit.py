@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+from typing import get_args
 
 import pytest
 import torch
@@ -13,8 +14,10 @@ from clickflow.errors import TrainingError
 from clickflow.models.base import BaseConfig
 from clickflow.models.din import DINConfig
 from clickflow.training.fit import TrainerConfig, evaluation_loader, fit, load_weights, loaders, seed_everything
-from clickflow.training.optimizers import AdagradConfig, AdamConfig, SGDConfig
+from clickflow.training.optimizers import AdamConfig, MomentumConfig, OptimizerConfig, SGDConfig
 from clickflow.training.predict import predict
+from clickflow.training.regularisation import RegularisationConfig
+from clickflow.training.schedules import ConstantConfig, CosineConfig, ExponentialConfig, PlateauConfig
 
 BATCH_SIZE = 500
 MODEL = DINConfig(embedding_dim=4, hidden_units=(8,), attention_hidden_units=(6,))
@@ -45,7 +48,20 @@ class Recorder:
 
 
 class Trained:
-    def __init__(self, dataset, folder, *, seed=0, model=MODEL, optimizer=None, sink=None, resume_from=None, **choices):
+    def __init__(
+        self,
+        dataset,
+        folder,
+        *,
+        seed=0,
+        model=MODEL,
+        optimizer=None,
+        schedule=None,
+        regularisation=None,
+        sink=None,
+        resume_from=None,
+        **choices,
+    ):
         self.sink = sink or Recorder()
         self.config = TrainerConfig(
             **{"batch_size": BATCH_SIZE, "progress_bar": False, "log_every_num_steps": 1, "patience": 9, "monitor": "val/log_loss"}
@@ -58,6 +74,8 @@ class Trained:
             dataset,
             self.config,
             optimizer or AdamConfig(learning_rate=0.02),
+            schedule=schedule,
+            regularisation=regularisation,
             seed=seed,
             folder=folder,
             sink=self.sink,
@@ -181,11 +199,24 @@ def test_metrics_are_logged_every_so_many_steps(small_dataset, tmp_path):
     assert steps == list(range(1, 2 * steps_per_epoch(small_dataset) + 1, 3))
 
 
-@pytest.mark.parametrize("optimizer", [AdamConfig(), AdagradConfig(), SGDConfig()], ids=lambda config: config.name)
-def test_every_optimizer_trains_without_a_warning(small_dataset, tmp_path, optimizer):
+@pytest.mark.parametrize("embedding_update", ["sparse", "dense"])
+@pytest.mark.parametrize("config_class", get_args(get_args(OptimizerConfig)[0]), ids=lambda config: config.model_fields["name"].default)
+def test_every_optimizer_trains_without_a_warning(small_dataset, tmp_path, config_class, embedding_update):
+    optimizer = config_class(embedding_update=embedding_update)
     losses = Trained(small_dataset, tmp_path, optimizer=optimizer, max_epochs=2).sink.values("train/loss")
 
     assert sum(losses[-4:]) < sum(losses[:4])
+
+
+def test_clipped_gradients_bound_how_far_a_step_goes(small_dataset, tmp_path):
+    """All parameters together, tables included."""
+    seed_everything(0)
+    start = MODEL.build(small_dataset.schema)
+    trained = Trained(small_dataset, tmp_path, max_epochs=1, gradient_clip_norm=1e-3, optimizer=SGDConfig(learning_rate=0.5))
+
+    moved = [(p - q).norm() for p, q in zip(trained.model.parameters(), start.parameters(), strict=True)]
+    furthest = steps_per_epoch(small_dataset) * 0.5 * 1e-3
+    assert 0.3 * furthest < float(torch.stack(moved).norm()) <= furthest * 1.001
 
 
 def test_a_fit_warns_of_nothing_with_the_default_number_of_steps_and_validations_within_an_epoch(small_dataset, tmp_path):
@@ -231,15 +262,43 @@ class TestResume:
         assert resumed.result.best_checkpoint == folder / "best.ckpt"
         assert resumed.result.last_checkpoint == folder / "last.ckpt"
 
-    def test_an_interrupt_after_a_validation_within_an_epoch_loses_nothing(self, whole, small_dataset, tmp_path):
-        interrupted = Recorder(interrupt_at=steps_per_epoch(small_dataset) * 3 // 2 + 2, interrupt=_raise_interrupt)
+    def interrupted_and_resumed(self, dataset, folder, **choices):
+        """Interrupted after a validation in the middle of the second epoch of three."""
+        interrupted = Recorder(interrupt_at=steps_per_epoch(dataset) * 3 // 2 + 2, interrupt=_raise_interrupt)
         with pytest.raises(KeyboardInterrupt):
-            Trained(small_dataset, tmp_path, max_epochs=3, validations_per_epoch=2, sink=interrupted)
+            Trained(dataset, folder, max_epochs=3, validations_per_epoch=2, sink=interrupted, **choices)
+        resumed = Trained(dataset, folder, max_epochs=3, validations_per_epoch=2, resume_from=folder / "last.ckpt", **choices)
+        assert resumed.sink.entries[0][0] == steps_per_epoch(dataset) * 3 // 2 + 1
+        return resumed
 
-        resumed = Trained(small_dataset, tmp_path, max_epochs=3, validations_per_epoch=2, resume_from=tmp_path / "last.ckpt")
+    def test_an_interrupt_after_a_validation_within_an_epoch_loses_nothing(self, whole, small_dataset, tmp_path):
+        self.assert_the_same(self.interrupted_and_resumed(small_dataset, tmp_path), whole)
 
-        assert resumed.sink.entries[0][0] == steps_per_epoch(small_dataset) * 3 // 2 + 1
-        self.assert_the_same(resumed, whole)
+    @pytest.mark.parametrize(
+        "choices",
+        [
+            {"schedule": ConstantConfig(warmup_steps=14)},
+            {"schedule": ExponentialConfig(decay_rate=0.5, decay_steps=7, warmup_steps=3)},
+            {"schedule": CosineConfig(final_fraction=0.1)},
+            # No validation is better than the first, so that the rate falls at each of the following.
+            {"schedule": PlateauConfig(factor=0.7, warmup_steps=14), "optimizer": SGDConfig(learning_rate=1e-4), "monitor": "val/pr_auc"},
+            {"model": BaseConfig(embedding_dim=4, dropout=0.3)},
+            {
+                "optimizer": MomentumConfig(learning_rate=0.05),
+                "regularisation": RegularisationConfig(embedding="mini_batch_aware", embedding_lambda=0.01, dense_l1=1e-4, dense_l2=1e-4),
+                "gradient_clip_norm": 0.2,
+            },
+        ],
+        ids=["warmup", "exponential", "cosine", "plateau", "dropout", "regularisation and clipping"],
+    )
+    def test_schedules_dropout_and_penalties_go_on_as_they_would_have(self, small_dataset, tmp_path, choices):
+        in_one_go = Trained(small_dataset, tmp_path / "whole", max_epochs=3, validations_per_epoch=2, **choices)
+
+        resumed = self.interrupted_and_resumed(small_dataset, tmp_path / "interrupted", **choices)
+
+        self.assert_the_same(resumed, in_one_go)
+        rates = in_one_go.sink.values("train/learning_rate")
+        assert (len(set(rates)) > 3) == ("schedule" in choices)
 
     def test_the_best_so_far_stays_the_best_where_the_resumed_epochs_are_worse(self, overfitted, small_dataset, tmp_path):
         resumed = Trained(

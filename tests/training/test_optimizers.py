@@ -1,26 +1,54 @@
 """One optimizer to Lightning against torch's own ones, applied to dense and sparse parameters apart."""
 
 import copy
+from typing import get_args
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.optim import SGD, Adagrad, Adam, SparseAdam
+from torch.optim import SGD, Adagrad, Adam, AdamW, RMSprop, SparseAdam
 
+from clickflow.config import StrictConfig, validate
+from clickflow.errors import ConfigError
 from clickflow.models.din import DINConfig
-from clickflow.training.optimizers import AdagradConfig, AdamConfig, SGDConfig, build_optimizer
+from clickflow.training.optimizers import (
+    AdagradConfig,
+    AdamConfig,
+    AdamWConfig,
+    MomentumConfig,
+    NesterovConfig,
+    OptimizerConfig,
+    RMSpropConfig,
+    SGDConfig,
+    build_optimizer,
+)
+from clickflow.training.sparse_optimizers import LazyOptimizer
 from tests.models.examples import FULL_SCHEMA, random_batch
 
-# Adagrad's sparse path, once a process; `fit` silences it too.
-pytestmark = pytest.mark.filterwarnings("ignore:Sparse invariant checks are implicitly disabled:UserWarning")
-
 LEARNING_RATE = 0.01
-# config, torch's optimizer of dense parameters, torch's optimizer of tables
 CASES = {
-    "adam": (AdamConfig, Adam, SparseAdam),
-    "adagrad": (AdagradConfig, Adagrad, Adagrad),
-    "sgd": (SGDConfig, SGD, SGD),
+    config.model_fields["name"].default: config
+    for config in (SGDConfig, MomentumConfig, NesterovConfig, AdagradConfig, RMSpropConfig, AdamConfig, AdamWConfig)
 }
+# torch's optimizer of dense parameters; what the defaults of the configs must be
+OF_TORCH = {
+    "sgd": lambda p: SGD(p, lr=LEARNING_RATE),
+    "momentum": lambda p: SGD(p, lr=LEARNING_RATE, momentum=0.9),
+    "nesterov": lambda p: SGD(p, lr=LEARNING_RATE, momentum=0.9, nesterov=True),
+    "adagrad": lambda p: Adagrad(p, lr=LEARNING_RATE),
+    "rmsprop": lambda p: RMSprop(p, lr=LEARNING_RATE),
+    "adam": lambda p: Adam(p, lr=LEARNING_RATE),
+    "adamw": lambda p: AdamW(p, lr=LEARNING_RATE),
+}
+OF_TORCH_SPARSE = {
+    "sgd": OF_TORCH["sgd"],
+    "adagrad": OF_TORCH["adagrad"],
+    "adam": lambda p: SparseAdam(p, lr=LEARNING_RATE),
+}
+
+
+def test_every_optimizer_of_the_union_is_tested_here():
+    assert set(CASES.values()) == set(get_args(get_args(OptimizerConfig)[0]))
 
 
 @pytest.fixture(params=CASES)
@@ -54,14 +82,7 @@ def assert_equal(one, other):
         assert torch.equal(left, right), name
 
 
-def test_it_equals_torch_optimizers_step_by_step(case, model):
-    config, of_dense, of_sparse = case
-    plain = copy.deepcopy(model)
-    tables = tables_of(plain)
-    dense = [p for p in plain.parameters() if not any(p is table for table in tables)]
-    optimizers = [of_dense(dense, lr=LEARNING_RATE), of_sparse(tables, lr=LEARNING_RATE)]
-    composed = build_optimizer(config(learning_rate=LEARNING_RATE), model)
-
+def assert_steps_are_those_of(optimizers, plain, composed, model):
     for batch in batches(5):
         train(model, composed, [batch])
         plain.zero_grad()
@@ -72,19 +93,50 @@ def test_it_equals_torch_optimizers_step_by_step(case, model):
             torch.testing.assert_close(left, right, rtol=1e-5, atol=1e-6, msg=lambda m, name=name: f"{name}: {m}")
 
 
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks are implicitly disabled:UserWarning")
+@pytest.mark.parametrize("name", OF_TORCH_SPARSE)
+def test_it_equals_torch_optimizers_step_by_step(name, model):
+    plain = copy.deepcopy(model)
+    tables = tables_of(plain)
+    dense = [p for p in plain.parameters() if not any(p is table for table in tables)]
+
+    composed = build_optimizer(CASES[name](learning_rate=LEARNING_RATE), model)
+
+    assert_steps_are_those_of([OF_TORCH[name](dense), OF_TORCH_SPARSE[name](tables)], plain, composed, model)
+
+
+@pytest.mark.parametrize("name", OF_TORCH)
+def test_with_a_dense_update_of_tables_it_is_torchs_optimizer_of_the_whole_model(name, model):
+    plain = copy.deepcopy(model)
+    for layer in plain.modules():
+        if isinstance(layer, torch.nn.Embedding):
+            layer.sparse = False
+
+    composed = build_optimizer(CASES[name](learning_rate=LEARNING_RATE, embedding_update="dense"), model)
+
+    assert_steps_are_those_of([OF_TORCH[name](plain.parameters())], plain, composed, model)
+
+
+def test_a_model_goes_back_to_sparse_updates(case, model):
+    build_optimizer(case(embedding_update="dense"), model)
+    optimizer = build_optimizer(case(), model)
+
+    train(model, optimizer, batches(1))
+
+    assert all(table.grad.is_sparse for table in tables_of(model))
+
+
 def test_every_parameter_moves(case, model):
-    config, _, _ = case
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
 
-    train(model, build_optimizer(config(learning_rate=LEARNING_RATE), model), batches(2))
+    train(model, build_optimizer(case(learning_rate=LEARNING_RATE), model), batches(2))
 
     assert [name for name, p in model.named_parameters() if torch.equal(p, before[name])] == []
 
 
 def test_rows_outside_the_batch_stay_as_they_are(case, model):
     """Also after earlier steps, whose momentum would still move them."""
-    config, _, _ = case
-    optimizer = build_optimizer(config(learning_rate=LEARNING_RATE), model)
+    optimizer = build_optimizer(case(learning_rate=LEARNING_RATE), model)
     train(model, optimizer, batches(3))
     before = model.embeddings.item_tables["item"].weight.detach().clone()
     batch = random_batch(FULL_SCHEMA, [2, 1], seed=9)
@@ -98,15 +150,14 @@ def test_rows_outside_the_batch_stay_as_they_are(case, model):
 
 
 def test_its_state_carries_on_where_it_was_saved(case, model, tmp_path):
-    config, _, _ = case
-    optimizer = build_optimizer(config(learning_rate=LEARNING_RATE), model)
+    optimizer = build_optimizer(case(learning_rate=LEARNING_RATE), model)
     train(model, optimizer, batches(3))
     torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "state.pt")
 
     saved = torch.load(tmp_path / "state.pt", weights_only=True)
     other = DINConfig(embedding_dim=4, hidden_units=(6,), attention_hidden_units=(5,)).build(FULL_SCHEMA)
     other.load_state_dict(saved["model"])
-    resumed = build_optimizer(config(learning_rate=LEARNING_RATE), other)
+    resumed = build_optimizer(case(learning_rate=LEARNING_RATE), other)
     resumed.load_state_dict(saved["optimizer"])
 
     train(model, optimizer, batches(3, start=3))
@@ -127,10 +178,10 @@ def test_state_without_momentum_would_not_carry_on(model):
 
 
 def test_every_parameter_is_in_one_group_and_tables_are_apart_from_the_others(case, model):
-    config, _, _ = case
-    optimizer = build_optimizer(config(), model)
+    optimizer = build_optimizer(case(), model)
 
     dense, sparse = (group["params"] for group in optimizer.param_groups)
+    assert [isinstance(part, LazyOptimizer) for part in optimizer.parts] == [False, True]
 
     assert {id(p) for p in sparse} == {id(table) for table in tables_of(model)}
     assert {id(p) for p in dense} == {id(p) for p in model.parameters()} - {id(p) for p in sparse}
@@ -139,8 +190,7 @@ def test_every_parameter_is_in_one_group_and_tables_are_apart_from_the_others(ca
 
 @pytest.mark.parametrize("restored", [False, True])
 def test_a_changed_learning_rate_reaches_both_paths(case, model, restored):
-    config, _, _ = case
-    optimizer = build_optimizer(config(learning_rate=LEARNING_RATE), model)
+    optimizer = build_optimizer(case(learning_rate=LEARNING_RATE), model)
     if restored:
         train(model, optimizer, batches(1))
         optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
@@ -154,8 +204,7 @@ def test_a_changed_learning_rate_reaches_both_paths(case, model, restored):
 
 
 def test_a_step_gives_the_loss_of_its_closure_and_runs_it_once(case, model):
-    config, _, _ = case
-    optimizer = build_optimizer(config(), model)
+    optimizer = build_optimizer(case(), model)
     calls = []
 
     def closure():
@@ -165,3 +214,35 @@ def test_a_step_gives_the_loss_of_its_closure_and_runs_it_once(case, model):
     with torch.no_grad():
         assert optimizer.step(closure) == 3.5
     assert calls == [True]
+
+
+def test_a_model_without_tables_or_with_nothing_else_has_one_part(case):
+    assert len(build_optimizer(case(), torch.nn.Linear(2, 1)).parts) == 1
+    assert len(build_optimizer(case(), DINConfig().build(FULL_SCHEMA).embeddings).parts) == 1
+
+
+class Holder(StrictConfig):
+    optimizer: OptimizerConfig
+
+
+def test_state_by_row_with_a_dense_update_of_tables_is_a_contradiction():
+    message = r"optimizer\.state = row: only the sparse path has it; set embedding_update=sparse or state=element"
+    with pytest.raises(ConfigError, match=message):
+        validate(Holder, {"optimizer": {"name": "adagrad", "state": "row", "embedding_update": "dense"}})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"name": "momentum", "momentum": 1.0},
+        {"name": "adam", "beta1": 1.0},
+        {"name": "adamw", "weight_decay": -0.1},
+        {"name": "rmsprop", "eps": 0.0},
+        {"name": "sgd", "embedding_update": "lazy"},
+    ],
+    ids=lambda values: values["name"],
+)
+def test_choices_out_of_range_are_refused(values):
+    key = next(key for key in values if key != "name")
+    with pytest.raises(ConfigError, match=rf"optimizer\.{key} = .*: must be "):
+        validate(Holder, {"optimizer": values})

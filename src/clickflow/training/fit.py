@@ -5,6 +5,7 @@ import shutil
 import sys
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -183,9 +184,11 @@ def fit(
         module = ClickModule(
             model,
             optimizer,
-            schedule=schedule,
+            # Lightning's own estimate of the number of steps would set the loader up before its state is restored.
+            build_schedulers=partial(schedule.build, num_steps=len(train) * trainer_config.max_epochs, mode=trainer_config.mode)
+            if schedule
+            else None,
             monitor=trainer_config.monitor,
-            mode=trainer_config.mode,
             regulariser=regularisation.build(model, dataset) if regularisation else None,
         )
         _run(trainer, module, train, validation, resume_from)

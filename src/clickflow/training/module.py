@@ -1,5 +1,6 @@
 """The one LightningModule of all models: click loss plus the model's auxiliary loss, metrics on whole validation epochs."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,7 +15,6 @@ from clickflow.errors import TrainingError
 from clickflow.metrics.click_metrics import ClickMetrics
 from clickflow.training.optimizers import DenseAndSparse, OptimizerConfig, build_optimizer
 from clickflow.training.regularisation import Regulariser
-from clickflow.training.schedules import ConstantConfig, Mode, ScheduleConfig
 from clickflow.training.sparse_gradients import clip_gradient_norm
 
 RNG_STATE = "rng_state"
@@ -28,9 +28,8 @@ class ClickModule(pl.LightningModule):
         model: nn.Module,
         optimizer: OptimizerConfig,
         *,
-        schedule: ScheduleConfig | None = None,
+        build_schedulers: Callable[[Optimizer], list[LRScheduler]] | None = None,
         monitor: str = "val/gauc",
-        mode: Mode = "max",
         regulariser: Regulariser | None = None,
     ) -> None:
         """Put together what a training step needs.
@@ -38,17 +37,15 @@ class ClickModule(pl.LightningModule):
         Args:
             model: what is trained.
             optimizer: its optimizer's config.
-            schedule: of the learning rate; None keeps it.
-            monitor: name of the metric that a plateau schedule looks at.
-            mode: whether that metric is better low or high.
+            build_schedulers: makes the schedulers of the learning rate; None keeps it.
+            monitor: name of the metric that a plateau looks at.
             regulariser: adds the penalties' gradients; None adds none.
         """
         super().__init__()
         self.model = model
         self.optimizer_config = optimizer
-        self.schedule = schedule or ConstantConfig()
+        self.build_schedulers = build_schedulers
         self.monitor = monitor
-        self.mode = mode
         self.regulariser = regulariser
         self.metrics = ClickMetrics()
         self._schedulers: list[LRScheduler] = []
@@ -98,8 +95,7 @@ class ClickModule(pl.LightningModule):
     def configure_optimizers(self) -> tuple[list[DenseAndSparse], list[dict[str, Any]]]:  # type: ignore[override]
         """One optimizer and its schedulers."""
         optimizer = build_optimizer(self.optimizer_config, self.model)
-        if self.schedule != ConstantConfig():
-            self._schedulers = self.schedule.build(optimizer, int(self.trainer.estimated_stepping_batches), self.mode)
+        self._schedulers = [] if self.build_schedulers is None else self.build_schedulers(optimizer)
         configs = [{"scheduler": scheduler, "interval": "step", "reduce_on_plateau": False} for scheduler in self._schedulers]
         return [optimizer], configs
 
