@@ -17,7 +17,16 @@ from torch import nn
 from clickflow.config import StrictConfig
 from clickflow.data.dataset import BatchLoader, PreparedDataset
 from clickflow.errors import TrainingError
-from clickflow.training.callbacks import EpochLines, MetricSink, MonitorIsDefined, RowsProgressBar, SinkLogger, StepMetrics, Throughput
+from clickflow.training.callbacks import (
+    EpochLines,
+    MetricSink,
+    MonitorIsDefined,
+    RowsProgressBar,
+    SinkLogger,
+    StepMetrics,
+    Throughput,
+    WeightsAreFinite,
+)
 from clickflow.training.module import ClickModule
 from clickflow.training.optimizers import OptimizerConfig
 
@@ -141,6 +150,7 @@ def fit(
     callbacks: list[Any] = [
         throughput,
         MonitorIsDefined(trainer_config.monitor),
+        WeightsAreFinite(),
         StepMetrics(trainer_config.log_every_num_steps),
         stop,
         best,

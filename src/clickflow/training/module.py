@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clickflow.data.batches import Batch
-from clickflow.errors import TrainingError
 from clickflow.metrics.click_metrics import ClickMetrics
+from clickflow.training.finite import refuse_non_finite
 from clickflow.training.optimizers import DenseAndSparse, OptimizerConfig, build_optimizer
 
 
@@ -27,6 +27,7 @@ class ClickModule(pl.LightningModule):
         loss: Tensor = F.binary_cross_entropy_with_logits(output.logit, batch.label)
         if output.auxiliary_loss is not None:
             loss = loss + output.auxiliary_loss
+        refuse_non_finite(loss, f"training at step {self.global_step + 1}, loss", self.model, batch)
         return loss
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
@@ -34,11 +35,7 @@ class ClickModule(pl.LightningModule):
         assert batch.label is not None
         assert batch.group is not None
         preds = torch.sigmoid(self.model(batch).logit)
-        if not torch.isfinite(preds).all():
-            raise TrainingError(
-                f"validation at step {self.global_step}, preds = {preds[~torch.isfinite(preds)][0].item()}: training diverged; "
-                "predictions must be finite; lower optimizer.learning_rate."
-            )
+        refuse_non_finite(preds, f"validation at step {self.global_step}, preds", self.model, batch)
         self.metrics.update(preds, batch.label, batch.group)
 
     def on_validation_epoch_end(self) -> None:
