@@ -116,7 +116,7 @@ def test_the_error_names_step_value_layer_and_remedy(model, batch):
 
     message = (
         r"^training at step 7, loss = nan: training diverged; it must be finite; first in forward order: the weights mlp\.layers\.0\.bias, "
-        r"nan in 1 of 80 numbers; lower optimizer\.learning_rate, set trainer\.gradient_clip_norm, or look for extreme values in the numeric"
+        r"nan in 1 of 80 numbers; lower optimizer\.learning_rate, set trainer\.gradient_clip_norm, or look for extreme values in the"
     )
     with pytest.raises(TrainingError, match=message):
         refuse_non_finite(torch.tensor(NAN), "training at step 7, loss", model, batch)
