@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from clickflow.metrics.calibration import ReliabilityBins, reliability
 from clickflow.metrics.curves import pr_curve, roc_curve
-from clickflow.metrics.figures import COLOURS, pr_figure, reliability_figure, roc_figure
+from clickflow.metrics.figures import COLOURS, gradient_norm_figure, pr_figure, reliability_figure, roc_figure
 from clickflow.metrics.ranking import MetricUndefinedWarning, auc, pr_auc
 
 TARGET = torch.arange(400) % 4 == 0
@@ -123,6 +123,42 @@ def test_curves_and_values_must_name_the_same_models():
         roc_figure(ROC, {"base": 0.7})
     with pytest.raises(ValueError, match=r"pr_aucs = \[\]: must name the same models as curves"):
         pr_figure(PR, {}, click_rate=0.25)
+
+
+def gradient_norms(num_layers, decay):
+    steps = np.arange(0, 500, 50)
+    return {f"mlp.layers.{2 * layer}": (steps, np.full(10, decay ** (num_layers - layer))) for layer in range(num_layers)}
+
+
+def test_gradient_norm_figure_shows_a_panel_a_run_and_a_line_a_layer_on_one_logarithmic_axis(tmp_path):
+    runs = {"sigmoid": gradient_norms(6, 0.1), "relu": gradient_norms(6, 0.9)}
+    figure = gradient_norm_figure(runs)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["sigmoid", "relu"]
+    assert {axes.get_yscale() for axes in figure.axes} == {"log"}
+    assert len({axes.get_ylim() for axes in figure.axes}) == 1
+    for axes, run in zip(figure.axes, runs.values(), strict=True):
+        for line, (steps, values) in zip(axes.lines, run.values(), strict=True):
+            np.testing.assert_array_equal(line.get_data(), [steps, values])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(runs["relu"])
+    assert_renders(figure, tmp_path / "gradients.png")
+
+
+def test_gradient_norm_figure_gives_a_layer_one_colour_in_all_runs_and_grows_lighter_from_first_to_last():
+    figure = gradient_norm_figure({"deep": gradient_norms(6, 0.5), "flat": gradient_norms(2, 0.5)})
+    deep, flat = ([line.get_color() for line in axes.lines] for axes in figure.axes)
+    assert flat == deep[:2]
+    luminance = [0.299 * red + 0.587 * green + 0.114 * blue for red, green, blue, _ in deep]
+    assert luminance == sorted(luminance)
+
+
+@pytest.mark.parametrize("values", [np.zeros(10), np.full(10, np.nan), np.r_[0.0, np.full(9, 1e-30)]], ids=["zero", "nan", "nearly zero"])
+def test_a_gradient_that_is_gone_still_renders(values, tmp_path):
+    assert_renders(gradient_norm_figure({"run": {"mlp.layers.0": (np.arange(10), values)}}), tmp_path / "gradients.png")
+
+
+def test_a_gradient_norm_figure_of_no_run_is_refused():
+    with pytest.raises(ValueError, match=r"norms = \{\}: must hold at least one run"):
+        gradient_norm_figure({})
 
 
 def test_figures_are_not_registered_with_pyplot():

@@ -1,4 +1,4 @@
-"""What watches a fit: gradient norms against torch's, throughput with a clock of its own, progress as a person sees it."""
+"""What watches a fit: throughput with a clock of its own, progress as a person sees it."""
 
 import io
 import re
@@ -6,43 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from clickflow.models.din import DINConfig
 from clickflow.training import callbacks
-from clickflow.training.callbacks import EpochLines, RowsProgressBar, SinkLogger, Throughput, gradient_norms, progress_metrics
+from clickflow.training.callbacks import EpochLines, RowsProgressBar, SinkLogger, Throughput, progress_metrics
 from clickflow.training.fit import TrainerConfig, fit, seed_everything
 from clickflow.training.optimizers import AdamConfig
 from tests.models.examples import FULL_SCHEMA, random_batch
-
-
-def test_gradient_norms_are_those_of_torch():
-    torch.manual_seed(0)
-    model, batch = DINConfig().build(FULL_SCHEMA), random_batch(FULL_SCHEMA, [3, 0, 5, 2])
-    F.binary_cross_entropy_with_logits(model(batch).logit, batch.label).backward()
-
-    norms = gradient_norms(model)
-
-    for name, layer in model.named_modules():
-        gradients = [p.grad.to_dense() for p in layer.parameters(recurse=False)]
-        if gradients:
-            assert norms.pop(f"gradient_norm/{name}") == pytest.approx(float(torch.nn.utils.get_total_norm(gradients)), rel=1e-5)
-    assert norms == {}
-
-
-def test_gradient_norms_add_up_ids_that_occur_twice():
-    """A sparse gradient lists such an id twice until it is coalesced."""
-    table = torch.nn.Embedding(3, 2, sparse=True)
-    (table(torch.tensor([1, 1])).sum(0) * torch.tensor([3.0, 4.0])).sum().backward()
-
-    assert gradient_norms(torch.nn.Sequential(table)) == {"gradient_norm/0": pytest.approx(2 * 5.0)}
-
-
-def test_layers_without_a_gradient_have_no_norm():
-    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))
-    model[0](torch.ones(1, 2)).sum().backward()
-
-    assert list(gradient_norms(model)) == ["gradient_norm/0"]
 
 
 class TestThroughput:
@@ -143,6 +113,22 @@ class TestProgress:
         short_fit(progress_bar=False)
 
         assert capfd.readouterr() == ("", "")
+
+
+def test_activations_are_measured_on_logged_steps_only_and_no_hook_is_left(small_dataset, tmp_path):
+    seed_everything(0)
+    model = DINConfig(embedding_dim=4, hidden_units=(8,), attention_hidden_units=(6,)).build(small_dataset.schema)
+    config = TrainerConfig(max_epochs=1, batch_size=500, log_every_num_steps=3, progress_bar=False)
+    hooks, entries = [], []
+    forward = model.mlp.forward
+    model.mlp.forward = lambda inputs: hooks.append(len(model.mlp.layers[0]._forward_hooks)) or forward(inputs)
+
+    fit(model, small_dataset, config, AdamConfig(), seed=0, folder=tmp_path, sink=lambda metrics, step: entries.append((step, metrics)))
+
+    steps = [step for step, metrics in entries if "activation_norm/mlp.layers.0" in metrics]
+    assert steps == [1, 4, 7]
+    assert [number for number, count in enumerate(hooks, start=1) if count] == [1, 4, 7]
+    assert not [name for name, module in model.named_modules() if module._forward_hooks]
 
 
 class TestSinkLogger:

@@ -1,4 +1,4 @@
-"""ROC, precision-recall and reliability figures, to be logged as PNG and read without the code at hand.
+"""ROC, precision-recall, reliability and gradient-norm figures, to be logged as PNG and read without the code at hand.
 
 Decision: matplotlib's object interface and no ``pyplot``. A ``Figure`` made this way belongs to its caller alone: nothing is registered
 globally, nothing has to be closed, no display is looked for, and threads may draw at the same time.
@@ -9,10 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from clickflow.metrics.calibration import ReliabilityBins
 from clickflow.metrics.curves import Curve
@@ -20,6 +22,8 @@ from clickflow.metrics.curves import Curve
 # Okabe & Ito (2008), told apart with any colour vision; from the eighth curve on the line style tells.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINE_STYLES = ("-", "--", "-.", ":")
+FIRST_TO_LAST = colormaps["viridis"]
+"""Dark is the first layer; the yellow end, which white swallows, is left out."""
 INK = "#333333"
 REFERENCE: dict[str, Any] = {"color": "#8A8A8A", "linewidth": 1.2, "linestyle": (0, (4, 3)), "zorder": 1.9}
 POINTS: dict[str, Any] = {"fmt": "o", "color": COLOURS[0], "markersize": 4.5, "elinewidth": 1.2, "capsize": 3, "capthick": 1.2}
@@ -81,18 +85,51 @@ def reliability_figure(bins: ReliabilityBins) -> Figure:
     mean_prediction, click_rate, impressions, edges = (np.asarray(values.cpu()) for values in bins)
     low, high = _wilson_interval(click_rate, impressions)
     limit = min(1.0, 1.06 * max(np.max(mean_prediction, initial=0.0), np.max(high, initial=0.0))) or 1.0
-    figure = Figure(figsize=(6.0, 7.5), dpi=RESOLUTION_DPI, layout=_layout())
+    figure = Figure(figsize=(6.0, 7.5), dpi=RESOLUTION_DPI, layout=layout())
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4.5, 1))
     upper.plot([0, limit], [0, limit], label="Perfect calibration", **REFERENCE)
     if len(impressions):
         label = f"Bins of about {np.median(impressions):,.0f} impressions, with 95 % interval"
         upper.errorbar(mean_prediction, click_rate, (click_rate - low, high - click_rate), label=label, **POINTS)
-    _dress(upper, "Reliability of the predicted probabilities", "", "Click rate (clicks / impressions)")
+    dress(upper, "Reliability of the predicted probabilities", "", "Click rate (clicks / impressions)")
     margin = 0.02 * limit  # room for points that lie on the border
     upper.set(xlim=(-margin, limit + margin), ylim=(-margin, limit + margin))
     upper.set_box_aspect(1)
     _legend(upper, loc="upper left")
     _density(lower, impressions, edges)
+    return figure
+
+
+def gradient_norm_figure(norms: Mapping[str, Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]]]) -> Figure:
+    """Gradient norm of every layer over the steps, one panel a run, on one logarithmic axis: a vanishing gradient is a fan of lines.
+
+    Args:
+        norms: run label -> layer name, the first layer first -> (steps, values).
+
+    Raises:
+        ValueError: there is no run.
+    """
+    if not norms:
+        raise ValueError("norms = {}: must hold at least one run")
+    figure = Figure(figsize=(1.9 + 4.1 * len(norms), 4.6), dpi=RESOLUTION_DPI, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
+    panels = figure.subplots(1, len(norms), sharex=True, sharey=True, squeeze=False)[0]
+    layers = list(dict.fromkeys(layer for run in norms.values() for layer in run))
+    colours = dict(zip(layers, FIRST_TO_LAST(np.linspace(0.0, 0.92, len(layers))), strict=True))
+    for axes, (label, run) in zip(panels, norms.items(), strict=True):
+        for layer, (steps, values) in run.items():
+            positive = np.where(np.asarray(values, np.float64) > 0, values, np.nan)  # a logarithm has no place for 0
+            axes.plot(np.asarray(steps), positive, color=colours[layer], linewidth=1.8, zorder=3)
+        dress(axes, "", "Training step", "Gradient norm (L2)" if axes is panels[0] else "")
+        axes.set_title(label, fontsize=11, color=INK, loc="left")
+        axes.set_yscale("log")
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.margins(x=0.02)
+    figure.suptitle("Gradient norm of each layer", fontsize=13, fontweight="bold", color=INK, x=0.02, ha="left")
+    handles = [Line2D([], [], color=colours[layer], linewidth=2.5, label=layer) for layer in layers]
+    legend = figure.legend(handles=handles, loc="outside right center", fontsize=9.5, labelcolor=INK, frameon=False, alignment="left")
+    legend.set_title("Layer, first to last", {"size": 9.5})
+    legend.get_title().set_color(INK)
     return figure
 
 
@@ -102,7 +139,7 @@ def _density(axes: Axes, impressions: npt.NDArray[np.int64], edges: npt.NDArray[
         axes.stairs(impressions / impressions.sum() / np.diff(edges), edges, fill=True, color=COLOURS[0], alpha=0.35)
     elif len(impressions):  # one value only
         axes.axvline(edges[0], color=COLOURS[0], linewidth=2)
-    _dress(axes, "", "Predicted click probability", "Density")
+    dress(axes, "", "Predicted click probability", "Density")
     axes.set_ylim(bottom=0)
     axes.set_box_aspect(0.22)
     axes.yaxis.set_major_locator(MaxNLocator(3))
@@ -125,19 +162,19 @@ def _check_same_names(curves: Mapping[str, Curve], what: str, values: Mapping[st
 
 
 def _square_figure(title: str, x_label: str, y_label: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(6.0, 6.0), dpi=RESOLUTION_DPI, layout=_layout())
+    figure = Figure(figsize=(6.0, 6.0), dpi=RESOLUTION_DPI, layout=layout())
     axes = figure.subplots()
     axes.set_box_aspect(1)
-    _dress(axes, title, x_label, y_label)
+    dress(axes, title, x_label, y_label)
     return figure, axes
 
 
-def _layout() -> ConstrainedLayoutEngine:
+def layout() -> ConstrainedLayoutEngine:
     """Padding in inches; compressed, so that panels of fixed aspect stay of one width."""
     return ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12, compress=True)
 
 
-def _dress(axes: Axes, title: str, x_label: str, y_label: str) -> None:
+def dress(axes: Axes, title: str, x_label: str, y_label: str) -> None:
     """Title, labels, a light grid behind the data and no box around it."""
     axes.set_title(title, fontsize=13, fontweight="bold", color=INK, loc="left", pad=12)
     axes.set_xlabel(x_label, fontsize=10.5, color=INK)

@@ -1,4 +1,4 @@
-"""What watches a fit: throughput, gradient norms, the progress bar, and the door through which metrics leave."""
+"""What watches a fit: throughput, norms of layers, finite weights, the progress bar, and the door through which metrics leave."""
 
 import math
 import time
@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 from pytorch_lightning.callbacks.progress.tqdm_progress import Tqdm
 from pytorch_lightning.loggers.logger import Logger
-from torch import nn
+from torch import Tensor
 
 from clickflow.data.batches import Batch
 from clickflow.errors import TrainingError
+from clickflow.training.finite import refuse_non_finite_weights
+from clickflow.training.norms import ActivationNorms, gradient_norms
 
 
 class MetricSink(Protocol):
@@ -105,51 +106,52 @@ class MonitorIsDefined(Callback):
             )
 
 
+class WeightsAreFinite(Callback):
+    """Stops a fit before a validation's checkpoint would put weights that are not finite over good ones."""
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look before the checkpoint is written; reading the weights costs a fraction of writing them."""
+        refuse_non_finite_weights(pl_module.model, trainer.global_step)  # type: ignore[arg-type]
+
+
 class StepMetrics(Callback):
-    """Loss, learning rate and the gradient norm of every layer, every ``every_num_steps`` steps.
+    """Loss, learning rate and every layer's gradient and activation norm, every ``every_num_steps`` steps.
 
     The norms make a vanishing gradient visible; they are taken on logged steps only, so that they cost next to nothing.
     """
 
     def __init__(self, every_num_steps: int) -> None:
         self.every_num_steps = every_num_steps
+        self._activations = ActivationNorms()
         self._norms: dict[str, float] = {}
 
     def _is_due(self, trainer: pl.Trainer) -> bool:
         return trainer.global_step % self.every_num_steps == 0
 
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int) -> None:
+        """Measure activations in the forward pass to come."""
+        if self._is_due(trainer):
+            self._activations.begin(pl_module.model)  # type: ignore[arg-type]
+
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
+        """The forward pass is over."""
+        self._activations.end()
+
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
         """Measure while the gradients are there."""
         if self._is_due(trainer):
-            self._norms = gradient_norms(pl_module.model)  # type: ignore[arg-type]
+            self._norms = gradient_norms(pl_module.model) | self._activations.norms()  # type: ignore[arg-type]
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Log what was measured in this step.
-
-        Raises:
-            TrainingError: the loss is not finite.
-        """
+        """Log what was measured in this step."""
         if self._norms:
             learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
-            loss = float(outputs["loss"])
-            if not math.isfinite(loss):
-                raise TrainingError(
-                    f"training at step {trainer.global_step}, loss = {loss}: training diverged; it must be finite; "
-                    "lower optimizer.learning_rate."
-                )
-            _log(trainer, {"train/loss": loss, "train/learning_rate": learning_rate, **self._norms})
+            _log(trainer, {"train/loss": float(outputs["loss"]), "train/learning_rate": learning_rate, **self._norms})
             self._norms = {}
 
-
-def gradient_norms(model: nn.Module) -> dict[str, float]:
-    """``gradient_norm/<layer>``: L2 norm of the gradient over all parameters of each layer, sparse ones included."""
-    norms = {}
-    for name, layer in model.named_modules():
-        grads = [p.grad for p in layer.parameters(recurse=False) if p.grad is not None]
-        if grads:
-            squares = [(g.coalesce().values() if g.is_sparse else g).square().sum() for g in grads]
-            norms[f"gradient_norm/{name}"] = float(torch.stack(squares).sum().sqrt())
-    return norms
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """A forward pass that failed leaves the model as it was."""
+        self._activations.end()
 
 
 class RowsProgressBar(TQDMProgressBar):

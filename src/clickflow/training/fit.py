@@ -18,7 +18,16 @@ from torch import nn
 from clickflow.config import StrictConfig
 from clickflow.data.dataset import BatchLoader, PreparedDataset
 from clickflow.errors import TrainingError
-from clickflow.training.callbacks import EpochLines, MetricSink, MonitorIsDefined, RowsProgressBar, SinkLogger, StepMetrics, Throughput
+from clickflow.training.callbacks import (
+    EpochLines,
+    MetricSink,
+    MonitorIsDefined,
+    RowsProgressBar,
+    SinkLogger,
+    StepMetrics,
+    Throughput,
+    WeightsAreFinite,
+)
 from clickflow.training.module import ClickModule
 from clickflow.training.optimizers import OptimizerConfig
 from clickflow.training.regularisation import RegularisationConfig
@@ -154,6 +163,7 @@ def fit(
     callbacks: list[Any] = [
         throughput,
         MonitorIsDefined(trainer_config.monitor),
+        WeightsAreFinite(),
         StepMetrics(trainer_config.log_every_num_steps),
         stop,
         best,

@@ -11,8 +11,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from clickflow.data.batches import Batch
-from clickflow.errors import TrainingError
 from clickflow.metrics.click_metrics import ClickMetrics
+from clickflow.training.finite import refuse_non_finite
 from clickflow.training.optimizers import DenseAndSparse, OptimizerConfig, build_optimizer
 from clickflow.training.regularisation import Regulariser
 from clickflow.training.sparse_gradients import clip_gradient_norm
@@ -57,6 +57,7 @@ class ClickModule(pl.LightningModule):
         loss: Tensor = F.binary_cross_entropy_with_logits(output.logit, batch.label)
         if output.auxiliary_loss is not None:
             loss = loss + output.auxiliary_loss
+        refuse_non_finite(loss, f"training at step {self.global_step + 1}, loss", self.model, batch)
         return loss
 
     def on_after_backward(self) -> None:
@@ -76,11 +77,7 @@ class ClickModule(pl.LightningModule):
         assert batch.label is not None
         assert batch.group is not None
         preds = torch.sigmoid(self.model(batch).logit)
-        if not torch.isfinite(preds).all():
-            raise TrainingError(
-                f"validation at step {self.global_step}, preds = {preds[~torch.isfinite(preds)][0].item()}: training diverged; "
-                "predictions must be finite; lower optimizer.learning_rate."
-            )
+        refuse_non_finite(preds, f"validation at step {self.global_step}, preds", self.model, batch)
         self.metrics.update(preds, batch.label, batch.group)
 
     def on_validation_epoch_end(self) -> None:

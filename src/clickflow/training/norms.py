@@ -1,0 +1,64 @@
+"""Norms of every layer: of the gradient, whose fall from the last layer to the first is the vanishing gradient, and of the output.
+
+Gradients are read where backward left them. Outputs are gone by then, so they are measured as they are made, by hooks that hang on the
+model for the steps that are logged only.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clickflow.models.activations import Dice, Maxout
+
+LAYERS = (nn.Linear, nn.Embedding, nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.GELU, nn.SELU, nn.Sigmoid, nn.Tanh, Dice, Maxout)
+"""What has an activation norm: layers with weights and all activations."""
+
+
+def gradient_norms(model: nn.Module) -> dict[str, float]:
+    """``gradient_norm/<layer>``: L2 norm of the gradient over all parameters of each layer, sparse ones included."""
+    norms = {}
+    for name, layer in model.named_modules():
+        grads = [p.grad for p in layer.parameters(recurse=False) if p.grad is not None]
+        if grads:
+            squares = [(g.coalesce().values() if g.is_sparse else g).square().sum() for g in grads]
+            norms[f"gradient_norm/{name}"] = float(torch.stack(squares).sum().sqrt())
+    return norms
+
+
+class ActivationNorms:
+    """Root mean square of each layer's output, over all its units, rows and calls: neither width nor batch size changes its scale."""
+
+    def __init__(self) -> None:
+        self._hooks: list[Any] = []
+        self._outputs: dict[str, list[tuple[float, int]]] = {}
+
+    def begin(self, model: nn.Module) -> None:
+        """Measure from now on."""
+        self.end()
+        self._outputs = {}
+        for name, layer in model.named_modules():
+            if isinstance(layer, LAYERS):
+                self._hooks.append(layer.register_forward_hook(self._measure(name)))
+
+    def end(self) -> None:
+        """Leave the model as it was."""
+        while self._hooks:
+            self._hooks.pop().remove()
+
+    def norms(self) -> dict[str, float]:
+        """``activation_norm/<layer>`` of the layers that were called and gave one tensor that is not empty."""
+        return {
+            f"activation_norm/{name}": math.sqrt(sum(squares for squares, _ in calls) / sum(count for _, count in calls))
+            for name, calls in self._outputs.items()
+        }
+
+    def _measure(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(layer: nn.Module, inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor) and output.numel():
+                norm = float(torch.linalg.vector_norm(output.detach()))
+                self._outputs.setdefault(name, []).append((norm**2, output.numel()))
+
+        return hook
