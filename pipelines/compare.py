@@ -45,8 +45,8 @@ def model_configs(config: CompareConfig, overrides: list[str], config_dir: str |
         shared = (models[label].data, models[label].protocol, models[label].home, models[label].tracking)
         if shared != (config.data, config.protocol, config.home, config.tracking):
             problems.append(
-                f"compare.models.{label} = {list(own)}: changes data, protocol, home or tracking; all models of a comparison share the test "
-                "rows and the store; set them for all, as in data=movielens_1m"
+                f"compare.models.{label} = {list(own)}: changes data, protocol, home or tracking; all models of a comparison share the "
+                "test rows and the store; set them for all, as in data=movielens_1m"
             )
     if problems:
         raise ConfigError("\n".join(problems))

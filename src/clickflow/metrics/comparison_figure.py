@@ -6,9 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from clickflow.metrics.figures import COLOURS, INK, REFERENCE, RESOLUTION_DPI
-from clickflow.metrics.figures import _dress as dress
-from clickflow.metrics.figures import _layout as layout
+from clickflow.metrics.figures import COLOURS, INK, REFERENCE, RESOLUTION_DPI, dress, layout
 
 HEIGHT_PER_MODEL = 0.42  # inches
 

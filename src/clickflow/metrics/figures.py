@@ -4,6 +4,7 @@ Decision: matplotlib's object interface and no ``pyplot``. A ``Figure`` made thi
 globally, nothing has to be closed, no display is looked for, and threads may draw at the same time.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -111,15 +112,20 @@ def gradient_norm_figure(norms: Mapping[str, Mapping[str, tuple[npt.ArrayLike, n
     """
     if not norms:
         raise ValueError("norms = {}: must hold at least one run")
-    figure = Figure(figsize=(1.9 + 4.1 * len(norms), 4.6), dpi=RESOLUTION_DPI, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
-    panels = figure.subplots(1, len(norms), sharex=True, sharey=True, squeeze=False)[0]
+    num_columns = min(len(norms), 4)
+    num_rows = math.ceil(len(norms) / num_columns)
+    size = (1.9 + 4.1 * num_columns, 1.0 + 3.6 * num_rows)
+    figure = Figure(figsize=size, dpi=RESOLUTION_DPI, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
+    panels = figure.subplots(num_rows, num_columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for unused in panels[len(norms) :]:
+        unused.remove()
     layers = list(dict.fromkeys(layer for run in norms.values() for layer in run))
     colours = dict(zip(layers, FIRST_TO_LAST(np.linspace(0.0, 0.92, len(layers))), strict=True))
-    for axes, (label, run) in zip(panels, norms.items(), strict=True):
+    for position, (axes, (label, run)) in enumerate(zip(panels, norms.items(), strict=False)):
         for layer, (steps, values) in run.items():
             positive = np.where(np.asarray(values, np.float64) > 0, values, np.nan)  # a logarithm has no place for 0
             axes.plot(np.asarray(steps), positive, color=colours[layer], linewidth=1.8, zorder=3)
-        dress(axes, "", "Training step", "Gradient norm (L2)" if axes is panels[0] else "")
+        dress(axes, "", "Training step", "" if position % num_columns else "Gradient norm (L2)")
         axes.set_title(label, fontsize=11, color=INK, loc="left")
         axes.set_yscale("log")
         axes.yaxis.set_minor_locator(NullLocator())
@@ -128,8 +134,8 @@ def gradient_norm_figure(norms: Mapping[str, Mapping[str, tuple[npt.ArrayLike, n
     figure.suptitle("Gradient norm of each layer", fontsize=13, fontweight="bold", color=INK, x=0.02, ha="left")
     handles = [Line2D([], [], color=colours[layer], linewidth=2.5, label=layer) for layer in layers]
     legend = figure.legend(handles=handles, loc="outside right center", fontsize=9.5, labelcolor=INK, frameon=False, alignment="left")
-    legend.set_title("Layer, first to last", {"size": 9.5})
-    legend.get_title().set_color(INK)
+    legend.set_title("Layer, first to last")
+    legend.get_title().set(color=INK, fontsize=9.5)
     return figure
 
 

@@ -30,7 +30,7 @@ from clickflow.tracking.run import Run
 from clickflow.tracking.search import FoundRun, fetch_artifact, find_finished, metric_histories, read_run
 from clickflow.tracking.store import Store, open_store
 
-GRADIENT_NORM = "gradient_norm/"
+TOWER_LAYERS = "mlp.layers."
 
 
 @dataclass(frozen=True)
@@ -178,10 +178,16 @@ def _write(folder: Path, results: list[ModelResult], first_runs: Mapping[str, Fo
     values = {heading: {result.label: result.metrics[name] for result in results} for heading, name in shown.items()}
     published = {heading: {r.label: r.published[name] for r in results if name in r.published} for heading, name in shown.items()}
     comparison_figure(values, published).savefig(folder / "table.png")
-    norms = {label: metric_histories(store, run, f"{GRADIENT_NORM}mlp.layers.") for label, run in first_runs.items()}
-    norms = {label: histories for label, histories in norms.items() if histories}
-    if norms:
-        gradient_norm_figure(norms).savefig(folder / "gradient_norms.png")
+    norms = {label: _tower_norms(store, run) for label, run in first_runs.items()}
+    if any(norms.values()):
+        gradient_norm_figure({label: layers for label, layers in norms.items() if layers}).savefig(folder / "gradient_norms.png")
+
+
+def _tower_norms(store: Store, run: FoundRun) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Gradient norm over the steps of each layer of the final MLP, the first layer first."""
+    histories = metric_histories(store, run, "gradient_norm/", containing=TOWER_LAYERS)
+    in_order = sorted(histories, key=lambda name: int(name.rpartition(".")[2]))
+    return {name: histories[name] for name in in_order}
 
 
 def _log(parent: Run, folder: Path) -> None:

@@ -67,11 +67,11 @@ def fetch_artifact(store: Store, run_id: str, artifact: str, to: Path) -> Path:
         raise TrackingError(f"run {run_id}: artifact {artifact} cannot be fetched ({first_line(error)}); look at the run's page") from error
 
 
-def metric_histories(store: Store, run: FoundRun, prefix: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Steps (P,) and values (P,) of every metric of a run whose name begins with ``prefix``, the prefix taken off."""
+def metric_histories(store: Store, run: FoundRun, prefix: str, containing: str = "") -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Steps (P,) and values (P,) of every metric of a run whose name begins with ``prefix`` and holds a text; the prefix is taken off."""
     histories = {}
     for name in sorted(run.metrics):
-        if name.startswith(prefix):
+        if name.startswith(prefix) and containing in name:
             points = store.client.get_metric_history(run.run_id, name)
             finite = [(point.step, point.value) for point in points if math.isfinite(point.value)]
             steps, values = np.array(finite, dtype=np.float64).reshape(-1, 2).T

@@ -5,8 +5,8 @@ Mini-batch-aware regularisation (Zhou et al., Deep Interest Network, KDD 2018, e
     λ Σ_{tables} Σ_{rows j of the table that occur in the batch} ||w_j||² / n_j
 
 with n_j the occurrences of id j in train. Its gradient is 2 λ w_j / n_j, once a distinct row (the paper's eq. 7 drops the 2), and is added
-to the values of the coalesced sparse gradient: O(batch) (tables of hashed pairs, which have no counts, are left out), where the full L2 penalty λ Σ_j ||w_j||² has a gradient in every row of every
-table: O(vocabulary).
+to the values of the coalesced sparse gradient: O(batch), where the full L2 penalty λ Σ_j ||w_j||² has a gradient in every row of every
+table: O(vocabulary). Tables of hashed pairs, which have no counts, are left out.
 """
 
 from collections.abc import Iterator, Mapping
