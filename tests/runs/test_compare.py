@@ -21,13 +21,14 @@ from tests.runs.small import SMALL
 pytestmark = pytest.mark.slow
 
 
-def compose(home, *overrides):
+def compose(home, *overrides, base="model=base", din="model=din, optimizer.learning_rate=0.005"):
+    """A comparison of Base and DIN as an experiment of the user's own."""
     overrides = [f"home={home}", *SMALL, "trainer.max_epochs=1", "experiment=two", *overrides]
     folder = home.parent / "conf"
     (folder / "experiment").mkdir(parents=True, exist_ok=True)
     (folder / "experiment" / "two.yaml").write_text(
         "# @package _global_\ncompare:\n  base: Base\n  seeds: [0, 1]\n  models:\n"
-        "    Base: [model=base]\n    DIN: [model=din, optimizer.learning_rate=0.005]\n  published: {DIN: {gauc: 0.88}}\n"
+        f"    Base: [{base}]\n    DIN: [{din}]\n  published: {{DIN: {{gauc: 0.88}}}}\n"
     )
     config = validate(CompareConfig, composed_config("compare", overrides, str(folder)))
     return config, model_configs(config, overrides, str(folder))
@@ -123,11 +124,11 @@ def test_a_run_that_fails_costs_itself_and_the_others_are_tabled(tmp_path):
 
 def test_a_model_on_other_data_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"compare\.models\.DIN = \['model=din', 'protocol=next_item'\]: changes data, protocol, home or"):
-        compose(tmp_path / "home", "compare.models.DIN=[model=din,protocol=next_item]")
+        compose(tmp_path / "home", din="model=din, protocol=next_item")
 
 
 def test_what_is_wrong_with_each_model_is_told_at_once(tmp_path):
     with pytest.raises(
         ConfigError, match=r"(?s)compare\.models\.Base:.*model\.poling: unknown key.*compare\.models\.DIN:.*did you mean din"
     ):
-        compose(tmp_path / "home", "compare.models.Base=[model=base,++model.poling=sum]", "compare.models.DIN=[model=din,++model.name=dni]")
+        compose(tmp_path / "home", base="model=base, model.poling=sum", din="model=din, model.name=dni")

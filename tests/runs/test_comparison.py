@@ -44,6 +44,7 @@ def test_a_single_seed_has_no_deviation():
 def test_rela_impr_is_that_of_the_means():
     assert improvement((0.80, 0.82, 0.84), (0.74, 0.78)) == pytest.approx(0.32 / 0.26 - 1)
     assert math.isnan(improvement((0.8,), ()))
+    assert math.isnan(improvement((0.8,), (0.49,)))
     assert quality_columns(result(rela_impr=math.nan))["RelaImpr"] == "–"
 
 

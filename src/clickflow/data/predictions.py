@@ -30,4 +30,5 @@ def read_predictions(path: Path) -> tuple[NDArray[np.float32], NDArray[np.uint8]
         preds (R,), label (R,), and group (R,), a number for each user.
     """
     table = pl.read_parquet(path)
-    return table["preds"].to_numpy(), table[LABEL].to_numpy(), table[USER].rank("dense").to_numpy().astype(np.int64)
+    group = table[USER].rank("dense").cast(pl.Int64)
+    return table["preds"].to_numpy(writable=True), table[LABEL].to_numpy(writable=True), group.to_numpy(writable=True)

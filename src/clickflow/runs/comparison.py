@@ -48,8 +48,9 @@ class ModelResult:
 
 
 def improvement(auc: tuple[float, ...], base_auc: tuple[float, ...]) -> float:
-    """RelaImpr of mean AUCs; NaN where the base has none."""
-    return rela_impr(statistics.fmean(auc), statistics.fmean(base_auc)) if base_auc else math.nan
+    """RelaImpr of mean AUCs; NaN where the base has none above 0.5."""
+    is_defined = base_auc and statistics.fmean(base_auc) > 0.5
+    return rela_impr(statistics.fmean(auc), statistics.fmean(base_auc)) if is_defined else math.nan
 
 
 def quality_columns(result: ModelResult) -> dict[str, str]:
