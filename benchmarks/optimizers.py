@@ -3,8 +3,8 @@
     python benchmarks/optimizers.py [repetitions]
 
 A batch looks up 1,024 targets and 9 behaviours each in one table. Timed is the optimizer's step alone, on raw gradients as the backward
-pass leaves them, so ours pays for coalescing. All are interleaved within one process of one thread, but for the dense one, which would sweep
-the caches; medians and minima, each with its ratio to the first line.
+pass leaves them, so ours pays for coalescing. All are interleaved within one process of one thread, but for the dense one, which would
+sweep the caches; medians and minima, each with its ratio to the first line.
 """
 
 import statistics
