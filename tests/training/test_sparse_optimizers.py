@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from clickflow.data.schema import CategoricalField
 from clickflow.models.embedding import EmbeddingTable
+from clickflow.training import sparse_optimizers
 from clickflow.training.optimizers import (
     AdagradConfig,
     AdamConfig,
@@ -209,3 +210,15 @@ def test_a_table_without_a_gradient_rests():
     optimizer.step()
 
     assert torch.equal(table.weight, before)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_changing_rows_a_portion_at_a_time_changes_nothing(name, monkeypatch):
+    config, _ = ALL[name]
+    steps = [[0, 1, 1, 4], [3, 2, 0, 1, 4], [], [2]]
+    whole, portions = new_table(), new_table()
+    in_one_go = run(whole, build_optimizer(config, whole), steps)
+
+    monkeypatch.setattr(sparse_optimizers, "PORTION", 2 * DIM)
+
+    assert torch.equal(run(portions, build_optimizer(config, portions), steps), in_one_go)
