@@ -4,8 +4,9 @@
 
 A step is what training does: forward, loss, backward, optimizer. Batches of 1,024 rows, mean history 9, ids drawn uniformly, which is the
 hardest case: real logs visit few rows often, and those stay in the cache. Item ids grow from 10^5 to 10^7, beside 1,000 categories. The
-three sizes of a model take turns, some steps each, because these machines change their speed; medians over all steps count. What is left to
-grow is the way to memory: a row of 16 floats is one cache line, and tables of 10^7 rows fit into no cache.
+three sizes of a model take turns, some steps each, because these machines change their speed; medians over all steps count. Time is the
+process's CPU time on one thread, which waiting for a busy machine does not enter. What is left to grow is the way to memory: a row of 16
+floats is one cache line, and tables of 10^7 rows fit into no cache.
 """
 
 import argparse
@@ -78,17 +79,17 @@ class Trainee:
         """One step, its parts timed."""
         batch = self.batches[self.num_steps % NUM_BATCHES]
         self.num_steps += 1
-        times = [time.perf_counter()]
+        times = [time.process_time()]
         output = self.model(batch)
         loss = F.binary_cross_entropy_with_logits(output.logit, batch.label)
         if output.auxiliary_loss is not None:
             loss = loss + output.auxiliary_loss
-        times.append(time.perf_counter())
+        times.append(time.process_time())
         self.optimizer.zero_grad()
         loss.backward()
-        times.append(time.perf_counter())
+        times.append(time.process_time())
         self.optimizer.step()
-        times.append(time.perf_counter())
+        times.append(time.process_time())
         for part, start, end in zip(PARTS, times, times[1:], strict=False):
             self.seconds[part].append(end - start)
 
@@ -111,7 +112,8 @@ def measure(config: RunConfig, rounds: int) -> list[Trainee]:
 
 def main(models: list[str], rounds: int, overrides: list[str]) -> None:
     """Measure one model after the other, so that only three are in memory, and print one table."""
-    table = Table(title=f"median ms a step, batch {BATCH_SIZE:,}, {rounds * STEPS_A_TURN} steps, {torch.get_num_threads()} thread(s)")
+    torch.set_num_threads(1)
+    table = Table(title=f"median CPU ms a step, batch {BATCH_SIZE:,}, {rounds * STEPS_A_TURN} steps")
     table.add_column("model")
     for heading in (*(f"{size:,} items" for size in SIZES), "ratio", *(f"{part} {SIZES[0]:.0e} → {SIZES[-1]:.0e}" for part in PARTS)):
         table.add_column(heading, justify="right")
