@@ -9,7 +9,10 @@ import torch.nn.functional as F
 
 from clickflow.config import StrictConfig, validate
 from clickflow.data.dataset import BatchLoader
+from clickflow.data.prepare import prepare
+from clickflow.data.protocols import ImpressionsConfig
 from clickflow.data.schema import NumericField, Schema
+from clickflow.data.sources.synthetic import SyntheticConfig
 from clickflow.models import ModelConfig, build_model
 from clickflow.models.activations import Activation
 from clickflow.models.contract import ModelOutput
@@ -81,6 +84,13 @@ def config(request):
 @pytest.fixture(params=CONFIG_CLASSES, ids=lambda config_class: config_class.model_fields["name"].default)
 def default_config(request):
     return request.param()
+
+
+@pytest.fixture(scope="module")
+def learnable_dataset(tmp_path_factory):
+    """Items differ much in their appeal and occur often, so that a model without a view of the history learns something too."""
+    log = SyntheticConfig(name="learnable", num_users=2_000, num_items=200, num_categories=20, num_impressions=10_000, appeal_std=1.5)
+    return prepare(log, ImpressionsConfig(), tmp_path_factory.mktemp("learnable"))
 
 
 def build(config, schema=FULL_SCHEMA, seed=0):
@@ -224,18 +234,18 @@ class TestEveryModel:
 
         assert validate(type(config), values) == config
 
-    def test_it_learns_the_synthetic_signal(self, default_config, small_dataset):
+    def test_it_learns_the_synthetic_signal(self, default_config, learnable_dataset):
         """After two epochs its loss on unseen rows is below that of the best constant."""
-        model = build(default_config, small_dataset.schema)
+        model = build(default_config, learnable_dataset.schema)
         optimizer = build_optimizer(AdamConfig(learning_rate=5e-3), model)
-        train = BatchLoader(small_dataset.split("train"), batch_size=200, max_history=20, seed=0)
+        train = BatchLoader(learnable_dataset.split("train"), batch_size=200, max_history=20, seed=0)
         for _ in range(2):
             for batch in train:
                 optimizer.zero_grad()
                 mean_loss(model(batch), batch.label).backward()
                 optimizer.step()
 
-        unseen = small_dataset.split("validation").take(slice(None), 20)
+        unseen = learnable_dataset.split("validation").take(slice(None), 20)
         rate = unseen.label.mean()
         with torch.no_grad():
             loss = F.binary_cross_entropy_with_logits(model.eval()(unseen).logit, unseen.label)
