@@ -128,8 +128,8 @@ def gradient_norm_figure(norms: Mapping[str, Mapping[str, tuple[npt.ArrayLike, n
     figure.suptitle("Gradient norm of each layer", fontsize=13, fontweight="bold", color=INK, x=0.02, ha="left")
     handles = [Line2D([], [], color=colours[layer], linewidth=2.5, label=layer) for layer in layers]
     legend = figure.legend(handles=handles, loc="outside right center", fontsize=9.5, labelcolor=INK, frameon=False, alignment="left")
-    legend.set_title("Layer, first to last", {"size": 9.5})
-    legend.get_title().set_color(INK)
+    legend.set_title("Layer, first to last")
+    legend.get_title().set(color=INK, fontsize=9.5)
     return figure
 
 
