@@ -73,8 +73,8 @@ def test_the_config_artifact_is_a_config_that_trains_again(client, run, tmp_path
 
 def test_all_artifacts_are_there(client, run):
     found = set(artifacts(client, run.info.run_id))
-    figures = {f"figures/validation/{name}.png" for name in ("roc", "pr", "reliability")}
-    files = {"config.yaml", "environment.txt", "curves/validation.csv", "predictions/validation.parquet"}
+    figures = {f"figures/validation/{name}.png" for name in ("roc", "pr", "reliability", "attention")}
+    files = {"config.yaml", "environment.txt", "curves/validation.csv", "predictions/validation.parquet", "attention/validation.csv"}
     assert found == figures | files | {"checkpoints/best.ckpt", "checkpoints/last.ckpt"}
 
 
@@ -101,8 +101,8 @@ def test_curves_are_step_metrics_on_a_fixed_grid(client, run):
     assert [metric.step for metric in pr] == list(range(1, 1001))
 
 
-def test_loss_learning_rate_and_gradient_norms_are_logged_over_steps(client, run):
-    for name in ("train/loss", "train/learning_rate", "gradient_norm/activation_unit.first", "gradient_norm/embeddings.item_tables.item"):
+def test_loss_learning_rate_and_norms_of_layers_are_logged_over_steps(client, run):
+    for name in ("train/loss", "train/learning_rate", "gradient_norm/activation_unit.first", "activation_norm/mlp.layers.0"):
         history = client.get_metric_history(run.info.run_id, name)
         assert len(history) > 5, name
         assert all(metric.value > 0 for metric in history), name
@@ -196,11 +196,32 @@ def test_a_checkpoint_that_cannot_be_written_is_told_and_not_kept(tmp_path, monk
     assert not list((tmp_path / "checkpoints").glob("*"))
 
 
-def test_a_diverging_training_leaves_a_failed_run(tmp_path):
-    with pytest.raises(TrainingError, match=r"training diverged.*lower optimizer\.learning_rate"):
+def test_a_diverging_training_leaves_a_failed_run_that_names_the_layer(tmp_path):
+    with pytest.raises(TrainingError, match=r"training diverged.*first in forward order: .*; lower optimizer\.learning_rate"):
         train(small_config(tmp_path, "optimizer=sgd", "optimizer.learning_rate=1e30"))
     _, run = only_run(tmp_path)
     assert run.info.status == "FAILED"
+
+
+def test_a_training_that_diverges_late_keeps_its_last_good_checkpoints(tmp_path, monkeypatch):
+    def break_weights_in_the_second_epoch(model, *args, sink, **kwargs):
+        def poison(metrics, step):
+            sink(metrics, step)
+            if "train/rows_per_second" in metrics:  # the end of an epoch, after its checkpoint
+                model.mlp.layers[0].weight.data[0, 0] = float("nan")
+
+        return fit(model, *args, sink=poison, **kwargs)
+
+    fit = train_module.fit
+    monkeypatch.setattr(train_module, "fit", break_weights_in_the_second_epoch)
+    with pytest.raises(TrainingError, match=r"first in forward order: the weights mlp\.layers\.0\.weight, nan in 1 of"):
+        train(small_config(tmp_path))
+    client, run = only_run(tmp_path)
+    assert run.info.status == "FAILED"
+    for name in ("best", "last"):
+        saved = torch.load(client.download_artifacts(run.info.run_id, f"checkpoints/{name}.ckpt", str(tmp_path)), weights_only=True)
+        assert saved["epoch"] == 0
+        assert all(torch.isfinite(weights).all() for weights in saved["state_dict"].values())
 
 
 def test_an_interrupt_leaves_a_killed_run_with_its_last_checkpoint(tmp_path, monkeypatch):

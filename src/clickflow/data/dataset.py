@@ -15,6 +15,8 @@ from clickflow.data.batches import Batch, jagged_ranges
 from clickflow.data.schema import ITEM, LABEL, TRUE_PROBABILITY, Schema
 from clickflow.data.storage import Manifest
 
+RAW_TITLE = "raw/title"
+
 
 @dataclass(frozen=True)
 class PreparedDataset:
@@ -74,6 +76,11 @@ class PreparedDataset:
     def raw_items(self) -> pl.Series:
         """Raw id of item row 1, 2, ..."""
         return storage.read_frame(self.folder, "raw/item")["raw"]
+
+    def titles(self) -> pl.Series | None:
+        """What people call item row 1, 2, ..., null where that is unknown; None where the source has no titles."""
+        has_titles = f"{RAW_TITLE}.parquet" in self.manifest.files
+        return storage.read_frame(self.folder, RAW_TITLE)["raw"] if has_titles else None
 
     def raw_users(self) -> pl.Series:
         """Raw id of group 0, 1, ..."""

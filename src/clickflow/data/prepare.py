@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from clickflow.data import storage
-from clickflow.data.dataset import PreparedDataset
+from clickflow.data.dataset import RAW_TITLE, PreparedDataset
 from clickflow.data.fields import EncodedFields, encode_fields, smallest_integer
 from clickflow.data.negatives import interleave
 from clickflow.data.protocols import Impressions, ProtocolConfig
 from clickflow.data.rows import LogRows, make_rows
-from clickflow.data.schema import ITEM, LABEL, TRUE_PROBABILITY
+from clickflow.data.schema import ITEM, LABEL, TITLE, TRUE_PROBABILITY
 from clickflow.data.sources.union import DataConfig
 from clickflow.data.splits import SPLITS
 from clickflow.data.storage import FORMAT_VERSION, Manifest, SplitSummary
@@ -77,6 +78,9 @@ def _write(folder: Path, data: DataConfig, protocol: ProtocolConfig, log: Checke
     """Write the whole dataset, the manifest last."""
     checksums = storage.write_frame(folder, "raw/item", rows.items.rename(RAW).to_frame())
     checksums |= storage.write_frame(folder, "raw/user", rows.users.rename(RAW).to_frame())
+    if log.items is not None and TITLE in log.items.columns:
+        titles = rows.items.rename(ITEM).to_frame().join(log.items.select(ITEM, TITLE), on=ITEM, how="left", maintain_order="left")
+        storage.write_frame(folder, RAW_TITLE, titles.select(pl.col(TITLE).cast(pl.String).alias(RAW)))  # no model sees it: no checksum
     for name, vocabulary in fields.vocabularies.items():
         checksums |= storage.write_frame(folder, f"vocabulary/{name}", vocabulary.table)
     checksums |= storage.write_columns(folder, "items", fields.item_columns)

@@ -17,6 +17,8 @@ LABEL = "label"
 RATING = "rating"
 TRUE_PROBABILITY = "true_probability"
 HISTORY = "history"
+TITLE = "item title"
+"""What people call an item; no field, so its name is one that no field can have."""
 RESERVED_NAMES = frozenset(
     {USER, ITEM, TIMESTAMP, LABEL, RATING, TRUE_PROBABILITY, HISTORY, "group", "history_start", "history_end", "row", "preds"}
 )

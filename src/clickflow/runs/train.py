@@ -16,6 +16,7 @@ from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import prepare
 from clickflow.errors import DataError, TrackingError, TrainingError
 from clickflow.models import build_model
+from clickflow.runs.attention import log_attention
 from clickflow.runs.config import RunConfig
 from clickflow.runs.report import ScoredSplit, log_split, score
 from clickflow.tracking.bundle import ServingBundle
@@ -89,6 +90,7 @@ def train(config: RunConfig, progress: Progress = lambda stage: None, *, parent_
         progress("validating and logging")
         validation = score(model, dataset, "validation", config.trainer)
         log_split(run, dataset, validation)
+        log_attention(run, model, dataset, "validation", config.trainer.max_history)
         num_parameters = sum(parameter.numel() for parameter in model.parameters())
         _log_best(run, result, validation, num_parameters)
         model_uri = log_model(run, serving_bundle(model, dataset, config))

@@ -67,7 +67,7 @@ def test_1m_is_read_from_every_official_form(tmp_path, form):
         (1, 661, 3, 978302109, "F", 1, 10),
         (2, 1193, 4, 978298413, "M", 56, 16),
     ]
-    assert log.items.rows() == [(661, "Animation"), (1193, "Drama")]
+    assert log.items.rows() == [(661, "Animation", "James: the Giant Peach (1996)"), (1193, "Drama", "Les Misérables (1975)")]
     assert [field.name for field in log.raw.fields] == ["genre", "gender", "age", "occupation"]
     assert log.raw.timestamp_unit == "seconds"
 
@@ -85,7 +85,10 @@ def test_1m_without_users_has_no_user_fields(tmp_path):
 def test_csv_editions_keep_half_stars(tmp_path, edition, make):
     log = checked(edition, make(tmp_path, edition))
     assert log.interactions.rows() == [(1, 1, 4.0, 964982703), (1, 3, 3.5, 964981247), (2, 1, 0.5, 964982224)]
-    assert log.items.rows() == [(1, "Drama"), (3, "(no genres listed)")]
+    assert log.items.rows() == [
+        (1, "Drama", "Misérables, Les (1995)"),
+        (3, "(no genres listed)", "Grumpier Old Men (1995)"),
+    ]
 
 
 def test_ratings_that_span_several_blocks_stay_whole(tmp_path, monkeypatch):

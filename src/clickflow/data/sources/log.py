@@ -11,7 +11,7 @@ import polars as pl
 from pydantic import BeforeValidator, Field, model_validator
 
 from clickflow.config import Contradictions, StrictConfig
-from clickflow.data.schema import ITEM, LABEL, RATING, RESERVED_NAMES, USER, FieldSpec, Kind, Role, TimestampUnit
+from clickflow.data.schema import ITEM, LABEL, RATING, RESERVED_NAMES, TITLE, USER, FieldSpec, Kind, Role, TimestampUnit
 from clickflow.data.sources import columns, formats
 from clickflow.data.sources.base import SourceConfig
 from clickflow.data.sources.columns import Selection
@@ -68,6 +68,8 @@ class ItemTable(StrictConfig):
     path: Paths
     column: str
     """Its item-id column."""
+    title: str | None = None
+    """Its column with what people call an item; shown beside attention weights, unseen by models."""
 
 
 class LogConfig(SourceConfig):
@@ -151,6 +153,8 @@ class LogConfig(SourceConfig):
             return None
         table = selections["items"]
         table.add(columns.identifier, ITEM, self.columns.item if self.items is None else self.items.column)
+        if self.items is not None and self.items.title is not None:
+            table.add(columns.category, TITLE, self.items.title)
         _add_fields(table, self.item_fields)
         return table.select(names)
 
@@ -207,7 +211,8 @@ def _needed(table: str, config: LogConfig) -> dict[str, str]:
     item_fields = {field.column: f"item_fields.{name}.column" for name, field in config.item_fields.items()}
     if table == "items":
         item = {config.columns.item: "columns.item"} if config.items is None else {config.items.column: "items.column"}
-        return item | item_fields
+        title = {} if config.items is None or config.items.title is None else {config.items.title: "items.title"}
+        return item | title | item_fields
     needed = {column: f"columns.{key}" for key, column in config.columns if column is not None}
     for key, fields in (("user_fields", config.user_fields), ("context_fields", config.context_fields)):
         needed |= {field.column: f"{key}.{name}.column" for name, field in fields.items()}
@@ -221,6 +226,8 @@ def _texts_or_integers(table: str, config: LogConfig) -> dict[str, str]:
         return {USER: config.behaviours.columns.user, ITEM: config.behaviours.columns.item}
     if table == "items":
         ids = {ITEM: config.columns.item if config.items is None else config.items.column}
+        if config.items is not None and config.items.title is not None:
+            ids[TITLE] = config.items.title
         fields = config.item_fields
     else:
         ids = {USER: config.columns.user, ITEM: config.columns.item}

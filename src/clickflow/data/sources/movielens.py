@@ -14,7 +14,7 @@ from typing import IO, Literal, NamedTuple
 import polars as pl
 
 from clickflow.config import FilePath
-from clickflow.data.schema import ITEM, RATING, TIMESTAMP, USER, FieldSpec
+from clickflow.data.schema import ITEM, RATING, TIMESTAMP, TITLE, USER, FieldSpec
 from clickflow.data.sources import columns
 from clickflow.data.sources.base import SourceConfig, existing_file, line_blocks
 from clickflow.data.sources.download import download
@@ -149,7 +149,7 @@ def _read(edition: Edition, files: dict[str, Path] | dict[str, zipfile.Path], wh
         fields += USER_FIELDS
     return RawLog(
         interactions=ratings,
-        items=movies.lazy().select(ITEM, genre),
+        items=movies.lazy().select(ITEM, genre, pl.col("title").alias(TITLE)),
         fields=fields,
         columns={**expected, **names, columns.qualified("items", ITEM): names[ITEM]},
         origins={"interactions": f"{where}/{edition.ratings}", "items": f"{where}/{edition.movies}"},

@@ -16,7 +16,7 @@ class RawLog:
     Attributes:
         interactions: one row an interaction: ``user``, ``item``, ``timestamp``; ``label`` (0/1) or ``rating`` where the source has
             them; user and context fields by name (categorical: string or integer; numeric: Float64); ``true_probability`` where known.
-        items: one row an item: ``item`` and its fields by name; None where the log has no item fields.
+        items: one row an item: ``item`` and its fields by name, and ``item title`` where known; None where the log has no item fields.
         behaviours: a behaviour table of its own (``user``, ``item``, ``timestamp``); None where interactions are the behaviours.
         fields: all user, context and item fields.
         timestamp_unit: unit of ``timestamp``; ``order`` is a position, not a clock.
