@@ -7,9 +7,10 @@ from torch import nn
 
 from clickflow.data.schema import Schema
 from clickflow.models.base import BaseConfig
+from clickflow.models.dien import DIENConfig
 from clickflow.models.din import DINConfig
 
-ModelConfig = Annotated[BaseConfig | DINConfig, Field(discriminator="name")]
+ModelConfig = Annotated[BaseConfig | DINConfig | DIENConfig, Field(discriminator="name")]
 
 
 def build_model(config: ModelConfig, schema: Schema) -> nn.Module:
