@@ -125,8 +125,7 @@ class _Recurrence(torch.autograd.Function):
         width, sizes = recurrent_weight.shape[1], order.sizes
         of_gates, of_candidate = recurrent_weight[:-width].t(), recurrent_weight[-width:].t()
         gates = torch.addmm(bias.roll(width), inputs, input_weight.roll(width, 0).t())  # (N, G * H)
-        hidden = inputs.new_zeros(len(inputs), width)  # U_c h
-        states = torch.empty_like(hidden)
+        hidden, states = inputs.new_empty(len(inputs), width), inputs.new_empty(len(inputs), width)  # U_c h, h
         scales = None if attention is None else torch.split(attention.unsqueeze(1), sizes)
         steps = [torch.split(part, sizes) for part in (gates[:, :width], gates[:, width:], hidden, states)]
         for step, (candidate, gate, product, state) in enumerate(zip(*steps, strict=True)):
@@ -136,6 +135,7 @@ class _Recurrence(torch.autograd.Function):
                 torch.mm(before, of_candidate, out=product)
             else:
                 before = torch.zeros_like(state)
+                product.zero_()
             gate.sigmoid_()
             candidate.addcmul_(gate[:, -width:], product).tanh_()
             scale = None if scales is None else scales[step]
@@ -150,12 +150,14 @@ class _Recurrence(torch.autograd.Function):
         inputs, input_weight, recurrent_weight, attention, gates, hidden, states = ctx.saved_tensors
         width, sizes = recurrent_weight.shape[1], ctx.order.sizes
         first = sizes[0] if sizes else 0
-        before = torch.cat([states.new_zeros(first, width), states.index_select(0, ctx.order.previous)])
+        before = torch.empty_like(states)
+        before[:first] = 0
+        torch.index_select(states, 0, ctx.order.previous, out=before[first:])
         scale = None if attention is None else attention.unsqueeze(1)
         candidate, gate = gates[:, :width], gates[:, width:]
         change = candidate - before
         update = _update(gate, scale, width)
-        factors = _factors(candidate, gate, hidden, change, update, scale)
+        factors = _factors(candidate, gate, hidden, change, update)
         grad = grad_states.clone(memory_format=torch.contiguous_format)
         steps = [torch.split(part, sizes) for part in (factors, grad, 1 - update)]
         for step in reversed(range(len(sizes))):
@@ -188,15 +190,16 @@ def _update(gate: Tensor, scale: Tensor | None, width: int) -> Tensor:
     return gate[:, :width] if scale is None else gate[:, :width] * scale
 
 
-def _factors(candidate: Tensor, gate: Tensor, hidden: Tensor, change: Tensor, update: Tensor, scale: Tensor | None) -> Tensor:
+def _factors(candidate: Tensor, gate: Tensor, hidden: Tensor, change: Tensor, update: Tensor) -> Tensor:
     """What the state's gradient has to be multiplied by: (N, (G + 1) * H) for the inputs of candidate, u, r, and for U_c h."""
     width = candidate.shape[1]
     reset = gate[:, -width:]
     factors = gate.new_empty(len(gate), gate.shape[1] + 2 * width)
-    of_candidate = torch.mul(update, 1 - candidate.square(), out=factors[:, :width])
-    of_hidden = torch.mul(of_candidate, reset, out=factors[:, -width:])
-    torch.mul(of_hidden, (1 - reset).mul_(hidden), out=factors[:, -2 * width : -width])
+    of_candidate, of_reset, of_hidden = factors[:, :width], factors[:, -2 * width : -width], factors[:, -width:]
+    torch.addcmul(candidate.new_ones(1), candidate, candidate, value=-1, out=of_candidate).mul_(update)  # (1 - c^2) * update
+    torch.mul(of_candidate, reset, out=of_hidden)
+    torch.addcmul(hidden, hidden, reset, value=-1, out=of_reset).mul_(of_hidden)  # r (1 - r) U_c h * of_candidate
     if gate.shape[1] > width:
-        # u (1 - u) * attention is update * (1 - u)
-        torch.mul(update * change, 1 - gate[:, :width], out=factors[:, width : 2 * width])
+        # The derivative of attention * u is attention * u (1 - u), and update is attention * u.
+        torch.addcmul(change, change, gate[:, :width], value=-1, out=factors[:, width : 2 * width]).mul_(update)
     return factors
