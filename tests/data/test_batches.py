@@ -39,9 +39,11 @@ def test_a_batch_that_is_where_it_should_be_is_not_copied():
 
 def test_a_batch_moves_with_all_its_tensors_and_without_those_it_has_not():
     meta = torch.device("meta")
-    moved = make_batch(label=torch.zeros(3), group=torch.zeros(3, dtype=torch.int64)).to(meta)
+    ids = torch.zeros(3, dtype=torch.int64)
+    moved = make_batch(label=torch.zeros(3), group=ids, negative_history=ids[None]).to(meta)
     assert {getattr(moved, name).device for name in Batch.__slots__} == {meta}
     scoring = make_batch().to(meta)
     assert scoring.label is None
     assert scoring.group is None
+    assert scoring.negative_history is None
     assert scoring.history.device == meta

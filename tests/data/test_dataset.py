@@ -209,3 +209,94 @@ def test_a_state_can_be_carried_on_with_another_batch_size(small_dataset):
     smaller.load_state_dict(loader.state_dict())
     rest = [row for batch in seen(smaller) for row in batch]
     assert rest == [row for batch in seen(whole)[3:] for row in batch]
+
+
+# Negatives of behaviours
+
+
+def items_split(item_index, behaviours) -> Split:
+    """One row whose history is all behaviours; the category of item row r is 10 + r, so that it tells the row that was drawn."""
+    size = len(item_index)
+    one_row = {"group": [0], "item": [0], "history_start": [0], "history_end": [len(behaviours)], "label": [1]}
+    return Split(
+        schema=Schema(categorical=SCHEMA.categorical[:2]),
+        rows={name: np.array(values) for name, values in one_row.items()},
+        behaviours=np.array(behaviours, np.int32),
+        item_fields=torch.tensor([list(item_index), range(10, 10 + size)]),
+        item_numeric={},
+    )
+
+
+def drawn_rows(split, seed=0) -> list[int]:
+    """Item rows of the negatives, after a look at whether all their fields are those of that row."""
+    batch = split.take(slice(None), max_history=10**9, negatives=np.random.default_rng(seed))
+    assert batch.negative_history.shape == batch.history.shape
+    assert batch.negative_history.dtype == torch.int64
+    rows = batch.negative_history[1] - 10
+    assert torch.equal(split.item_fields[:, rows], batch.negative_history)
+    return rows.tolist()
+
+
+@given(
+    known=st.lists(st.booleans(), min_size=1, max_size=7),
+    draws=st.lists(st.integers(1, 7), max_size=30),
+    seed=st.integers(0, 99),
+)
+def test_a_negative_is_an_item_of_train_and_never_the_behaviour_itself(known, draws, seed):
+    index = [0, *np.where(known, np.random.default_rng(seed).permutation(len(known)) + 1, 0)]
+    behaviours = [min(row, len(known)) for row in draws]
+
+    for behaviour, row in zip(behaviours, drawn_rows(items_split(index, behaviours), seed), strict=True):
+        others = {other for other in range(1, len(index)) if index[other] and other != behaviour}
+        assert row in others if others else row == 0
+
+
+# 0.999 quantiles of chi-square with 3 and 4 degrees of freedom; the seed is fixed, so this does not flicker.
+@pytest.mark.parametrize(("behaviour", "limit"), [(1, 16.3), (4, 16.3), (6, 16.3), (3, 18.5)], ids=["first", "middle", "last", "unknown"])
+def test_negatives_are_uniform_over_all_other_items_of_train(behaviour, limit):
+    index = [0, 5, 2, 0, 3, 1, 4]  # item row 3 is not in train
+    others = [row for row in (1, 2, 4, 5, 6) if row != behaviour]
+
+    found = np.bincount(drawn_rows(items_split(index, [behaviour] * 40_000)), minlength=7)
+
+    expected = 40_000 / len(others)
+    assert found.sum() == found[others].sum()
+    assert ((found[others] - expected) ** 2 / expected).sum() < limit
+
+
+def test_negatives_are_drawn_only_when_asked_for(small_dataset):
+    assert all(batch.negative_history is None for batch in make_loader(small_dataset))
+    for batch in make_loader(small_dataset, draws_negatives=True):
+        assert batch.negative_history.shape == batch.history.shape
+        assert (batch.negative_history[0] != batch.history[0]).all()
+    with pytest.raises(ValueError, match=r"^seed = None: negatives are drawn at random, so they need a seed; give one\.$"):
+        make_loader(small_dataset, seed=None, draws_negatives=True)
+
+
+def test_drawing_negatives_leaves_the_batches_as_they_are(small_dataset):
+    assert seen(make_loader(small_dataset, draws_negatives=True)) == seen(make_loader(small_dataset))
+
+
+def negatives(batches) -> list[list[list[int]]]:
+    return [batch.negative_history.tolist() for batch in batches]
+
+
+def test_negatives_are_other_ones_in_every_batch_epoch_and_seed(small_dataset):
+    loader = make_loader(small_dataset, seed=5, draws_negatives=True)
+    epochs = [negatives(loader), negatives(loader)]
+    again, other = (negatives(make_loader(small_dataset, seed=seed, draws_negatives=True)) for seed in (5, 6))
+
+    assert epochs[0] == again
+    firsts = [batch[0][:50] for batch in (*epochs[0], *epochs[1], *other)]
+    assert len({tuple(first) for first in firsts}) == len(firsts)
+
+
+@pytest.mark.parametrize("given", [1, 3, 5])
+def test_a_resumed_loader_draws_the_negatives_that_would_have_followed(small_dataset, given):
+    interrupted, uninterrupted, resumed = (make_loader(small_dataset, draws_negatives=True) for _ in range(3))
+    whole = negatives(uninterrupted)
+    take(interrupted, given)
+    resumed.load_state_dict(interrupted.state_dict())
+
+    assert negatives(resumed) == whole[given:]
+    assert negatives(resumed) == negatives(uninterrupted)

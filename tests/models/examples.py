@@ -37,6 +37,7 @@ def random_batch(schema: Schema, lengths: Sequence[int], seed: int = 0) -> Batch
         numeric=torch.randn(num_rows, len(schema.numeric), generator=draw),
         label=torch.randint(0, 2, (num_rows,), generator=draw).float(),
         group=torch.randint(0, 5, (num_rows,), generator=draw),
+        negative_history=ids(schema.item_fields, num_values),
     )
 
 
@@ -46,12 +47,14 @@ def take_rows(batch: Batch, order: Sequence[int]) -> Batch:
     rows = torch.tensor(order)
     assert batch.label is not None
     assert batch.group is not None
+    values = torch.cat(ranges)
     return Batch(
         target=batch.target[:, rows],
-        history=batch.history[:, torch.cat(ranges)],
+        history=batch.history[:, values],
         offsets=torch.tensor([0, *(len(positions) for positions in ranges)]).cumsum(0),
         context=batch.context[:, rows],
         numeric=batch.numeric[rows],
         label=batch.label[rows],
         group=batch.group[rows],
+        negative_history=None if batch.negative_history is None else batch.negative_history[:, values],
     )

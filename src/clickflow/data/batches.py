@@ -23,6 +23,8 @@ class Batch:
         numeric: (B, M) float32, standardised numeric fields in the order of ``Schema.numeric``.
         label: (B,) float32, 1 click, 0 no click; None when scoring.
         group: (B,) int64, the user as GAUC groups by it; None when scoring.
+        negative_history: (F, N) int64, for each behaviour an item that is not it, drawn uniformly from train's items (the unknown item
+            where there is no other one); None unless asked for.
     """
 
     target: Tensor
@@ -32,6 +34,7 @@ class Batch:
     numeric: Tensor
     label: Tensor | None = None
     group: Tensor | None = None
+    negative_history: Tensor | None = None
 
     def __len__(self) -> int:
         return self.target.shape[1]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +109,8 @@ class Split:
     def __len__(self) -> int:
         return len(self.rows[LABEL])
 
-    def take(self, rows: NDArray[np.int64] | slice, max_history: int) -> Batch:
-        """The batch of some rows, with the last ``max_history`` behaviours of each history."""
+    def take(self, rows: NDArray[np.int64] | slice, max_history: int, negatives: np.random.Generator | None = None) -> Batch:
+        """The batch of some rows, with the last ``max_history`` behaviours of each history and, from a generator, their negatives."""
 
         def column(name: str, dtype: Any) -> torch.Tensor:
             return torch.from_numpy(self.rows[name][rows].astype(dtype))
@@ -118,21 +119,43 @@ class Split:
         starts = torch.maximum(column("history_start", np.int64), ends - max_history)
         positions, offsets = jagged_ranges(starts, ends)
         item = column(ITEM, np.int64)
-        history = torch.from_numpy(self.behaviours.take(positions.numpy()).astype(np.int64))
+        behaviours = self.behaviours.take(positions.numpy()).astype(np.int64)
         context = [column(f"index/{f.name}", np.int64) for f in self.schema.impression_fields]
         return Batch(
             target=self.item_fields[:, item],
-            history=self.item_fields[:, history],
+            history=self.item_fields[:, torch.from_numpy(behaviours)],
             offsets=offsets,
             context=torch.stack(context) if context else torch.zeros(0, len(item), dtype=torch.int64),
             numeric=self._numeric(rows, item),
             label=column(LABEL, np.float32),
             group=column("group", np.int64),
+            negative_history=None if negatives is None else self.item_fields[:, self._other_items(behaviours, negatives)],
         )
 
     def true_probability(self) -> NDArray[np.float64] | None:
         """(R,) true click probability of each row, where the log's source knows it."""
         return self.rows.get(TRUE_PROBABILITY)
+
+    @cached_property
+    def _known_items(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(K,) item rows that train shows, and (I + 1,) the place of each item row among them, K for an item that is not."""
+        item_id = next(place for place, field in enumerate(self.schema.item_fields) if field.name == ITEM)
+        known = np.flatnonzero(self.item_fields[item_id].numpy() > 0)
+        places = np.full(self.item_fields.shape[1], len(known))
+        places[known] = np.arange(len(known))
+        return known, places
+
+    def _other_items(self, behaviours: NDArray[np.int64], rng: np.random.Generator) -> torch.Tensor:
+        """(N,) item rows -> (N,) item rows drawn uniformly from train's items but the one itself; 0 where there is no other one.
+
+        The draw is among one item less, and skips the true one's place: no draw is rejected.
+        """
+        known, places = self._known_items
+        place = places.take(behaviours)
+        num_others = len(known) - (place < len(known))
+        drawn = rng.integers(0, np.maximum(num_others, 1))
+        drawn += drawn >= place
+        return torch.from_numpy(np.append(known, 0).take(np.where(num_others > 0, drawn, len(known))))
 
     def _numeric(self, rows: NDArray[np.int64] | slice, item: torch.Tensor) -> torch.Tensor:
         columns = [
@@ -147,12 +170,12 @@ class Split:
 class BatchLoader:
     """Iterates a split in batches; one call of ``iter`` is one epoch.
 
-    The order is a function of (seed, epoch), and ``state_dict`` holds epoch and position, so that a resumed run sees exactly the batches it
-    would have seen. Lightning takes it as it is and saves its state in each checkpoint. An epoch that was left early (an interrupt, a limit
-    on batches) is over all the same: only a loaded state is carried on with.
+    The order is a function of (seed, epoch), negatives are one of (seed, epoch, position), and ``state_dict`` holds epoch and position, so
+    that a resumed run sees exactly the batches it would have seen. Lightning takes it as it is and saves its state in each checkpoint. An
+    epoch that was left early (an interrupt, a limit on batches) is over all the same: only a loaded state is carried on with.
     """
 
-    def __init__(self, split: Split, *, batch_size: int, max_history: int, seed: int | None = None) -> None:
+    def __init__(self, split: Split, *, batch_size: int, max_history: int, seed: int | None = None, draws_negatives: bool = False) -> None:
         """Make a loader.
 
         Args:
@@ -160,11 +183,18 @@ class BatchLoader:
             batch_size: rows a batch; the last one of an epoch may hold fewer.
             max_history: behaviours a row, the latest ones.
             seed: shuffles; None keeps the rows' order.
+            draws_negatives: draw ``Batch.negative_history``, which needs a seed.
+
+        Raises:
+            ValueError: negatives without a seed.
         """
+        if draws_negatives and seed is None:
+            raise ValueError("seed = None: negatives are drawn at random, so they need a seed; give one.")
         self.split = split
         self.batch_size = batch_size
         self.max_history = max_history
         self.seed = seed
+        self.draws_negatives = draws_negatives
         self._epoch = 0
         self._position = 0
         self._is_begun = False
@@ -182,7 +212,16 @@ class BatchLoader:
         while self._position < num_rows:
             rows = slice(self._position, min(self._position + self.batch_size, num_rows))
             self._position = rows.stop  # before the yield: a checkpoint is saved while the batch is in use
-            yield self.split.take(rows if order is None else order[rows], self.max_history)
+            yield self.split.take(rows if order is None else order[rows], self.max_history, self._negatives())
+
+    def _negatives(self) -> np.random.Generator | None:
+        """What draws the negatives of the batch that ends at the position.
+
+        The position is never 0 there: a seed that ends in zeros is to numpy the one without them, here that of the epoch's order.
+        """
+        if not self.draws_negatives or self.seed is None:
+            return None
+        return np.random.default_rng((self.seed, self._epoch, self._position))
 
     def state_dict(self) -> dict[str, int]:
         """Epoch and number of rows already given."""

@@ -8,12 +8,15 @@ from torch import nn
 from clickflow.data.schema import Schema
 from clickflow.models.base import BaseConfig
 from clickflow.models.deepfm import DeepFMConfig
+from clickflow.models.dien import DIENConfig
 from clickflow.models.din import DINConfig
 from clickflow.models.lr import LRConfig
 from clickflow.models.pnn import PNNConfig
 from clickflow.models.wide_deep import WideDeepConfig
 
-ModelConfig = Annotated[LRConfig | WideDeepConfig | PNNConfig | DeepFMConfig | BaseConfig | DINConfig, Field(discriminator="name")]
+ModelConfig = Annotated[
+    LRConfig | WideDeepConfig | PNNConfig | DeepFMConfig | BaseConfig | DINConfig | DIENConfig, Field(discriminator="name")
+]
 
 
 def build_model(config: ModelConfig, schema: Schema) -> nn.Module:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class ModelOutput(NamedTuple):
@@ -17,3 +17,8 @@ class ModelOutput(NamedTuple):
     logit: Tensor
     auxiliary_loss: Tensor | None = None
     attention: Tensor | None = None
+
+
+def draws_negatives(model: nn.Module) -> bool:
+    """Whether a model is trained on ``Batch.negative_history``; it says so by an attribute of this name, without one it is not."""
+    return bool(getattr(model, "draws_negatives", False))

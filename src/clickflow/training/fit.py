@@ -18,6 +18,7 @@ from torch import nn
 from clickflow.config import StrictConfig
 from clickflow.data.dataset import BatchLoader, PreparedDataset
 from clickflow.errors import TrainingError
+from clickflow.models.contract import draws_negatives
 from clickflow.training.callbacks import (
     EpochLines,
     MetricSink,
@@ -146,7 +147,7 @@ def fit(
     if regularisation is not None:
         for key, message in regularisation.contradictions(optimizer):
             raise ValueError(f"{key} {message}")
-    train, validation = loaders(dataset, trainer_config, seed)
+    train, validation = loaders(dataset, trainer_config, seed, draws_negatives=draws_negatives(model))
     if resume_from is not None:
         _check_checkpoints(resume_from, folder, model)
     throughput = Throughput()
@@ -234,9 +235,17 @@ def load_weights(model: nn.Module, checkpoint: Path) -> int:
     return int(saved["epoch"])
 
 
-def loaders(dataset: PreparedDataset, config: TrainerConfig, seed: int) -> tuple[BatchLoader, BatchLoader]:
-    """Loaders of the train and the validation split."""
-    train = BatchLoader(dataset.split("train"), batch_size=config.batch_size, max_history=config.max_history, seed=seed)
+def loaders(
+    dataset: PreparedDataset, config: TrainerConfig, seed: int, *, draws_negatives: bool = False
+) -> tuple[BatchLoader, BatchLoader]:
+    """Loaders of the train and the validation split; only the train split's may draw a negative for each behaviour."""
+    train = BatchLoader(
+        dataset.split("train"),
+        batch_size=config.batch_size,
+        max_history=config.max_history,
+        seed=seed,
+        draws_negatives=draws_negatives,
+    )
     return train, evaluation_loader(dataset, "validation", config)
 
 

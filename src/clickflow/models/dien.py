@@ -1,0 +1,138 @@
+"""Deep Interest Evolution Network: a GRU finds the interest behind each behaviour, a second one follows those that concern the target.
+
+Zhou et al., Deep Interest Evolution Network for Click-Through Rate Prediction, AAAI 2019. All of it runs step by step (see
+:mod:`clickflow.models.recurrent`): the ids are brought into that order before they are looked up, so that no vector has to be moved.
+
+The auxiliary loss is the paper's, -(log sigma(h_t, e_t+1) + log(1 - sigma(h_t, e^_t+1))) with the next behaviour e and a sampled one e^, as
+the mean over all behaviours that have a next one, not halved. The paper divides the sum by the number of histories, the released code by
+the number of padded places; so the weight would depend on how long histories or the batch's longest one are.
+"""
+
+from dataclasses import replace
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from clickflow.config import Integers
+from clickflow.data.batches import Batch
+from clickflow.data.schema import Schema
+from clickflow.errors import ConfigError
+from clickflow.models.base import TowerConfig
+from clickflow.models.contract import ModelOutput
+from clickflow.models.embedding import FieldEmbeddings
+from clickflow.models.mlp import MLP
+from clickflow.models.pooling import segment_softmax
+from clickflow.models.recurrent import GatedRecurrence, StepOrder
+
+
+class DIENConfig(TowerConfig):
+    """Config of :class:`DIEN`."""
+
+    name: Literal["dien"] = "dien"
+    gru_hidden_units: Annotated[int, Field(gt=0)] | None = None
+    """Width of both GRUs' states; None: that of an item's vector, ``embedding_dim`` times its fields."""
+    evolution: Literal["augru", "agru", "aigru"] = "augru"
+    """How attention enters the second GRU: it scales the update gate, replaces it, or scales the input."""
+    auxiliary_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Of the auxiliary loss beside the click loss, the paper's alpha; 0 does without it and without its negatives."""
+    auxiliary_score: Literal["inner", "mlp"] = "mlp"
+    """How a state and a behaviour are compared: by their inner product, which needs equal widths, or by an MLP as in the released code."""
+    auxiliary_hidden_units: Annotated[Integers, Field(min_length=1)] = (100, 50)
+    """Widths of that MLP's hidden layers, with sigmoids as in the released code."""
+
+    def build(self, schema: Schema) -> "DIEN":
+        """Build the model for a data set.
+
+        Raises:
+            ConfigError: the inner product of states and behaviours of different widths.
+        """
+        return DIEN(self, schema)
+
+
+class DIEN(nn.Module):
+    """Final state of the interest evolution; the MLP sees it with target, user, context and numeric fields."""
+
+    def __init__(self, config: DIENConfig, schema: Schema) -> None:
+        super().__init__()
+        self.embeddings = FieldEmbeddings(schema, config.embedding_dim, config.embedding_init_std)
+        item_dim = self.embeddings.target_dim
+        width = config.gru_hidden_units or item_dim
+        self.extractor = GatedRecurrence(item_dim, width, "gru")
+        self.attention = nn.Parameter(torch.empty(width, item_dim))
+        nn.init.xavier_uniform_(self.attention)
+        self.evolution = GatedRecurrence(width, width, config.evolution)
+        self.draws_negatives = config.auxiliary_weight > 0
+        self.auxiliary = AuxiliaryLoss(config, width, item_dim) if self.draws_negatives else None
+        self.mlp = config.build_tower(self.embeddings.tower_input_dim(width))
+
+    def forward(self, batch: Batch) -> ModelOutput:
+        """Batch of B rows -> (B,) logits; the auxiliary loss where the batch has negatives."""
+        order = StepOrder.of(batch.offsets)
+        num_values = len(order.positions)
+        ids = batch.history[:, order.positions]
+        if self.auxiliary is not None and batch.negative_history is not None:
+            # Beside the history, so that all item fields are looked up once; each row's first behaviour is nobody's next one.
+            ids = torch.cat([ids, batch.negative_history[:, order.positions[len(order.alive) :]]], dim=1)
+        embedded = self.embeddings(replace(batch, history=ids))
+        behaviours, negatives = embedded.history[:num_values], embedded.history[num_values:]
+        interests = self.extractor(behaviours, order)  # (N, H)
+        attention = self._attention(interests, embedded.target, order, batch.offsets)  # (N,)
+        states = self.evolution(interests, order, attention[order.positions])  # (N, H)
+        final = states.new_zeros(len(batch), states.shape[1]).index_copy(0, order.alive, states.index_select(0, order.last))
+        auxiliary = None
+        if self.auxiliary is not None and batch.negative_history is not None:
+            auxiliary = self.auxiliary(interests.index_select(0, order.previous), behaviours[len(order.alive) :], negatives)
+        return ModelOutput(self.mlp(embedded.tower_input(final)), auxiliary, attention)
+
+    def _attention(self, interests: Tensor, target: Tensor, order: StepOrder, offsets: Tensor) -> Tensor:
+        """a_t = softmax over t of h_t W e_a: (N, H) step by step and (B, D) -> (N,) in the order of ``Batch.history``."""
+        per_row = target @ self.attention.t()  # (B, H)
+        scores = torch.linalg.vecdot(interests, per_row.index_select(0, order.rows))
+        return segment_softmax(order.jagged(scores), offsets)
+
+
+class AuxiliaryLoss(nn.Module):
+    """How badly states tell the next behaviour from a sampled one."""
+
+    def __init__(self, config: DIENConfig, width: int, item_dim: int) -> None:
+        super().__init__()
+        self.weight = config.auxiliary_weight
+        if config.auxiliary_score == "inner":
+            if width != item_dim:
+                raise ConfigError(
+                    f"model.gru_hidden_units = {width}: model.auxiliary_score=inner needs states as wide as an item's vector, {item_dim} "
+                    "here; set model.gru_hidden_units=null or model.auxiliary_score=mlp."
+                )
+            self.first = self.rest = None
+        else:
+            first, *rest = config.auxiliary_hidden_units
+            self.first = nn.Linear(width + item_dim, first)
+            self.rest = MLP(first, rest, "sigmoid")
+
+    def forward(self, states: Tensor, following: Tensor, negatives: Tensor) -> Tensor:
+        """Weighted mean over M states of -(log sigma(state, following) + log(1 - sigma(state, negative))); 0 for M = 0.
+
+        Args:
+            states: (M, H).
+            following: (M, D), the behaviour after each state.
+            negatives: (M, D), a sampled one instead.
+
+        Returns:
+            scalar.
+        """
+        positive_logits, negative_logits = self._logits(states, following, negatives)
+        total = F.softplus(-positive_logits).sum() + F.softplus(negative_logits).sum()
+        return self.weight * total / max(1, len(states))
+
+    def _logits(self, states: Tensor, following: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:
+        if self.first is None or self.rest is None:
+            return torch.linalg.vecdot(states, following), torch.linalg.vecdot(states, negatives)
+        of_state, of_behaviour = torch.split(self.first.weight, [states.shape[1], following.shape[1]], dim=1)
+        # The first layer is linear: what depends on the state is computed once for both.
+        shared = F.linear(states, of_state, self.first.bias)
+        hidden = torch.cat([torch.addmm(shared, behaviour, of_behaviour.t()) for behaviour in (following, negatives)])
+        positive, negative = self.rest(torch.sigmoid(hidden)).view(2, len(states))
+        return positive, negative
