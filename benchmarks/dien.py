@@ -29,7 +29,7 @@ from clickflow.data.prepare import prepare
 from clickflow.data.schema import Schema
 from clickflow.models.contract import ModelOutput
 from clickflow.models.dien import DIEN, DIENConfig
-from clickflow.models.recurrent import GatedRecurrence, StepOrder
+from clickflow.models.recurrent import StepOrder
 from clickflow.runs.config import RunConfig
 from clickflow.training.optimizers import AdamConfig, build_optimizer
 from pipelines.launch import composed_config
