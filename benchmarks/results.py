@@ -55,7 +55,7 @@ MOVIELENS = ["data=movielens_1m", "data.path={folder}/ml-1m.zip", "trainer.batch
 DATA = {
     "amazon_sports_5core": ["data=amazon_sports_5core", "data.path={folder}/amazon_sports_5core.parquet", *AMAZON],
     "amazon_beauty_5core": ["data=amazon_beauty_5core", "data.path={folder}/amazon_beauty_5core.parquet", *AMAZON],
-    "movielens_1m_rating": [*MOVIELENS, "protocol=rating", "trainer.max_epochs=2"],
+    "movielens_1m_rating": [*MOVIELENS, "protocol=rating", "trainer.max_epochs=1"],
     "movielens_1m_next_item": [*MOVIELENS, "protocol=next_item", "trainer.max_epochs=1"],
 }
 IS_SMALL = {name: name.startswith("amazon") for name in DATA}  # affords more trials and wider embeddings

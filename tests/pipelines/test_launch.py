@@ -7,11 +7,11 @@ import pytest
 
 from clickflow.config import validate
 from clickflow.errors import ConfigError
-from clickflow.runs.config import EvaluateConfig, PrepareConfig, RunConfig
+from clickflow.runs.config import CompareConfig, EvaluateConfig, PrepareConfig, RunConfig
 from clickflow.tracking.config import TrackingConfig
 from pipelines.launch import CONF, REPOSITORY, composed_config, launch, store_overrides
 
-CLASSES = {"prepare": PrepareConfig, "train": RunConfig, "evaluate": EvaluateConfig, "demo": RunConfig}
+CLASSES = {"prepare": PrepareConfig, "train": RunConfig, "evaluate": EvaluateConfig, "compare": CompareConfig, "demo": RunConfig}
 REQUIRED = {"evaluate": ["run_id=abc"]}
 
 

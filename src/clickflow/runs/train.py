@@ -14,7 +14,7 @@ from torch import nn
 from clickflow.config import flatten
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import prepare
-from clickflow.errors import DataError, TrackingError, TrainingError
+from clickflow.errors import ConfigError, DataError, TrackingError, TrainingError
 from clickflow.models import build_model
 from clickflow.runs.attention import log_attention
 from clickflow.runs.config import RunConfig
@@ -83,6 +83,7 @@ def train(config: RunConfig, progress: Progress = lambda stage: None, *, parent_
         dataset = prepare(config.data, config.protocol, config.home, progress)
         _log_dataset(run, dataset)
         _refuse_one_class(dataset)
+        _refuse_without_order(config, dataset)
         progress(f"training {config.model.name}")
         seed_everything(config.seed, config.trainer.num_threads)
         model = build_model(config.model, dataset.schema)
@@ -166,6 +167,16 @@ def _refuse_one_class(dataset: PreparedDataset) -> None:
                 f"data set {dataset.manifest.name}, split {name}: all {split.rows:,} labels are {label}; both classes are needed; check "
                 "the label column (or protocol.threshold), or set protocol=next_item, which draws negatives."
             )
+
+
+def _refuse_without_order(config: RunConfig, dataset: PreparedDataset) -> None:
+    """A model that reads histories as sequences learns nothing from behaviours that all happened at once."""
+    moments = {moment for split in dataset.manifest.splits.values() for moment in (split.first_timestamp, split.last_timestamp)}
+    if config.model.name == "dien" and len(moments) == 1:
+        raise ConfigError(
+            f"model.name = dien: reads histories as sequences, but all timestamps of {config.data.name} are {moments.pop()}; name a column "
+            "with the order of behaviours as data.columns.timestamp (data.timestamp_unit=order takes positions), or set model=din."
+        )
 
 
 def _log_dataset(run: Run, dataset: PreparedDataset) -> None:

@@ -123,7 +123,7 @@ class StepMetrics(Callback):
     def __init__(self, every_num_steps: int) -> None:
         self.every_num_steps = every_num_steps
         self._activations = ActivationNorms()
-        self._norms: dict[str, float] = {}
+        self._measured: dict[str, float] = {}
 
     def _is_due(self, trainer: pl.Trainer) -> bool:
         return trainer.global_step % self.every_num_steps == 0
@@ -140,14 +140,15 @@ class StepMetrics(Callback):
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
         """Measure while the gradients are there."""
         if self._is_due(trainer):
-            self._norms = gradient_norms(pl_module.model) | self._activations.norms()  # type: ignore[arg-type]
+            # The rate that this step takes: Lightning moves schedules on before the batch ends.
+            rate = {"train/learning_rate": optimizer.param_groups[0]["lr"]}
+            self._measured = gradient_norms(pl_module.model) | self._activations.norms() | rate  # type: ignore[arg-type]
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Log what was measured in this step."""
-        if self._norms:
-            learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
-            _log(trainer, {"train/loss": float(outputs["loss"]), "train/learning_rate": learning_rate, **self._norms})
-            self._norms = {}
+        if self._measured:
+            _log(trainer, {"train/loss": float(outputs["loss"]), **self._measured})
+            self._measured = {}
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """A forward pass that failed leaves the model as it was."""

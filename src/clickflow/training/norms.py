@@ -12,19 +12,22 @@ import torch
 from torch import Tensor, nn
 
 from clickflow.models.activations import Dice, Maxout
+from clickflow.training.sparse_gradients import coalesce_gradient
 
 LAYERS = (nn.Linear, nn.Embedding, nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.GELU, nn.SELU, nn.Sigmoid, nn.Tanh, Dice, Maxout)
 """What has an activation norm: layers with weights and all activations."""
 
 
 def gradient_norms(model: nn.Module) -> dict[str, float]:
-    """``gradient_norm/<layer>``: L2 norm of the gradient over all parameters of each layer, sparse ones included."""
+    """``gradient_norm/<layer>``: L2 norm of the gradient over all parameters of each layer, sparse ones included.
+
+    Parameters of the model itself, outside any layer, stand under ``gradient_norm/model``.
+    """
     norms = {}
     for name, layer in model.named_modules():
-        grads = [p.grad for p in layer.parameters(recurse=False) if p.grad is not None]
+        grads = [coalesce_gradient(p)[1] if p.grad.is_sparse else p.grad for p in layer.parameters(recurse=False) if p.grad is not None]
         if grads:
-            squares = [(g.coalesce().values() if g.is_sparse else g).square().sum() for g in grads]
-            norms[f"gradient_norm/{name}"] = float(torch.stack(squares).sum().sqrt())
+            norms[f"gradient_norm/{name or 'model'}"] = float(torch.nn.utils.get_total_norm(grads))
     return norms
 
 
