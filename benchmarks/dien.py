@@ -2,7 +2,7 @@
 
     python benchmarks/dien.py [batches]
 
-The log is that of ``benchmarks/train.py``, in the shape of Amazon Electronics. The padded DIEN has the same embeddings, auxiliary MLP and
+The log is that of ``benchmarks/train.py``, in the shape of Amazon Electronics. The padded DIEN has the same embeddings, auxiliary score and
 tower, ``nn.GRU`` over histories padded to the batch's longest, and a loop over all steps for the AUGRU, with a mask. Both train on the same
 batches in turn, in one process with two threads, the padded one on every tenth batch only. A rate is that of the median batch; of the
 fastest tenth in brackets, since these machines are noisy.

@@ -109,7 +109,7 @@ def test_it_is_what_the_paper_says_in_value_and_in_every_gradient(schema, evolut
 
 
 def test_states_may_be_wider_than_an_items_vector():
-    model, batch = build(gru_hidden_units=11), examples(FULL_SCHEMA, LENGTHS["mixed"])
+    model, batch = build(gru_hidden_units=11, auxiliary_score="mlp"), examples(FULL_SCHEMA, LENGTHS["mixed"])
 
     torch.testing.assert_close((model(batch).logit, model(batch).auxiliary_loss), plain_output(model, batch)[::2])
 

@@ -38,8 +38,9 @@ class DIENConfig(TowerConfig):
     """How attention enters the second GRU: it scales the update gate, replaces it, or scales the input."""
     auxiliary_weight: Annotated[float, Field(ge=0)] = 1.0
     """Of the auxiliary loss beside the click loss, the paper's alpha; 0 does without it and without its negatives."""
-    auxiliary_score: Literal["inner", "mlp"] = "mlp"
-    """How a state and a behaviour are compared: by their inner product, which needs equal widths, or by an MLP as in the released code."""
+    auxiliary_score: Literal["inner", "mlp"] = "inner"
+    """How a state and a behaviour are compared: by their inner product, which needs equal widths, or by an MLP as in the released code,
+    which takes 1.4 times as long in all and learned more slowly on Amazon Sports."""
     auxiliary_hidden_units: Annotated[Integers, Field(min_length=1)] = (100, 50)
     """Widths of that MLP's hidden layers, with sigmoids as in the released code."""
 
