@@ -1,0 +1,97 @@
+"""A training step of DIN by the inputs of its activation unit, factorised and plain.
+
+    python benchmarks/activation_unit.py [rounds]
+
+The log is that of ``benchmarks/train.py``: 32 + 32 dims, so D = 64, attention 80-40, batch 1,024, mean history 9 capped at 100. Plain builds
+[q, k, q - k, q * k] or [q, vec(q k^T), k] (4,224 features) for every behaviour. All forms take turns on the same batches in one process
+with two threads; a step is forward, backward and optimizer. Medians, and the least in brackets.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.train import SHAPE
+from clickflow.config import validate
+from clickflow.data.batches import Batch
+from clickflow.data.dataset import BatchLoader
+from clickflow.data.prepare import prepare
+from clickflow.data.schema import Schema
+from clickflow.models import build_model
+from clickflow.models.pooling import row_of_each
+from clickflow.runs.config import RunConfig
+from clickflow.training.optimizers import build_optimizer
+from pipelines.launch import composed_config
+
+NUM_BATCHES = 10
+
+
+def plain_features(inputs: str, target: Tensor, history: Tensor, offsets: Tensor) -> Tensor:
+    """(N, features) for every behaviour."""
+    query = target.index_select(0, row_of_each(offsets))
+    match inputs:
+        case "difference":
+            return torch.cat([query, query - history, history], dim=1)
+        case "outer":
+            return torch.cat([query, (query.unsqueeze(2) * history.unsqueeze(1)).flatten(1), history], dim=1)
+        case _:
+            return torch.cat([query, history, query - history, query * history], dim=1)
+
+
+class Form:
+    """A model, its optimizer, and the seconds of its steps."""
+
+    def __init__(self, config: RunConfig, schema: Schema, *, is_plain: bool) -> None:
+        self.model = build_model(config.model, schema)
+        self.optimizer = build_optimizer(config.optimizer, self.model)
+        self.seconds: list[float] = []
+        if is_plain:
+            unit = self.model.activation_unit
+            name = f"_{unit.inputs}"
+            setattr(unit, name, lambda target, history, offsets: unit.first(plain_features(unit.inputs, target, history, offsets)))
+
+    def step(self, batch: Batch) -> None:
+        start = time.perf_counter()
+        self.optimizer.zero_grad()
+        F.binary_cross_entropy_with_logits(self.model(batch).logit, batch.label).backward()
+        self.optimizer.step()
+        self.seconds.append(time.perf_counter() - start)
+
+
+def main(rounds: int) -> None:
+    torch.set_num_threads(2)
+    with tempfile.TemporaryDirectory() as home:
+        config = validate(RunConfig, composed_config("train", [f"home={home}", *SHAPE]))
+        dataset = prepare(config.data, config.protocol, config.home)
+    forms = {}
+    for inputs in ("difference", "product", "outer"):
+        of_inputs = config.model_copy(update={"model": config.model.model_copy(update={"attention_input": inputs})})
+        forms |= {f"{inputs}{', plain' if plain else ''}": Form(of_inputs, dataset.schema, is_plain=plain) for plain in (False, True)}
+    batches = []
+    for batch in BatchLoader(dataset.split("train"), batch_size=1024, max_history=100, seed=0):
+        batches.append(batch)
+        if len(batches) == NUM_BATCHES:
+            break
+    for round_number in range(rounds + 1):
+        for batch in batches:
+            for form in forms.values():
+                form.step(batch)
+        if round_number == 0:  # memory and the optimizers' state are made
+            for form in forms.values():
+                form.seconds.clear()
+    product = statistics.median(forms["product"].seconds)
+    for name, form in forms.items():
+        median, least = statistics.median(form.seconds), min(form.seconds)
+        print(f"{name:20} {1e3 * median:8.1f} ms ({1e3 * least:.1f})  {median / product:6.2f} times product")
+    for inputs in ("difference", "product", "outer"):
+        plain, factorised = (statistics.median(forms[name].seconds) for name in (f"{inputs}, plain", inputs))
+        print(f"{inputs}: factorised is {plain / factorised:.2f} times as fast as plain")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
