@@ -2,8 +2,8 @@
 
     python benchmarks/activation_unit.py [rounds]
 
-The log is that of ``benchmarks/train.py``: 32 + 32 dims, so D = 64, attention 80-40, batch 1,024, mean history 9 capped at 100. Plain builds
-[q, k, q - k, q * k] or [q, vec(q k^T), k] (4,224 features) for every behaviour. All forms take turns on the same batches in one process
+The log is that of ``benchmarks/train.py``: 32 + 32 dims, so D = 64, attention 80-40, batch 1,024, mean history 9 capped at 100. Plain
+builds [q, k, q - k, q * k] or [q, vec(q k^T), k] (4,224 features) for every behaviour. All forms take turns on the same batches in one process
 with two threads; a step is forward, backward and optimizer. Medians, and the least in brackets.
 """
 
@@ -56,6 +56,7 @@ class Form:
             setattr(unit, name, lambda target, history, offsets: unit.first(plain_features(unit.inputs, target, history, offsets)))
 
     def step(self, batch: Batch) -> None:
+        """One training step, timed."""
         start = time.perf_counter()
         self.optimizer.zero_grad()
         F.binary_cross_entropy_with_logits(self.model(batch).logit, batch.label).backward()

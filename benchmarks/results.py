@@ -2,8 +2,8 @@
 
     python benchmarks/results.py FOLDER_WITH_THE_DATA HOME DATA_SET [...]
 
-1. Tuning: each model gets the same number of trials with seed 0: on Amazon every combination of `LEARNING_RATES` and its two `CHOICES`, on
-   MovieLens the learning rates with the first choice. The best by validation GAUC is kept; all figures go to HOME/tuning_DATA_SET.json.
+1. Tuning: each model gets the same number of trials with seed 0: on Amazon Beauty every combination of `LEARNING_RATES` and its two `CHOICES`,
+   elsewhere the learning rates with the first choice. The best by validation GAUC is kept; all figures go to HOME/tuning_DATA_SET.json.
 2. The chosen settings are trained with the other seeds.
 3. `pipelines/compare.py` collects these runs, evaluates them and makes the table; its command is printed.
 
@@ -58,7 +58,6 @@ DATA = {
     "movielens_1m_rating": [*MOVIELENS, "protocol=rating", "trainer.max_epochs=1"],
     "movielens_1m_next_item": [*MOVIELENS, "protocol=next_item", "trainer.max_epochs=1"],
 }
-IS_SMALL = {name: name.startswith("amazon") for name in DATA}  # affords more trials and wider embeddings
 CONF = Path(__file__).parent / "conf"
 
 
@@ -78,18 +77,18 @@ def main(folder: Path, home: Path, names: list[str]) -> None:
     for name in names:
         shared = [override.format(folder=folder) for override in DATA[name]] + [*SHARED, f"home={home}"]
         with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-            chosen = tune(pool, home / f"tuning_{name}.json", shared, trials_of_models(IS_SMALL[name]))
+            chosen = tune(pool, home / f"tuning_{name}.json", shared, trials_of_models(name))
             jobs = [[*shared, *overrides, f"seed={seed}"] for seed in SEEDS for overrides in chosen.values()]
             list(pool.map(train_once, jobs))
         table(home, name, shared, chosen)
 
 
-def trials_of_models(is_small: bool) -> dict[str, list[list[str]]]:
+def trials_of_models(data: str) -> dict[str, list[list[str]]]:
     """Label -> the overrides of each of its trials."""
+    dim = 16 if data.startswith("movielens") else 32
     trials = {}
     for label, own in MODELS.items():
-        grid = itertools.product(LEARNING_RATES, CHOICES[label] if is_small else CHOICES[label][:1])
-        dim = 32 if is_small else 16
+        grid = itertools.product(LEARNING_RATES, CHOICES[label] if data == "amazon_beauty_5core" else CHOICES[label][:1])
         trials[label] = [[*(o.format(dim=dim) for o in own), f"optimizer.learning_rate={rate}", choice] for rate, choice in grid]
     return trials
 
