@@ -3,8 +3,8 @@
     python benchmarks/activation_unit.py [rounds]
 
 The log is that of ``benchmarks/train.py``: 32 + 32 dims, so D = 64, attention 80-40, batch 1,024, mean history 9 capped at 100. Plain
-builds [q, k, q - k, q * k] or [q, vec(q k^T), k] (4,224 features) for every behaviour. All forms take turns on the same batches in one process
-with two threads; a step is forward, backward and optimizer. Medians, and the least in brackets.
+builds [q, k, q - k, q * k] or [q, vec(q k^T), k] (4,224 features) for every behaviour. All forms take turns on the same batches in one
+process with two threads; a step is forward, backward and optimizer. Medians, and the least in brackets.
 """
 
 import statistics

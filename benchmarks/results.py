@@ -2,8 +2,9 @@
 
     python benchmarks/results.py FOLDER_WITH_THE_DATA HOME DATA_SET [...]
 
-1. Tuning: each model gets the same number of trials with seed 0: on Amazon Beauty every combination of `LEARNING_RATES` and its two `CHOICES`,
-   elsewhere the learning rates with the first choice. The best by validation GAUC is kept; all figures go to HOME/tuning_DATA_SET.json.
+1. Tuning on the smaller data set of each kind: each model gets the same number of trials with seed 0, on Amazon Beauty every combination of
+   `LEARNING_RATES` and its two `CHOICES`, on MovieLens by rating the learning rates with the first choice. The best by validation GAUC is
+   kept, for the larger data set of that kind too (`TUNED_ON`); all figures go to HOME/tuning_DATA_SET.json.
 2. The chosen settings are trained with the other seeds.
 3. `pipelines/compare.py` collects these runs, evaluates them and makes the table; its command is printed.
 
@@ -51,12 +52,18 @@ CHOICES = {label: SOFTMAX if label.startswith("DIN") else POOLING for label in M
 }
 SHARED = ["trainer.num_threads=1", "trainer.progress_bar=false", "tracking.log_system_metrics=false", "trainer.patience=1"]
 AMAZON = ["trainer.batch_size=512", "trainer.max_epochs=4"]
-MOVIELENS = ["data=movielens_1m", "data.path={folder}/ml-1m.zip", "trainer.batch_size=1024", "trainer.max_history=20"]
+MOVIELENS = ["data=movielens_1m", "data.path={folder}/ml-1m.zip", "trainer.batch_size=1024"]
 DATA = {
     "amazon_sports_5core": ["data=amazon_sports_5core", "data.path={folder}/amazon_sports_5core.parquet", *AMAZON],
     "amazon_beauty_5core": ["data=amazon_beauty_5core", "data.path={folder}/amazon_beauty_5core.parquet", *AMAZON],
-    "movielens_1m_rating": [*MOVIELENS, "protocol=rating", "trainer.max_epochs=1"],
-    "movielens_1m_next_item": [*MOVIELENS, "protocol=next_item", "trainer.max_epochs=1"],
+    "movielens_1m_rating": [*MOVIELENS, "protocol=rating", "trainer.max_epochs=1", "trainer.max_history=20"],
+    "movielens_1m_next_item": [*MOVIELENS, "protocol=next_item", "trainer.max_epochs=1", "trainer.max_history=10"],
+}
+TUNED_ON = {
+    "amazon_sports_5core": "amazon_beauty_5core",
+    "amazon_beauty_5core": "amazon_beauty_5core",
+    "movielens_1m_rating": "movielens_1m_rating",
+    "movielens_1m_next_item": "movielens_1m_rating",
 }
 CONF = Path(__file__).parent / "conf"
 
@@ -75,9 +82,9 @@ def main(folder: Path, home: Path, names: list[str]) -> None:
     home.mkdir(parents=True, exist_ok=True)
     os.environ["OMP_NUM_THREADS"] = "1"
     for name in names:
-        shared = [override.format(folder=folder) for override in DATA[name]] + [*SHARED, f"home={home}"]
+        shared, of_tuning = ([o.format(folder=folder) for o in DATA[data]] + [*SHARED, f"home={home}"] for data in (name, TUNED_ON[name]))
         with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-            chosen = tune(pool, home / f"tuning_{name}.json", shared, trials_of_models(name))
+            chosen = tune(pool, home / f"tuning_{TUNED_ON[name]}.json", of_tuning, trials_of_models(TUNED_ON[name]))
             jobs = [[*shared, *overrides, f"seed={seed}"] for seed in SEEDS for overrides in chosen.values()]
             list(pool.map(train_once, jobs))
         table(home, name, shared, chosen)

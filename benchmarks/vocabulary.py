@@ -10,6 +10,7 @@ floats is one cache line, and tables of 10^7 rows fit into no cache.
 """
 
 import argparse
+import os
 import statistics
 import time
 
@@ -26,7 +27,7 @@ from clickflow.runs.config import RunConfig
 from clickflow.training.optimizers import build_optimizer
 from pipelines.launch import composed_config
 
-MODELS = ("lr", "base", "wide_deep", "pnn", "deepfm", "din")
+MODELS = ("lr", "base", "wide_deep", "pnn", "deepfm", "din", "dien")
 SIZES = (100_000, 1_000_000, 10_000_000)
 NUM_CATEGORIES = 1_000
 BATCH_SIZE = 1_024
@@ -56,6 +57,7 @@ def random_batch(schema: Schema, draw: torch.Generator) -> Batch:
     return Batch(
         target=ids(BATCH_SIZE),
         history=ids(int(offsets[-1])),
+        negative_history=ids(int(offsets[-1])),
         offsets=offsets,
         context=torch.zeros(0, BATCH_SIZE, dtype=torch.int64),
         numeric=torch.zeros(BATCH_SIZE, 0),
@@ -112,6 +114,7 @@ def measure(config: RunConfig, rounds: int) -> list[Trainee]:
 
 def main(models: list[str], rounds: int, overrides: list[str]) -> None:
     """Measure one model after the other, so that only three are in memory, and print one table."""
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the pipelines do
     torch.set_num_threads(1)
     table = Table(title=f"median CPU ms a step, batch {BATCH_SIZE:,}, {rounds * STEPS_A_TURN} steps")
     table.add_column("model")

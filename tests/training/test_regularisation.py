@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from clickflow.config import validate
-from clickflow.data.schema import CategoricalField
 from clickflow.errors import ConfigError
 from clickflow.models.base import BaseConfig
 from clickflow.models.din import DINConfig
@@ -30,7 +29,7 @@ NONE = RegularisationConfig()
 
 
 def table_of(field, vocabulary_size, dim=2):
-    return EmbeddingTable(CategoricalField(name=field, role="item", vocabulary_size=vocabulary_size), dim)
+    return EmbeddingTable(vocabulary_size, dim, field)
 
 
 def random_counts():

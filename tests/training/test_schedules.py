@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from clickflow.config import StrictConfig, validate
-from clickflow.data.schema import CategoricalField
 from clickflow.errors import ConfigError
 from clickflow.models.embedding import EmbeddingTable
 from clickflow.training.optimizers import AdamConfig, SGDConfig, build_optimizer
@@ -21,7 +20,7 @@ RATE = 0.5
 class Model(nn.Module):
     def __init__(self):
         super().__init__()
-        self.table = EmbeddingTable(CategoricalField(name="item", role="item", vocabulary_size=3), 2)
+        self.table = EmbeddingTable(3, 2, "item")
         self.layer = nn.Linear(2, 1)
 
 
@@ -99,8 +98,7 @@ class TestInAFit:
         trained = Trained(small_dataset, tmp_path, schedule=CosineConfig(), max_epochs=2, optimizer=AdamConfig(learning_rate=RATE))
         num_steps = 2 * steps_per_epoch(small_dataset)
 
-        # A step's entry holds the rate of the step that follows.
-        expected = [RATE * (1 + math.cos(math.pi * step / num_steps)) / 2 for step in range(1, num_steps + 1)]
+        expected = [RATE * (1 + math.cos(math.pi * step / num_steps)) / 2 for step in range(num_steps)]
         assert trained.sink.values("train/learning_rate") == pytest.approx(expected, abs=1e-9)
 
     @pytest.mark.parametrize("validations_per_epoch", [1, 2])

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from torch.optim import SGD, Adagrad, Adam, AdamW, RMSprop, SparseAdam
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from clickflow.data.schema import CategoricalField
 from clickflow.models.embedding import EmbeddingTable
 from clickflow.training import sparse_optimizers
 from clickflow.training.optimizers import (
@@ -47,7 +46,7 @@ STEPS = st.lists(st.lists(st.integers(0, NUM_ROWS - 1), max_size=8), min_size=1,
 
 def new_table(num_rows=NUM_ROWS, dim=DIM, sparse=True):
     torch.manual_seed(1)
-    table = EmbeddingTable(CategoricalField(name="item", role="item", vocabulary_size=num_rows), dim).double()
+    table = EmbeddingTable(num_rows, dim, "item").double()
     table.sparse = sparse
     return table
 
@@ -199,7 +198,7 @@ def test_state_by_row_is_one_number_a_row():
     run(table, optimizer, [[1, 2]])
 
     (part,) = optimizer.parts
-    assert part.state[table.weight]["sum"].shape == (NUM_ROWS, 1)
+    assert part.state[table.weight]["rows"].shape == (NUM_ROWS, 1)
 
 
 def test_a_table_without_a_gradient_rests():

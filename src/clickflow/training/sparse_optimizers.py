@@ -30,16 +30,16 @@ class LazyOptimizer(Optimizer):
     """Base: gathers the batch's rows of table and state, has :meth:`update` change them, and copies them back.
 
     Attributes:
-        state_tables: names of the tables of state, zero at the start.
+        state_names: names of the state that each row has, zero at the start.
     """
 
-    state_tables: ClassVar[tuple[str, ...]] = ()
+    state_names: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, tables: Iterable[Tensor], lr: float, **choices: float) -> None:
         super().__init__(tables, {"lr": lr, **choices})
 
     def state_width(self, embedding_dim: int) -> int:
-        """Numbers of state a row."""
+        """Numbers of each state a row."""
         return embedding_dim
 
     def update(self, weight: Tensor, gradient: Tensor, state: Rows, step: int, group: Group) -> None:
@@ -48,7 +48,7 @@ class LazyOptimizer(Optimizer):
         Args:
             weight: (R, D) rows of the table that occur in the batch.
             gradient: (R, D) summed over the batch; to be left as it is.
-            state: (R, ``state_width``) rows of each table of state.
+            state: (R, ``state_width``) of each name.
             step: of the table, from 1.
             group: learning rate ``lr`` and the optimizer's choices.
         """
@@ -66,17 +66,17 @@ class LazyOptimizer(Optimizer):
     def _step(self, table: Tensor, group: Group) -> None:
         state = self.state[table]
         if not state:
-            shape = (table.shape[0], self.state_width(table.shape[1]))
-            state |= {"step": 0} | {name: torch.zeros(shape, dtype=table.dtype, device=table.device) for name in self.state_tables}
+            width = len(self.state_names) * self.state_width(table.shape[1])
+            # All state of a row side by side: in a large table each row is a miss of the cache, and so it is one instead of several.
+            state |= {"step": 0, "rows": torch.zeros(table.shape[0], width, dtype=table.dtype, device=table.device)}
         state["step"] += 1
         portion = max(1, PORTION // table.shape[1])
         for rows, gradient in zip(*(torch.split(part, portion) for part in coalesce_gradient(table)), strict=True):
-            weight = table.index_select(0, rows)
-            of_rows = {name: state[name].index_select(0, rows) for name in self.state_tables}
-            self.update(weight, gradient, of_rows, state["step"], group)
+            weight, of_rows = table.index_select(0, rows), state["rows"].index_select(0, rows)
+            by_name = zip(self.state_names, of_rows.chunk(max(1, len(self.state_names)), dim=1), strict=False)
+            self.update(weight, gradient, dict(by_name), state["step"], group)
             table.index_copy_(0, rows, weight)
-            for name, values in of_rows.items():
-                state[name].index_copy_(0, rows, values)
+            state["rows"].index_copy_(0, rows, of_rows)
 
 
 class LazySGD(LazyOptimizer):
@@ -90,7 +90,7 @@ class LazySGD(LazyOptimizer):
 class LazyMomentum(LazyOptimizer):
     """Momentum as torch's SGD has it: m = momentum m + g; w -= lr m, with Nesterov's look ahead w -= lr (g + momentum m)."""
 
-    state_tables = ("momentum_buffer",)
+    state_names = ("momentum_buffer",)
 
     def update(self, weight: Tensor, gradient: Tensor, state: Rows, step: int, group: Group) -> None:
         """One step on rows."""
@@ -102,7 +102,7 @@ class LazyMomentum(LazyOptimizer):
 class LazyAdagrad(LazyOptimizer):
     """Adagrad (Duchi et al. 2011): s += g²; w -= lr g / (√s + eps)."""
 
-    state_tables = ("sum",)
+    state_names = ("sum",)
 
     def update(self, weight: Tensor, gradient: Tensor, state: Rows, step: int, group: Group) -> None:
         """One step on rows."""
@@ -129,7 +129,7 @@ class RowwiseAdagrad(LazyAdagrad):
 class LazyRMSprop(LazyOptimizer):
     """RMSprop (Tieleman & Hinton 2012): s = alpha s + (1 - alpha) g²; w -= lr g / (√s + eps)."""
 
-    state_tables = ("square_avg",)
+    state_names = ("square_avg",)
 
     def update(self, weight: Tensor, gradient: Tensor, state: Rows, step: int, group: Group) -> None:
         """One step on rows."""
@@ -143,7 +143,7 @@ class LazyAdam(LazyOptimizer):
     ``eps`` is added before the bias correction, the paper's epsilon hat; torch's dense Adam adds it after.
     """
 
-    state_tables = ("exp_avg", "exp_avg_sq")
+    state_names = ("exp_avg", "exp_avg_sq")
 
     def update(self, weight: Tensor, gradient: Tensor, state: Rows, step: int, group: Group) -> None:
         """One step on rows."""
