@@ -22,7 +22,7 @@ def story(config: RunConfig, console: Console) -> None:
     progress = progress_printer(console)
     start = time.perf_counter()
     print_dataset(console, *timed_prepare(config, console))
-    tower = {name: getattr(config.model, name) for name in TowerConfig.model_fields}
+    tower = {name: getattr(config.model, name) for name in TowerConfig.model_fields if hasattr(config.model, name)}
     results = []
     for model in (BaseConfig(**tower), config.model):  # alike but for the pooling
         trained = train(config.model_copy(update={"model": model}), progress)

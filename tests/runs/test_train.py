@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from sklearn.metrics import roc_auc_score
 
 from clickflow.config import flatten, validate
-from clickflow.errors import DataError, TrainingError
+from clickflow.errors import ConfigError, DataError, TrainingError
 from clickflow.metrics.ranking import MetricUndefinedWarning
 from clickflow.runs import train as train_module
 from clickflow.runs.config import RunConfig
@@ -167,6 +167,24 @@ def test_labels_of_one_class_are_refused_and_the_run_is_failed(tmp_path):
         train(log_config(tmp_path))
     _, run = only_run(tmp_path / "home", "log")
     assert run.info.status == "FAILED"
+
+
+@pytest.mark.parametrize(("model", "is_refused"), [("dien", True), ("din", False)])
+def test_a_log_without_order_is_refused_by_a_model_that_needs_one(tmp_path, model, is_refused):
+    draw = np.random.default_rng(0)
+    log = pl.DataFrame({"user": np.repeat(np.arange(60), 6), "item": draw.integers(0, 30, 360), "moment": np.full(360, 1_700_000_000)})
+    log.write_parquet(tmp_path / "log.parquet")
+    columns = "data.columns={user:user,item:item,timestamp:moment,label:null,rating:null}"
+    data = ["data=log", "data.name=unordered", f"data.path={tmp_path / 'log.parquet'}", "protocol=next_item", columns]
+    overrides = [f"home={tmp_path}", *data, f"model={model}", "trainer.max_epochs=1", "tracking.log_system_metrics=false"]
+    config = validate(RunConfig, composed_config("train", overrides))
+    if is_refused:
+        with pytest.raises(
+            ConfigError, match=r"model\.name = dien: reads histories as sequences, but all timestamps of unordered are 1700000000"
+        ):
+            train(config)
+    else:
+        assert train(config).validation["auc"] > 0
 
 
 def test_a_monitor_that_the_validation_split_cannot_define_stops_the_run(tmp_path):
