@@ -16,7 +16,7 @@ def points(axes, label):
 
 
 def test_every_seed_mean_and_published_value_stands_in_its_row():
-    auc, gauc = comparison_figure(VALUES, {"GAUC": {"DIN": 0.8818}}).axes
+    auc, gauc = comparison_figure(VALUES, {"GAUC": {"DIN": 0.8818}}, "Base").axes
 
     assert points(auc, "one seed") == [(0.70, 0), (0.72, 0), (0.75, 1), (0.75, 1)]
     assert points(gauc, "mean over seeds") == [(pytest.approx(0.62), 0), (pytest.approx(0.67), 1)]
@@ -24,9 +24,12 @@ def test_every_seed_mean_and_published_value_stands_in_its_row():
     assert [text.get_text() for text in auc.get_yticklabels()] == ["Base", "DIN"]
 
 
-def test_the_first_model_is_at_the_top_and_its_mean_is_the_reference():
-    auc, gauc = comparison_figure(VALUES, {}).axes
+@pytest.mark.parametrize(("base", "mean"), [("Base", 0.62), ("DIN", 0.67)])
+def test_the_first_model_is_at_the_top_and_the_mean_of_the_base_is_the_reference(base, mean):
+    auc, gauc = comparison_figure(VALUES, {}, base).axes
 
     assert auc.get_ylim()[0] > auc.get_ylim()[1]
-    assert gauc.get_lines()[0].get_xdata()[0] == pytest.approx(0.62)
+    [line] = [line for line in gauc.get_lines() if line.get_label() == f"mean of {base}"]
+    assert line.get_xdata()[0] == pytest.approx(mean)
+    assert [text.get_text() for text in gauc.texts] == ["0.6200", "0.6700"]
     assert not [line for line in auc.get_lines() if line.get_label() == "published"]

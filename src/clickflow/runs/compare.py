@@ -90,7 +90,7 @@ def compare(config: CompareConfig, models: Mapping[str, RunConfig], progress: Pr
         progress("comparing on the same test rows")
         results = _results(config, scored)
         folder = config.home / "comparisons" / f"{config.data.name}-{parent.id[:12]}"
-        _write(folder, results, {label: runs[0].run for label, runs in scored.items()}, store)
+        _write(folder, results, config.compare.base, {label: runs[0].run for label, runs in scored.items()}, store)
         _log(parent, folder)
         if failures:
             raise TrainingError("\n".join([f"{len(failures)} of the runs failed; table of the others: {folder}", *failures]))
@@ -169,7 +169,7 @@ def _against_base(runs: list[_Scored], base: list[_Scored]) -> dict[str, PairedD
     return {"auc": delong(preds, base_preds, target), "gauc": bootstrap_gauc(preds, base_preds, target, group)}
 
 
-def _write(folder: Path, results: list[ModelResult], first_runs: Mapping[str, FoundRun], store: Store) -> None:
+def _write(folder: Path, results: list[ModelResult], base: str, first_runs: Mapping[str, FoundRun], store: Store) -> None:
     """Tables and figures as files; the figure of gradient norms shows each model's first seed."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "table.csv").write_text(as_csv(results), encoding="utf-8")
@@ -177,7 +177,7 @@ def _write(folder: Path, results: list[ModelResult], first_runs: Mapping[str, Fo
     shown = {METRICS[name]: name for name in ("auc", "gauc")}
     values = {heading: {result.label: result.metrics[name] for result in results} for heading, name in shown.items()}
     published = {heading: {r.label: r.published[name] for r in results if name in r.published} for heading, name in shown.items()}
-    comparison_figure(values, published).savefig(folder / "table.png")
+    comparison_figure(values, published, base).savefig(folder / "table.png")
     norms = {label: _tower_norms(store, run) for label, run in first_runs.items()}
     if any(norms.values()):
         gradient_norm_figure({label: layers for label, layers in norms.items() if layers}).savefig(folder / "gradient_norms.png")
