@@ -1,8 +1,11 @@
 """The papers' table on any data set: ``python pipelines/compare.py data=movielens_1m`` or ``experiment=din_paper_electronics``."""
 
+from collections.abc import Iterator, Sequence
+
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from clickflow.config import validate
@@ -26,21 +29,21 @@ def story(config: CompareConfig, console: Console) -> None:
     console.print(f"table.csv, table.md and figures in {comparison.folder}", soft_wrap=True)
 
 
-def model_configs(config: CompareConfig, overrides: list[str], config_dir: str | None = None) -> dict[str, RunConfig]:
-    """The config of each model of a comparison: what all share, then the model's own overrides, then the command line's.
+def model_configs(config: CompareConfig, overrides: Sequence[str], config_dir: str | None = None) -> dict[str, RunConfig]:
+    """The config of each model of a comparison: what all share, the command line's overrides among it, and the model's own.
 
     Raises:
-        ConfigError: the problems of all models at once, or a model that is trained on other data than the comparison's.
+        ConfigError: the problems of all models at once, or an override that would make a model another one than its label says.
     """
-    models, problems = {}, []
-    for label, own in config.compare.models.items():
+    models, problems = {}, list(_misplaced(config, overrides))
+    for label, own in config.compare.chosen.items() if not problems else ():
         try:
             values = composed_config("compare", [*own, *overrides], config_dir)
             models[label] = validate(
                 RunConfig, {key: value for key, value in values.items() if key != "compare"}, f"compare.models.{label}"
             )
         except ConfigError as error:
-            problems.append(str(error))
+            problems.append(str(error) if label in str(error) else f"compare.models.{label} = {list(own)}: {error}")
             continue
         shared = (models[label].data, models[label].protocol, models[label].home, models[label].tracking)
         if shared != (config.data, config.protocol, config.home, config.tracking):
@@ -48,19 +51,44 @@ def model_configs(config: CompareConfig, overrides: list[str], config_dir: str |
                 f"compare.models.{label} = {list(own)}: changes data, protocol, home or tracking; all models of a comparison share the "
                 "test rows and the store; set them for all, as in data=movielens_1m"
             )
+    if any("unknown key" in problem for problem in problems):
+        problems.append("A key that not every model has belongs into those models' lists; compare.only=[…] leaves the others out.")
     if problems:
         raise ConfigError("\n".join(problems))
     return models
 
 
+def _misplaced(config: CompareConfig, overrides: Sequence[str]) -> Iterator[str]:
+    """Overrides that contradict what the comparison itself sets."""
+    shared = {_key(override): override.lstrip("+") for override in overrides}
+    if "seed" in shared:
+        yield f"{shared['seed']}: a comparison trains every model with each of compare.seeds; set compare.seeds=[…]"
+    for label, own in config.compare.chosen.items():
+        for override in own:
+            key = _key(override)
+            if key == "seed" or key.startswith("compare."):
+                yield f"compare.models.{label} = {override}: is set once for the whole comparison; set it on the command line"
+            elif key in shared and shared[key] != override:
+                yield (
+                    f"{shared[key]}: {label} is what it is by {override}; leave it out, choose models with compare.only=[…], or change "
+                    "compare.models in an experiment of your own"
+                )
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
+
+
 def _print(console: Console, title: str, lines: list[dict[str, str]]) -> None:
+    """A table as wide as it needs to be: a figure that is cut off is worse than a line that wraps."""
     headings = list(dict.fromkeys(heading for line in lines for heading in line))
     table = Table(title=title, title_justify="left")
     for heading in headings:
-        table.add_column(heading, justify="left" if heading == "model" else "right")
+        table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
     for line in lines:
         table.add_row(*(line.get(heading, "") for heading in headings))
-    console.print(table)
+    width = Measurement.get(console, console.options.update(max_width=1000), table).maximum
+    console.print(table, width=max(width, console.width), crop=False)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def plain_output(model, batch):
     def item_vectors(ids):
         return torch.cat([table.weight[ids[f]] for f, table in enumerate(item_tables)], dim=1)
 
-    width = len(model.attention)
+    width = model.attention.out_features
     inputs, weights, terms = [], [], []
     targets = item_vectors(batch.target)
     lengths = batch.lengths.tolist()
@@ -75,7 +75,7 @@ def plain_output(model, batch):
             terms.append(-(torch.log(true) + torch.log(1 - false)))
         state = torch.zeros(width, dtype=torch.float64)
         if interests:
-            attention = torch.stack([h @ model.attention @ targets[row] for h in interests]).softmax(0)
+            attention = torch.stack([h @ model.attention.weight @ targets[row] for h in interests]).softmax(0)
             for h, a in zip(interests, attention, strict=True):
                 state = gru_step(model.evolution, h, state, a)
             weights.append(attention)
@@ -142,7 +142,7 @@ def test_a_row_without_history_ends_in_a_state_of_zeros():
 
     model(examples(FULL_SCHEMA, [3, 0, 1]))
 
-    assert [bool(state.any()) for state in seen[0][:, : len(model.attention)]] == [True, False, True]
+    assert [bool(state.any()) for state in seen[0][:, : model.attention.out_features]] == [True, False, True]
 
 
 def test_negatives_of_first_behaviours_are_not_used():

@@ -25,7 +25,7 @@ def test_it_is_the_sum_of_the_weights_of_a_rows_ids(pool, of_history):
         of_ids(table, factor)
     for table, factor in zip(linear.context_tables.values(), (100.0, 1000.0), strict=True):
         of_ids(table, factor)
-    linear.numeric_weight.data = torch.tensor([2.0, -4.0])
+    linear.numeric_weight.data = torch.tensor([[2.0], [-4.0]])
     linear.bias.data = torch.tensor([0.5])
     batch = Batch(
         target=torch.tensor([[7, 7], [3, 3]]),

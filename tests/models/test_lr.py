@@ -24,7 +24,7 @@ def logit_of_row(linear, batch, row, pooling):
         total += sum(history) / (len(history) if pooling == "mean" and history else 1)
     for c, table in enumerate(linear.context_tables.values()):
         total += table.weight[batch.context[c, row], 0].item()
-    return total + sum(w * x for w, x in zip(linear.numeric_weight.tolist(), batch.numeric[row].tolist(), strict=True))
+    return total + sum(w * x for w, x in zip(linear.numeric_weight[:, 0].tolist(), batch.numeric[row].tolist(), strict=True))
 
 
 @pytest.mark.parametrize("schema", [FULL_SCHEMA, ITEM_SCHEMA], ids=["full", "items only"])

@@ -60,19 +60,55 @@ def test_the_din_paper_trains_with_sgd_from_1_and_batches_of_32():
     assert models["DIN with Dice"].model.activation == "dice"
 
 
-def test_the_command_line_wins_over_a_models_own_overrides():
-    overrides = ["experiment=vanishing_gradient", "model.activation=tanh"]
+def test_the_command_line_sets_what_all_models_share():
+    overrides = ["experiment=vanishing_gradient", "model.hidden_units=[8,8]", "trainer.max_epochs=3"]
 
     models = model_configs(compose(*overrides), overrides)
 
-    assert {model.model.activation for model in models.values()} == {"tanh"}
+    assert {model.model.hidden_units for model in models.values()} == {(8, 8)}
+    assert {model.trainer.max_epochs for model in models.values()} == {3}
 
 
-def test_a_model_is_left_out_by_a_tilde():
-    config = compose("~compare.models.PNN")
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model=din", r"(?s)model=din: LR is what it is by model=lr; leave it out.*model=din: DIEN is what it is by model=dien"),
+        ("model.activation=relu", r"model\.activation=relu: DIN with Dice is what it is by model\.activation=dice"),
+        ("seed=7", r"seed=7: a comparison trains every model with each of compare\.seeds; set compare\.seeds=\["),
+    ],
+)
+def test_a_label_is_never_put_on_another_model(override, message):
+    with pytest.raises(ConfigError, match=message):
+        model_configs(compose(override), [override])
 
-    assert "PNN" not in config.compare.models
-    assert "DIEN" in config.compare.models
+
+def test_some_of_the_models_are_compared_by_their_labels():
+    overrides = ["compare.only=[Base,DIN outer,DIEN]", "model.embedding_dim=8"]
+    config = compose(*overrides)
+
+    assert list(config.compare.chosen) == ["Base", "DIN outer", "DIEN"]
+    assert {model.model.embedding_dim for model in model_configs(config, overrides).values()} == {8}
+
+
+def test_a_label_that_does_not_exist_cannot_be_chosen():
+    with pytest.raises(ConfigError, match=r"compare\.only = DEIN: no label of compare\.models; did you mean DIEN\?"):
+        compose("compare.only=[Base,DEIN]")
+
+
+def test_a_key_that_not_every_model_has_is_refused_with_the_remedy():
+    with pytest.raises(
+        ConfigError, match=r"(?s)compare\.models\.LR:.*model\.embedding_dim: unknown key.*compare\.only=\[…\] leaves the others"
+    ):
+        model_configs(compose("model.embedding_dim=8"), ["model.embedding_dim=8"])
+
+
+def test_a_models_own_list_cannot_change_the_comparison():
+    config = compose()
+    models = {**config.compare.models, "Base": ("model=base", "seed=5")}
+    config = config.model_copy(update={"compare": config.compare.model_copy(update={"models": models})})
+
+    with pytest.raises(ConfigError, match=r"compare\.models\.Base = seed=5: is set once for the whole comparison"):
+        model_configs(config, [])
 
 
 def test_labels_and_seeds_that_make_no_comparison_are_refused():

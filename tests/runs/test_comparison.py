@@ -80,10 +80,11 @@ def test_the_base_has_no_difference_to_itself():
 def test_markdown_has_a_cell_for_each_heading_in_every_line():
     lines = as_markdown([result("Base", published={}, against_base={}), result()]).splitlines()
 
-    quality, significance = lines[:4], lines[5:]
+    quality, significance, runs = lines[:4], lines[5:9], lines[10:]
     assert [len(line.split("|")) for line in quality] == [len(quality[0].split("|"))] * 4
     assert [len(line.split("|")) for line in significance] == [len(significance[0].split("|"))] * 4
     assert quality[2].startswith("| Base | 3 |")
+    assert runs[-1] == "| DIN | a, b, c |"
 
 
 def test_csv_holds_plain_numbers_for_every_model():

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from sklearn.metrics import roc_auc_score
 
 from clickflow.config import flatten, validate
-from clickflow.errors import ConfigError, DataError, TrainingError
+from clickflow.errors import ConfigError, DataError, TrackingError, TrainingError
 from clickflow.metrics.ranking import MetricUndefinedWarning
 from clickflow.runs import train as train_module
 from clickflow.runs.config import RunConfig
@@ -171,8 +171,11 @@ def test_labels_of_one_class_are_refused_and_the_run_is_failed(tmp_path):
 
 @pytest.mark.parametrize(("model", "is_refused"), [("dien", True), ("din", False)])
 def test_a_log_without_order_is_refused_by_a_model_that_needs_one(tmp_path, model, is_refused):
+    """Each user has one moment only, though the users' differ."""
     draw = np.random.default_rng(0)
-    log = pl.DataFrame({"user": np.repeat(np.arange(60), 6), "item": draw.integers(0, 30, 360), "moment": np.full(360, 1_700_000_000)})
+    log = pl.DataFrame(
+        {"user": np.repeat(np.arange(60), 6), "item": draw.integers(0, 30, 360), "moment": 1_700_000_000 + np.repeat(np.arange(60), 6)}
+    )
     log.write_parquet(tmp_path / "log.parquet")
     columns = "data.columns={user:user,item:item,timestamp:moment,label:null,rating:null}"
     data = ["data=log", "data.name=unordered", f"data.path={tmp_path / 'log.parquet'}", "protocol=next_item", columns]
@@ -180,7 +183,7 @@ def test_a_log_without_order_is_refused_by_a_model_that_needs_one(tmp_path, mode
     config = validate(RunConfig, composed_config("train", overrides))
     if is_refused:
         with pytest.raises(
-            ConfigError, match=r"model\.name = dien: reads histories as sequences, but all timestamps of unordered are 1700000000"
+            ConfigError, match=r"model\.name = dien: reads histories as sequences, but no user of unordered has behaviours at two"
         ):
             train(config)
     else:
@@ -242,20 +245,33 @@ def test_a_training_that_diverges_late_keeps_its_last_good_checkpoints(tmp_path,
         assert all(torch.isfinite(weights).all() for weights in saved["state_dict"].values())
 
 
-def test_an_interrupt_leaves_a_killed_run_with_its_last_checkpoint(tmp_path, monkeypatch):
-    def interrupt_after_an_epoch(*args, sink, **kwargs):
+@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, "KILLED"), (RuntimeError, "FAILED")])
+def test_a_training_that_is_cut_short_keeps_its_last_checkpoint(tmp_path, monkeypatch, error, status):
+    def stop_after_an_epoch(*args, sink, **kwargs):
         def stop(metrics, step):
             sink(metrics, step)
             if "train/rows_per_second" in metrics:
-                raise KeyboardInterrupt
+                raise error
 
         return fit(*args, sink=stop, **kwargs)
 
     fit = train_module.fit
-    monkeypatch.setattr(train_module, "fit", interrupt_after_an_epoch)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(train_module, "fit", stop_after_an_epoch)
+    with pytest.raises(error):
         train(small_config(tmp_path))
     client, run = only_run(tmp_path)
-    assert run.info.status == "KILLED"
+    assert run.info.status == status
+    assert not list((tmp_path / "checkpoints").glob("*"))
     path = client.download_artifacts(run.info.run_id, "checkpoints/last.ckpt", str(tmp_path))
     assert torch.load(path, weights_only=True)["epoch"] == 0
+
+
+def test_checkpoints_that_cannot_be_stored_stay_in_the_home_folder(tmp_path, monkeypatch):
+    def refuse(run, folder):
+        raise TrackingError("the server is gone")
+
+    monkeypatch.setattr(train_module, "_log_checkpoints", refuse)
+    with pytest.raises(TrackingError, match="the server is gone"):
+        train(small_config(tmp_path, "trainer.max_epochs=1"))
+    [folder] = (tmp_path / "checkpoints").iterdir()
+    assert {path.name for path in folder.iterdir()} == {"best.ckpt", "last.ckpt"}

@@ -40,24 +40,26 @@ def module():
 def test_the_loss_is_the_mean_log_loss(module, batch):
     logit = module.model.eval()(batch).logit
 
-    loss = module.training_step(batch, 0)
+    loss = module.training_step(batch, 0)["loss"]
 
     assert loss.item() == pytest.approx(log_loss(batch.label, torch.sigmoid(logit).detach().double()), rel=1e-5)
 
 
 def test_the_auxiliary_loss_is_added(batch):
     logit = torch.linspace(-2, 2, len(batch))
-    click_loss = ClickModule(Constant(logit), AdamConfig()).training_step(batch, 0)
+    click_loss = ClickModule(Constant(logit), AdamConfig()).training_step(batch, 0)["loss"]
 
-    loss = ClickModule(Constant(logit, torch.tensor(0.25)), AdamConfig()).training_step(batch, 0)
+    losses = ClickModule(Constant(logit, torch.tensor(0.25)), AdamConfig()).training_step(batch, 0)
 
-    assert float(loss) == pytest.approx(float(click_loss) + 0.25)
+    assert float(losses["loss"]) == pytest.approx(float(click_loss) + 0.25)
+    assert float(losses["click_loss"]) == float(click_loss)
+    assert float(losses["auxiliary_loss"]) == 0.25
 
 
 def test_the_loss_of_a_confident_wrong_prediction_is_finite(batch):
     logit = torch.where(batch.label > 0, -1000.0, 1000.0)
 
-    assert float(ClickModule(Constant(logit), AdamConfig()).training_step(batch, 0)) == pytest.approx(1000.0)
+    assert float(ClickModule(Constant(logit), AdamConfig()).training_step(batch, 0)["loss"]) == pytest.approx(1000.0)
 
 
 def test_validation_metrics_are_those_of_all_rows_at_once(module, monkeypatch):

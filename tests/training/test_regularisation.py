@@ -242,7 +242,7 @@ class TestConfig:
 def test_the_module_adds_the_penalties_after_each_backward_pass():
     model, batch = BaseConfig(embedding_dim=4).build(FULL_SCHEMA), random_batch(FULL_SCHEMA, [1, 2, 0])
     module = ClickModule(model, AdamConfig(), regulariser=Regulariser(RegularisationConfig(dense_l2=0.5), model, {}))
-    module.training_step(batch, 0).backward()
+    module.training_step(batch, 0)["loss"].backward()
     weight = model.mlp.layers[-1].weight
     before = weight.grad.clone()
 

@@ -103,6 +103,7 @@ def _write(folder: Path, data: DataConfig, protocol: ProtocolConfig, log: Checke
             num_users=len(rows.users),
             num_items=len(rows.items),
             num_behaviours=len(rows.behaviours.group),
+            has_order=rows.has_order,
             history_length_quantiles=_history_lengths(rows.impressions),
             splits=splits,
             counts=log.counts | rows.counts,

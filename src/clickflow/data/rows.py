@@ -42,6 +42,12 @@ class LogRows:
     negatives: Integers | None
     counts: dict[str, int]
 
+    @property
+    def has_order(self) -> bool:
+        """Whether any user's behaviours happened at two different moments."""
+        of_same_user = np.diff(self.behaviours.group) == 0
+        return bool((np.diff(self.behaviours.timestamp)[of_same_user] != 0).any())
+
 
 def make_rows(log: CheckedLog, protocol: ProtocolConfig, name: str) -> LogRows:
     """Code a log and apply a protocol.

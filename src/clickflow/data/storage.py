@@ -53,6 +53,8 @@ class Manifest(StrictConfig):
     num_users: int
     num_items: int
     num_behaviours: int
+    has_order: bool = True
+    """Whether any user's behaviours happened at two different moments; a model of sequences needs that."""
     history_length_quantiles: dict[str, float]
     splits: dict[str, SplitSummary]
     counts: dict[str, int]

@@ -124,7 +124,7 @@ def gradient_norm_figure(norms: Mapping[str, Mapping[str, tuple[npt.ArrayLike, n
     for position, (axes, (label, run)) in enumerate(zip(panels, norms.items(), strict=False)):
         for layer, (steps, values) in run.items():
             positive = np.where(np.asarray(values, np.float64) > 0, values, np.nan)  # a logarithm has no place for 0
-            axes.plot(np.asarray(steps), positive, color=colours[layer], linewidth=1.8, zorder=3)
+            axes.plot(np.asarray(steps), positive, color=colours[layer], linewidth=1.8, marker="o", markersize=2.5, zorder=3)
         dress(axes, "", "Training step", "" if position % num_columns else "Gradient norm (L2)")
         axes.set_title(label, fontsize=11, color=INK, loc="left")
         axes.set_yscale("log")

@@ -62,8 +62,8 @@ class DIEN(nn.Module):
         item_dim = self.embeddings.target_dim
         width = config.gru_hidden_units or item_dim
         self.extractor = GatedRecurrence(item_dim, width, "gru")
-        self.attention = nn.Parameter(torch.empty(width, item_dim))
-        nn.init.xavier_uniform_(self.attention)
+        self.attention = nn.Linear(item_dim, width, bias=False)  # W of h W e
+        nn.init.xavier_uniform_(self.attention.weight)
         self.evolution = GatedRecurrence(width, width, config.evolution)
         self.draws_negatives = config.auxiliary_weight > 0
         self.auxiliary = AuxiliaryLoss(config, width, item_dim) if self.draws_negatives else None
@@ -90,7 +90,7 @@ class DIEN(nn.Module):
 
     def _attention(self, interests: Tensor, target: Tensor, order: StepOrder, offsets: Tensor) -> Tensor:
         """a_t = softmax over t of h_t W e_a: (N, H) step by step and (B, D) -> (N,) in the order of ``Batch.history``."""
-        per_row = target @ self.attention.t()  # (B, H)
+        per_row = self.attention(target)  # (B, H)
         scores = torch.linalg.vecdot(interests, per_row.index_select(0, order.rows))
         return segment_softmax(order.jagged(scores), offsets)
 

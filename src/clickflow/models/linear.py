@@ -27,7 +27,7 @@ class LinearPart(nn.Module):
         self.target_tables = embedding_tables(schema.item_fields, 1, INIT_STD)
         self.history_tables = embedding_tables(schema.item_fields, 1, INIT_STD)
         self.context_tables = embedding_tables(schema.impression_fields, 1, INIT_STD)
-        self.numeric_weight = nn.Parameter(torch.zeros(len(schema.numeric)))
+        self.numeric_weight = nn.Parameter(torch.zeros(len(schema.numeric), 1))
         self.bias = nn.Parameter(torch.zeros(1))
         self.pool = pool
 
@@ -38,7 +38,7 @@ class LinearPart(nn.Module):
         )  # (B, 1)
         if len(self.context_tables):
             of_rows = of_rows + _summed(self.context_tables, batch.context)
-        return of_rows.squeeze(1) + batch.numeric @ self.numeric_weight + self.bias
+        return (of_rows + batch.numeric @ self.numeric_weight + self.bias).squeeze(1)
 
 
 def _summed(tables: nn.ModuleDict, ids: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from clickflow.config import flatten
 from clickflow.data.predictions import read_predictions
 from clickflow.data.prepare import prepare
+from clickflow.data.splits import SPLITS
 from clickflow.errors import ClickflowError, TrackingError, TrainingError
 from clickflow.metrics.comparison_figure import comparison_figure
 from clickflow.metrics.figures import gradient_norm_figure
@@ -24,8 +25,9 @@ from clickflow.metrics.significance import PairedDifference, bootstrap_gauc, del
 from clickflow.runs.comparison import COSTS, METRICS, ModelResult, as_csv, as_markdown, improvement
 from clickflow.runs.config import CompareConfig, EvaluateConfig, RunConfig
 from clickflow.runs.evaluate import evaluate
-from clickflow.runs.train import CONFIG_DIGEST_TAG, Progress, config_digest, train
+from clickflow.runs.train import CONFIG_DIGEST_TAG, Progress, config_digest, refuse_one_class, train
 from clickflow.tracking.lifecycle import open_run
+from clickflow.tracking.lineage import git_state
 from clickflow.tracking.run import Run
 from clickflow.tracking.search import FoundRun, fetch_artifact, find_finished, metric_histories, read_run
 from clickflow.tracking.store import Store, open_store
@@ -85,8 +87,11 @@ def compare(config: CompareConfig, models: Mapping[str, RunConfig], progress: Pr
     tags = {"kind": "comparison", "data": config.data.name, "protocol": config.protocol.name}
     with open_run(store, name=f"compare-{config.data.name}", params=flatten(values), tags=tags, log_system_metrics=False) as parent:
         parent.log_dict(values, "config.yaml")
-        fingerprint = prepare(config.data, config.protocol, config.home, progress).manifest.fingerprint
-        scored, failures = _score_all(_Place(store, parent.id, fingerprint), config.compare.seeds, models, progress)
+        dataset = prepare(config.data, config.protocol, config.home, progress)
+        refuse_one_class(dataset, SPLITS)  # once, instead of in every run
+        scored, failures = _score_all(_Place(store, parent.id, dataset.manifest.fingerprint), config.compare.seeds, models, progress)
+        if not scored:
+            raise TrainingError("\n".join(["all runs failed", *failures]))
         progress("comparing on the same test rows")
         results = _results(config, scored)
         folder = config.home / "comparisons" / f"{config.data.name}-{parent.id[:12]}"
@@ -107,21 +112,23 @@ def _score_all(
         what = f"{label}, seed {seed}"
         progress(f"{position} of {len(models) * len(seeds)}: {what}")
         try:
-            scored[label].append(_score(place, models[label].model_copy(update={"seed": seed}), progress))
+            scored[label].append(_score(place, label, models[label].model_copy(update={"seed": seed}), progress))
         except ClickflowError as error:
             failures.append(f"  {what}: {error}")
-            progress(f"{what} failed: {error}")
+            progress(f"{what} failed")
     return {label: runs for label, runs in scored.items() if runs}, failures
 
 
-def _score(place: _Place, config: RunConfig, progress: Progress) -> _Scored:
+def _score(place: _Place, label: str, config: RunConfig, progress: Progress) -> _Scored:
     """Collect the newest finished run of this config on this data, or train one; evaluate it unless that was done."""
     found = find_finished(place.store, {CONFIG_DIGEST_TAG: config_digest(config), "dataset.fingerprint": place.fingerprint})
     if found:
         run_id = found[0].run_id
-        progress(f"collected run {run_id[:12]}")
+        commit = found[0].tags.get("git.commit", "")
+        is_other = commit != git_state(Path(__file__).parent).commit or found[0].tags.get("git.dirty") == "true"
+        progress(f"collected run {run_id[:12]}" + (f", made by other code (commit {commit[:12]})" if is_other else ""))
     else:
-        run_id = train(config, progress, parent_run_id=place.parent_run_id).run_id
+        run_id = train(config, progress, label=label, parent_run_id=place.parent_run_id).run_id
     if not found or found[0].tags.get("evaluation.status") != "FINISHED":
         progress("evaluating on the test split")
         evaluate(EvaluateConfig(run_id=run_id, home=config.home, tracking=config.tracking))
@@ -184,10 +191,16 @@ def _write(folder: Path, results: list[ModelResult], base: str, first_runs: Mapp
 
 
 def _tower_norms(store: Store, run: FoundRun) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Gradient norm over the steps of each layer of the final MLP, the first layer first."""
+    """Gradient norm over the steps of each linear layer of the final MLP, the first layer first."""
     histories = metric_histories(store, run, "gradient_norm/", containing=TOWER_LAYERS)
-    in_order = sorted(histories, key=lambda name: int(name.rpartition(".")[2]))
-    return {name: histories[name] for name in in_order}
+    by_position = {int(name.rpartition(".")[2]): history for name, history in histories.items()}
+    norms: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+    last = -2
+    for position in sorted(by_position):
+        if position > last + 1:  # what follows a linear layer at once is its activation
+            norms[f"linear layer {len(norms) + 1}"] = by_position[position]
+            last = position
+    return norms
 
 
 def _log(parent: Run, folder: Path) -> None:

@@ -68,12 +68,15 @@ def significance_columns(result: ModelResult) -> dict[str, str]:
         found = result.against_base.get(name)
         columns[f"Δ{METRICS[name]} [95 %]"] = "–" if found is None else _difference(found)
         columns[f"p({METRICS[name]})"] = "–" if found is None else _p_value(found.p_value)
-    return columns | {heading: f"{result.mean(name):,.0f}" for name, heading in COSTS.items()}
+    return columns | {heading: _cost(result.mean(name)) for name, heading in COSTS.items()}
 
 
 def as_markdown(results: list[ModelResult]) -> str:
-    """Both tables in Markdown."""
-    return "\n".join([_markdown([quality_columns(r) for r in results]), _markdown([significance_columns(r) for r in results])])
+    """Both tables and the runs behind them in Markdown."""
+    runs = [{"model": result.label, "runs": ", ".join(result.run_ids)} for result in results]
+    return "\n".join(
+        [_markdown([quality_columns(r) for r in results]), _markdown([significance_columns(r) for r in results]), _markdown(runs)]
+    )
 
 
 def as_csv(results: list[ModelResult]) -> str:
@@ -104,6 +107,10 @@ def _markdown(lines: list[dict[str, str]]) -> str:
 
 def _spread(std: float) -> str:
     return f" ± {std:.4f}" if math.isfinite(std) else ""
+
+
+def _cost(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
 
 
 def _difference(found: PairedDifference) -> str:

@@ -77,12 +77,19 @@ class ComparisonConfig(StrictConfig):
 
     models: Annotated[dict[str, Names], Field(min_length=1)]
     """Label in the table -> what it overrides, as on the command line: ``DIN: [model=din, optimizer.learning_rate=0.002]``."""
+    only: Names = ()
+    """Labels of the models to compare, where not all of them."""
     base: str
     """Label of the model that the others are measured against."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1, strict=False)] = (0, 1, 2)
     """Each model is trained once with each."""
     published: dict[str, dict[Literal["auc", "gauc"], Annotated[float, Field(gt=0, lt=1)]]] = {}
     """Label -> what the paper reports, shown beside ours."""
+
+    @property
+    def chosen(self) -> dict[str, tuple[str, ...]]:
+        """The models to compare."""
+        return {label: own for label, own in self.models.items() if not self.only or label in self.only}
 
     @model_validator(mode="after")
     def _labels_are_those_of_models(self) -> Self:
@@ -95,7 +102,11 @@ class ComparisonConfig(StrictConfig):
 
     def _labels(self) -> Iterator[tuple[str, str]]:
         """Keys and labels that name no model."""
-        named = [("base", self.base), *((f"published.{label}", label) for label in self.published)]
+        named = [
+            ("base", self.base),
+            *(("only", label) for label in self.only),
+            *((f"published.{label}", label) for label in self.published),
+        ]
         return ((key, label) for key, label in named if label not in self.models)
 
 

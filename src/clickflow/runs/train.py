@@ -55,12 +55,15 @@ class TrainedRun:
     model_uri: str
 
 
-def train(config: RunConfig, progress: Progress = lambda stage: None, *, parent_run_id: str | None = None) -> TrainedRun:
+def train(
+    config: RunConfig, progress: Progress = lambda stage: None, *, label: str | None = None, parent_run_id: str | None = None
+) -> TrainedRun:
     """Prepare if needed, train, validate, log.
 
     Args:
         config: everything the run is a function of.
         progress: called with the name of each stage as it starts.
+        label: what the run is called instead of by its model, where several runs of one model differ.
         parent_run_id: of the comparison or sweep that the run belongs to.
 
     Raises:
@@ -68,7 +71,7 @@ def train(config: RunConfig, progress: Progress = lambda stage: None, *, parent_
     """
     store = open_store(config.tracking, config.home)
     values = config.model_dump(mode="json")
-    name = f"{config.model.name}-seed{config.seed}"
+    name = f"{label or config.model.name}-seed{config.seed}"
     tags = {"model": config.model.name, "data": config.data.name, "protocol": config.protocol.name}
     with open_run(
         store,
@@ -82,7 +85,7 @@ def train(config: RunConfig, progress: Progress = lambda stage: None, *, parent_
         run.log_text(environment_report(), "environment.txt")
         dataset = prepare(config.data, config.protocol, config.home, progress)
         _log_dataset(run, dataset)
-        _refuse_one_class(dataset)
+        refuse_one_class(dataset)
         _refuse_without_order(config, dataset)
         progress(f"training {config.model.name}")
         seed_everything(config.seed, config.trainer.num_threads)
@@ -119,7 +122,7 @@ def serving_bundle(model: nn.Module, dataset: PreparedDataset, config: RunConfig
 
 
 def _fit_and_keep_checkpoints(run: Run, model: nn.Module, dataset: PreparedDataset, config: RunConfig) -> FitResult:
-    """Fit; the checkpoints go to the run's artifacts even when the fit is cut short, so that it can be resumed.
+    """Fit; the checkpoints go to the run's artifacts however the fit ends, and stay in the home folder if they cannot.
 
     Raises:
         TrainingError: training diverged, or a checkpoint cannot be written; a cut-off file is not kept.
@@ -137,19 +140,20 @@ def _fit_and_keep_checkpoints(run: Run, model: nn.Module, dataset: PreparedDatas
             folder=folder,
             sink=run.log_metrics,
         )
-        _log_checkpoints(run, folder)
-        return result
-    except (KeyboardInterrupt, TrainingError):
-        with contextlib.suppress(TrackingError):  # why the fit ended matters more
-            _log_checkpoints(run, folder)
-        raise
     except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
         reason = error.strerror or str(error)
         raise TrainingError(
             f"{folder}: checkpoints cannot be written ({reason}); free some space or set home=FOLDER to another place."
         ) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    except BaseException:
+        with contextlib.suppress(TrackingError):  # why the fit ended matters more
+            _log_checkpoints(run, folder)
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    _log_checkpoints(run, folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    return result
 
 
 def _log_checkpoints(run: Run, folder: Path) -> None:
@@ -157,9 +161,13 @@ def _log_checkpoints(run: Run, folder: Path) -> None:
         run.log_file(checkpoint, "checkpoints")
 
 
-def _refuse_one_class(dataset: PreparedDataset) -> None:
-    """Labels that are all alike teach nothing, and no ranking metric is defined on them."""
-    for name in ("train", "validation"):
+def refuse_one_class(dataset: PreparedDataset, names: tuple[str, ...] = ("train", "validation")) -> None:
+    """Labels that are all alike teach nothing, and no ranking metric is defined on them.
+
+    Raises:
+        DataError: names the split.
+    """
+    for name in names:
         split = dataset.manifest.splits[name]
         if split.positives in (0, split.rows):
             label = 1 if split.positives else 0
@@ -171,11 +179,10 @@ def _refuse_one_class(dataset: PreparedDataset) -> None:
 
 def _refuse_without_order(config: RunConfig, dataset: PreparedDataset) -> None:
     """A model that reads histories as sequences learns nothing from behaviours that all happened at once."""
-    moments = {moment for split in dataset.manifest.splits.values() for moment in (split.first_timestamp, split.last_timestamp)}
-    if config.model.name == "dien" and len(moments) == 1:
+    if config.model.name == "dien" and not dataset.manifest.has_order:
         raise ConfigError(
-            f"model.name = dien: reads histories as sequences, but all timestamps of {config.data.name} are {moments.pop()}; name a column "
-            "with the order of behaviours as data.columns.timestamp (data.timestamp_unit=order takes positions), or set model=din."
+            f"model.name = dien: reads histories as sequences, but no user of {config.data.name} has behaviours at two different times; "
+            "name a column with their order as data.columns.timestamp (data.timestamp_unit=order takes positions), or set model=din."
         )
 
 

@@ -16,6 +16,10 @@ from clickflow.errors import TrainingError
 from clickflow.training.finite import refuse_non_finite_weights
 from clickflow.training.norms import ActivationNorms, gradient_norms
 
+CLICK_LOSS = "click_loss"
+AUXILIARY_LOSS = "auxiliary_loss"
+"""Parts of a training step's loss, which the module gives and :class:`StepMetrics` logs."""
+
 
 class MetricSink(Protocol):
     """Takes metrics: a tracked run, or a list in a test."""
@@ -115,7 +119,7 @@ class WeightsAreFinite(Callback):
 
 
 class StepMetrics(Callback):
-    """Loss, learning rate and every layer's gradient and activation norm, every ``every_num_steps`` steps.
+    """Click loss, auxiliary loss, learning rate and every layer's gradient and activation norm, every ``every_num_steps`` steps.
 
     The norms make a vanishing gradient visible; they are taken on logged steps only, so that they cost next to nothing.
     """
@@ -147,7 +151,10 @@ class StepMetrics(Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Log what was measured in this step."""
         if self._measured:
-            _log(trainer, {"train/loss": float(outputs["loss"]), **self._measured})
+            losses = {"train/loss": float(outputs[CLICK_LOSS])}
+            if AUXILIARY_LOSS in outputs:
+                losses["train/auxiliary_loss"] = float(outputs[AUXILIARY_LOSS])
+            _log(trainer, losses | self._measured)
             self._measured = {}
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:

@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from clickflow.data.batches import Batch
 from clickflow.metrics.click_metrics import ClickMetrics
+from clickflow.training.callbacks import AUXILIARY_LOSS, CLICK_LOSS
 from clickflow.training.finite import refuse_non_finite
 from clickflow.training.optimizers import DenseAndSparse, OptimizerConfig, build_optimizer
 from clickflow.training.regularisation import Regulariser
@@ -50,15 +51,16 @@ class ClickModule(pl.LightningModule):
         self.metrics = ClickMetrics()
         self._schedulers: list[LRScheduler] = []
 
-    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Loss of one batch."""
+    def training_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
+        """Losses of one batch: what is minimised, as Lightning calls it ``loss``, and its parts."""
         output = self.model(batch)
         assert batch.label is not None
-        loss: Tensor = F.binary_cross_entropy_with_logits(output.logit, batch.label)
+        click_loss: Tensor = F.binary_cross_entropy_with_logits(output.logit, batch.label)
+        losses = {"loss": click_loss, CLICK_LOSS: click_loss.detach()}
         if output.auxiliary_loss is not None:
-            loss = loss + output.auxiliary_loss
-        refuse_non_finite(loss, f"training at step {self.global_step + 1}, loss", self.model, batch)
-        return loss
+            losses |= {"loss": click_loss + output.auxiliary_loss, AUXILIARY_LOSS: output.auxiliary_loss.detach()}
+        refuse_non_finite(losses["loss"], f"training at step {self.global_step + 1}, loss", self.model, batch)
+        return losses
 
     def on_after_backward(self) -> None:
         """Add the gradients of the penalties."""

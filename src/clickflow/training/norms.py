@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from clickflow.models.activations import Dice, Maxout
+from clickflow.models.recurrent import GatedRecurrence
 from clickflow.training.sparse_gradients import coalesce_gradient
 
-LAYERS = (nn.Linear, nn.Embedding, nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.GELU, nn.SELU, nn.Sigmoid, nn.Tanh, Dice, Maxout)
-"""What has an activation norm: layers with weights and all activations."""
+LAYERS = (nn.Linear, nn.Embedding, nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.GELU, nn.SELU, nn.Sigmoid, nn.Tanh, Dice, Maxout, GatedRecurrence)
+"""What has an activation norm: layers with weights, recurrences and all activations."""
 
 
 def gradient_norms(model: nn.Module) -> dict[str, float]:
