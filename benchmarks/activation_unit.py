@@ -1,6 +1,6 @@
 """A training step of DIN by the inputs of its activation unit, factorised and plain.
 
-    python benchmarks/activation_unit.py [rounds]
+    python -m benchmarks.activation_unit [rounds]
 
 The log is that of ``benchmarks/train.py``: 32 + 32 dims, so D = 64, attention 80-40, batch 1,024, mean history 9 capped at 100. Plain
 builds [q, k, q - k, q * k] or [q, vec(q k^T), k] (4,224 features) for every behaviour. All forms take turns on the same batches in one
@@ -67,8 +67,12 @@ class Form:
 def main(rounds: int) -> None:
     torch.set_num_threads(2)
     with tempfile.TemporaryDirectory() as home:
-        config = validate(RunConfig, composed_config("train", [f"home={home}", *SHAPE]))
-        dataset = prepare(config.data, config.protocol, config.home)
+        measure(validate(RunConfig, composed_config("train", [f"home={home}", *SHAPE])), rounds)
+
+
+def measure(config: RunConfig, rounds: int) -> None:
+    """Let all forms take turns, and print what they took."""
+    dataset = prepare(config.data, config.protocol, config.home)
     forms = {}
     for inputs in ("difference", "product", "outer"):
         of_inputs = config.model_copy(update={"model": config.model.model_copy(update={"attention_input": inputs})})

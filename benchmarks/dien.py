@@ -1,6 +1,6 @@
 """Training DIEN against a padded DIEN of torch's parts, the time of each part, and the recurrence against ``nn.GRU``.
 
-    python benchmarks/dien.py [batches]
+    python -m benchmarks.dien [batches]
 
 The log is that of ``benchmarks/train.py``, in the shape of Amazon Electronics. The padded DIEN has the same embeddings, auxiliary score and
 tower, ``nn.GRU`` over histories padded to the batch's longest, and a loop over all steps for the AUGRU, with a mask. Both train on the same
@@ -45,7 +45,7 @@ class PaddedDIEN(DIEN):
 
     def __init__(self, config: DIENConfig, schema: Schema) -> None:
         super().__init__(config, schema)
-        width = self.attention.shape[0]
+        width = self.attention.out_features
         self.extractor = nn.GRU(self.embeddings.target_dim, width, batch_first=True)
         self.from_input = nn.Linear(width, 3 * width)
         self.from_state = nn.Linear(width, 3 * width, bias=False)
@@ -60,7 +60,7 @@ class PaddedDIEN(DIEN):
         embedded = self.embeddings(padded)
         behaviours, negatives = embedded.history.view(2, len(batch), longest, -1)
         interests, _ = self.extractor(behaviours)  # (B, L, H)
-        scores = torch.einsum("blh,hd,bd->bl", interests, self.attention, embedded.target)
+        scores = torch.einsum("blh,hd,bd->bl", interests, self.attention.weight, embedded.target)
         attention = scores.masked_fill(~mask, -1e9).softmax(1)
         projected, state = self.from_input(interests), interests.new_zeros(len(batch), interests.shape[2])
         for step in range(longest):
@@ -121,7 +121,7 @@ def part_shares(dataset: PreparedDataset, cap: int, repetitions: int = 30) -> No
     }
     batch = next(loaders[True])
     order = StepOrder.of(batch.offsets)
-    width = model.attention.shape[0]
+    width = model.attention.out_features
     behaviours, negatives, interests = (torch.randn(len(order.positions), width).mul_(0.1).requires_grad_() for _ in range(3))
     weights = torch.rand(len(order.positions), requires_grad=True)
     target = torch.randn(len(batch), width).mul_(0.1).requires_grad_()
