@@ -29,3 +29,10 @@ def small_log() -> SyntheticConfig:
 def small_dataset(small_log, tmp_path_factory) -> PreparedDataset:
     """2,000 users, 5,000 impressions with true probabilities; for reading only, copy the folder to change it."""
     return prepare(small_log, ImpressionsConfig(), tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(scope="session")
+def learnable_dataset(tmp_path_factory):
+    """Items differ much in their appeal and occur often, so that a model without a view of the history learns something too."""
+    log = SyntheticConfig(name="learnable", num_users=2_000, num_items=200, num_categories=20, num_impressions=10_000, appeal_std=1.5)
+    return prepare(log, ImpressionsConfig(), tmp_path_factory.mktemp("learnable"))

@@ -9,10 +9,7 @@ import torch.nn.functional as F
 
 from clickflow.config import StrictConfig, validate
 from clickflow.data.dataset import BatchLoader
-from clickflow.data.prepare import prepare
-from clickflow.data.protocols import ImpressionsConfig
 from clickflow.data.schema import NumericField, Schema
-from clickflow.data.sources.synthetic import SyntheticConfig
 from clickflow.models import ModelConfig, build_model
 from clickflow.models.activations import Activation
 from clickflow.models.contract import ModelOutput
@@ -86,13 +83,6 @@ def default_config(request):
     return request.param()
 
 
-@pytest.fixture(scope="module")
-def learnable_dataset(tmp_path_factory):
-    """Items differ much in their appeal and occur often, so that a model without a view of the history learns something too."""
-    log = SyntheticConfig(name="learnable", num_users=2_000, num_items=200, num_categories=20, num_impressions=10_000, appeal_std=1.5)
-    return prepare(log, ImpressionsConfig(), tmp_path_factory.mktemp("learnable"))
-
-
 def build(config, schema=FULL_SCHEMA, seed=0):
     torch.manual_seed(seed)
     return build_model(config, schema)
@@ -140,10 +130,10 @@ def test_options_are_found_however_their_values_are_listed():
 
 
 class TestEveryModel:
-    @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
     @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
-    def test_any_batch_gives_one_finite_logit_a_row_and_finite_gradients(self, config, schema, lengths):
-        assert_finite(build(config, schema), random_batch(schema, lengths))
+    def test_any_batch_gives_one_finite_logit_a_row_and_finite_gradients(self, config, schema):
+        for lengths in LENGTHS.values():
+            assert_finite(build(config, schema), random_batch(schema, lengths))
 
     @pytest.mark.parametrize("variant", ACTIVATION_VARIANTS, ids=describe)
     def test_with_any_activation_too(self, variant):

@@ -119,6 +119,7 @@ def test_moving_a_file_from_the_log_to_the_behaviour_table_prepares_anew(tmp_pat
     assert prepared([0, 1], [2]).folder != prepared([0], [1, 2]).folder
 
 
+@pytest.mark.slow
 def test_two_processes_preparing_the_same_at_once_both_get_it(tmp_path):
     script = (
         "import sys; from pathlib import Path\n"

@@ -15,6 +15,7 @@ def compose(*overrides: str) -> CompareConfig:
     return validate(CompareConfig, composed_config("compare", overrides))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_composes_and_so_does_each_of_its_models(name):
     config = compose(f"experiment={name}")

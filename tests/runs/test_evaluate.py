@@ -49,6 +49,7 @@ def test_an_unknown_run_is_refused(trained):
         evaluation(trained.config.home, "0123")
 
 
+@pytest.mark.slow
 def test_data_prepared_again_must_be_what_the_run_saw(trained, client):
     home, fingerprint = trained.config.home, client.get_run(trained.run_id).data.tags["dataset.fingerprint"]
     shutil.rmtree(home / "datasets")

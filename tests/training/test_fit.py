@@ -241,6 +241,7 @@ class TestSeeds:
         assert other.sink.values("val/auc") != first.sink.values("val/auc")
 
 
+@pytest.mark.slow
 class TestResume:
     def assert_the_same(self, resumed, whole):
         assert_equal_states(weights_in(resumed.saved("last")), weights_in(whole.saved("last")))
