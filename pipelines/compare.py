@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 
 from clickflow.config import validate
@@ -14,6 +13,9 @@ from clickflow.runs.compare import compare
 from clickflow.runs.comparison import quality_columns, significance_columns
 from clickflow.runs.config import CompareConfig, RunConfig
 from pipelines.launch import composed_config, launch, progress_printer
+
+WIDTH = 160
+"""Columns that both tables fit into."""
 
 
 def story(config: CompareConfig, console: Console) -> None:
@@ -87,8 +89,8 @@ def _print(console: Console, title: str, lines: list[dict[str, str]]) -> None:
         table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
     for line in lines:
         table.add_row(*(line.get(heading, "") for heading in headings))
-    width = Measurement.get(console, console.options.update(max_width=1000), table).maximum
-    console.print(table, width=max(width, console.width), crop=False)
+    # Where nobody watches rich takes a console of 80 columns.
+    Console(file=console.file, width=max(console.width, WIDTH), highlight=False).print(table)
 
 
 if __name__ == "__main__":
