@@ -27,7 +27,7 @@ from clickflow.runs.config import CompareConfig, EvaluateConfig, RunConfig
 from clickflow.runs.evaluate import evaluate
 from clickflow.runs.train import CONFIG_DIGEST_TAG, Progress, config_digest, refuse_one_class, train
 from clickflow.tracking.lifecycle import open_run
-from clickflow.tracking.lineage import git_state
+from clickflow.tracking.lineage import git_state, lineage_tags
 from clickflow.tracking.run import Run
 from clickflow.tracking.search import FoundRun, fetch_artifact, find_finished, metric_histories, read_run
 from clickflow.tracking.store import Store, open_store
@@ -84,10 +84,11 @@ def compare(config: CompareConfig, models: Mapping[str, RunConfig], progress: Pr
     """
     store = open_store(config.tracking, config.home)
     values = config.model_dump(mode="json", include={"compare", "data", "protocol"})
-    tags = {"kind": "comparison", "data": config.data.name, "protocol": config.protocol.name}
+    tags = {"kind": "comparison", "data": config.data.name, "protocol": config.protocol.name, **lineage_tags(Path(__file__).parent)}
     with open_run(store, name=f"compare-{config.data.name}", params=flatten(values), tags=tags, log_system_metrics=False) as parent:
         parent.log_dict(values, "config.yaml")
         dataset = prepare(config.data, config.protocol, config.home, progress)
+        parent.set_tags({"dataset.fingerprint": dataset.manifest.fingerprint})
         refuse_one_class(dataset, SPLITS)  # once, instead of in every run
         scored, failures = _score_all(_Place(store, parent.id, dataset.manifest.fingerprint), config.compare.seeds, models, progress)
         if not scored:
