@@ -15,6 +15,8 @@ from clickflow.runs.train import train
 from clickflow.tracking.config import TrackingConfig
 from tests.runs.small import small_config
 
+pytestmark = pytest.mark.slow
+
 
 def evaluation(home, run_id):
     return evaluate(EvaluateConfig(run_id=run_id, home=home, tracking=TrackingConfig()))
@@ -49,7 +51,6 @@ def test_an_unknown_run_is_refused(trained):
         evaluation(trained.config.home, "0123")
 
 
-@pytest.mark.slow
 def test_data_prepared_again_must_be_what_the_run_saw(trained, client):
     home, fingerprint = trained.config.home, client.get_run(trained.run_id).data.tags["dataset.fingerprint"]
     shutil.rmtree(home / "datasets")
