@@ -18,6 +18,7 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from clickflow.errors import TrackingError
 from clickflow.tracking.run import Run
+from clickflow.tracking.search import get_run
 from clickflow.tracking.store import Store, first_line
 
 logger = logging.getLogger(__name__)
@@ -121,10 +122,7 @@ def _create(store: Store, name: str, tags: Mapping[str, str]) -> Run:
 
 
 def _find(store: Store, run_id: str) -> Run:
-    try:
-        found = store.client.get_run(run_id)
-    except MlflowException as error:
-        raise TrackingError(f"run_id = {run_id}: no such run in {store.uri}; copy the id from the run's page") from error
+    found = get_run(store, run_id)
     if found.info.lifecycle_stage == "deleted":
         raise TrackingError(f"run_id = {run_id}: the run was deleted; restore it with `mlflow runs restore --run-id {run_id}`")
     return Run(store, run_id)

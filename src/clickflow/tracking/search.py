@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 
 from clickflow.errors import TrackingError
@@ -41,16 +42,25 @@ def find_finished(store: Store, tags: Mapping[str, str]) -> list[FoundRun]:
     return [FoundRun(run.info.run_id, dict(run.data.tags), dict(run.data.metrics)) for run in runs]
 
 
+def get_run(store: Store, run_id: str) -> MlflowRun:
+    """A run as MLflow has it.
+
+    Raises:
+        TrackingError: there is no such run.
+    """
+    try:
+        return store.client.get_run(run_id)
+    except MlflowException as error:
+        raise TrackingError(f"run_id = {run_id}: no such run in {store.uri}; copy the id from the run's page") from error
+
+
 def read_run(store: Store, run_id: str) -> FoundRun:
     """One run by its id.
 
     Raises:
         TrackingError: there is no such run.
     """
-    try:
-        run = store.client.get_run(run_id)
-    except MlflowException as error:
-        raise TrackingError(f"run_id = {run_id}: no such run in {store.uri}; copy the id from the run's page") from error
+    run = get_run(store, run_id)
     return FoundRun(run.info.run_id, dict(run.data.tags), dict(run.data.metrics))
 
 

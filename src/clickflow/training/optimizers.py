@@ -134,10 +134,9 @@ class RMSpropConfig(TwoPaths):
         return LazyRMSprop(tables, lr=self.learning_rate, alpha=self.alpha, eps=self.eps)
 
 
-class AdamConfig(TwoPaths):
-    """Adam (Kingma & Ba 2015); the sparse path is torch's ``SparseAdam``: a row's moments rest while the row does not occur."""
+class Moments(TwoPaths):
+    """What Adam and AdamW share."""
 
-    name: Literal["adam"] = "adam"
     learning_rate: LearningRate = 1e-3
     beta1: Decay = 0.9
     """Decay rate of the mean gradient, a step."""
@@ -145,6 +144,12 @@ class AdamConfig(TwoPaths):
     """Decay rate of the mean square, a step."""
     eps: Epsilon = 1e-8
     """Keeps the division finite."""
+
+
+class AdamConfig(Moments):
+    """Adam (Kingma & Ba 2015); the sparse path is torch's ``SparseAdam``: a row's moments rest while the row does not occur."""
+
+    name: Literal["adam"] = "adam"
 
     def dense(self, parameters: Parameters) -> Optimizer:
         """Adam."""
@@ -155,17 +160,10 @@ class AdamConfig(TwoPaths):
         return LazyAdam(tables, lr=self.learning_rate, beta1=self.beta1, beta2=self.beta2, eps=self.eps, weight_decay=0.0)
 
 
-class AdamWConfig(TwoPaths):
+class AdamWConfig(Moments):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019); on the sparse path a row decays in the steps in which it occurs."""
 
     name: Literal["adamw"] = "adamw"
-    learning_rate: LearningRate = 1e-3
-    beta1: Decay = 0.9
-    """Decay rate of the mean gradient, a step."""
-    beta2: Decay = 0.999
-    """Decay rate of the mean square, a step."""
-    eps: Epsilon = 1e-8
-    """Keeps the division finite."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     """A step takes learning_rate * weight_decay of every parameter away, biases included."""
 
