@@ -98,6 +98,11 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def named(value: object) -> object:
+    """``sampler: tpe`` for ``sampler: {name: tpe}``: a section whose other keys have defaults may be given by its name."""
+    return {"name": value} if isinstance(value, str) else value
+
+
 def suggest(word: str, allowed: list[str]) -> str:
     """`` did you mean x?`` for the nearest allowed word, else the list of what is allowed."""
     close = difflib.get_close_matches(word, allowed, n=1, cutoff=0.6)

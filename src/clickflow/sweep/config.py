@@ -1,0 +1,80 @@
+"""What a sweep is: how many trials, by whom, where they are searched, what is best."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from clickflow.config import Contradictions, StrictConfig
+from clickflow.runs.config import RunConfig
+from clickflow.sweep.pruners import NoPrunerConfig, PrunerConfig
+from clickflow.sweep.samplers import SamplerConfig
+
+Count = Annotated[int, Field(gt=0)]
+Metric = Literal[
+    "val/auc", "val/gauc", "val/pr_auc", "val/log_loss", "num_parameters", "train_seconds", "rows_per_second", "latency_milliseconds"
+]
+Direction = Literal["maximize", "minimize"]
+HIGH_IS_GOOD = frozenset({"val/auc", "val/gauc", "val/pr_auc", "rows_per_second"})
+
+
+def _listed(value: object) -> object:
+    """One metric may be given without a list."""
+    return [value] if isinstance(value, str) else value
+
+
+class SweepConfig(StrictConfig):
+    """The study and its workers."""
+
+    study_name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\w.-]+$")]
+    """The same name carries on; another one is another study."""
+    storage: Annotated[str, Field(min_length=1)] | None = None
+    """``postgresql+psycopg://…`` for workers on several machines; null: a journal file in the home folder."""
+    num_trials: Count = 30
+    """In all, over every start of this study: complete and pruned ones."""
+    num_workers: Count = 1
+    """Processes that this command starts."""
+    threads_per_worker: Count | None = None
+    """Of torch; null shares the machine's cores out."""
+    metric: Annotated[tuple[Metric, ...], BeforeValidator(_listed), Field(min_length=1, strict=False)]
+    """What is best; several give a Pareto front."""
+    direction: Annotated[tuple[Direction, ...], BeforeValidator(_listed), Field(min_length=1, strict=False)] | None = None
+    """Of each metric; null: what is good of each is known."""
+    sampler: SamplerConfig
+    pruner: PrunerConfig
+    max_retries: Annotated[int, Field(ge=0)] = 2
+    """How often a trial whose worker died or whose training broke is tried again, from its last checkpoint."""
+    space: dict[str, str]
+    """Dotted key or config group -> where it is searched, in Hydra's sweep grammar."""
+
+    @model_validator(mode="after")
+    def _choices_go_together(self) -> Self:
+        problems = list(self._contradictions())
+        if problems:
+            raise Contradictions(problems)
+        return self
+
+    def _contradictions(self) -> Iterator[tuple[str, str]]:
+        if not self.space:
+            yield "space", "= {}: nothing to search; give a key its values, as in 'optimizer.learning_rate=tag(log, interval(1e-4, 1e-2))'"
+        if self.direction is not None and len(self.metric) != len(self.direction):
+            yield "direction", f"= {list(self.direction)}: one for each of the {len(self.metric)} metrics {list(self.metric)} is needed"
+        if len(set(self.metric)) < len(self.metric):
+            yield "metric", f"= {list(self.metric)}: a metric given twice is one metric; give each once"
+        if isinstance(self.pruner, NoPrunerConfig):
+            return
+        if len(self.metric) > 1:
+            yield "pruner", f"= {self.pruner.name}: several metrics cannot be pruned by; set sweep.pruner=none"
+        elif not self.metric[0].startswith("val/"):
+            yield "pruner", f"= {self.pruner.name}: {self.metric[0]} is not measured after each validation; set sweep.pruner=none"
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """Of each metric."""
+        return self.direction or tuple("maximize" if metric in HIGH_IS_GOOD else "minimize" for metric in self.metric)
+
+
+class SweepRunConfig(RunConfig):
+    """A sweep; everything but ``sweep`` is what its trials share."""
+
+    sweep: SweepConfig

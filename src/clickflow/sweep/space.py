@@ -1,0 +1,186 @@
+"""The search space: which keys of the config are searched, and where.
+
+Typed and without a grammar of its own; the pipelines read Hydra's. A key that is a config group (``model``, ``optimizer``) decides which
+other keys there are, so a space is conditional by itself: a trial has those parameters that its composed config has.
+"""
+
+import itertools
+import json
+from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal, Protocol
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import Trial
+from pydantic import Field
+
+from clickflow.config import StrictConfig
+from clickflow.runs.config import RunConfig
+
+Number = int | float
+
+
+class Choice(StrictConfig):
+    """One of several values, without an order."""
+
+    kind: Literal["choice"] = "choice"
+    values: Annotated[tuple[Any, ...], Field(min_length=1, strict=False)]
+    """Scalars, lists or null."""
+
+    def ends(self) -> list[Any]:
+        """Every value: each may be wrong by itself."""
+        return list(self.values)
+
+    def grid(self) -> list[Any]:
+        """Every value."""
+        return list(self.values)
+
+    def distribution(self) -> BaseDistribution:
+        """Over the values as JSON, because Optuna's choices are scalars."""
+        return CategoricalDistribution([json.dumps(value) for value in self.values])
+
+    def value(self, suggested: Any) -> Any:
+        """The value behind what Optuna suggests."""
+        return json.loads(suggested)
+
+    def fixed(self, value: Any) -> Any:
+        """What Optuna calls a value."""
+        return json.dumps(value)
+
+
+class _Ordered(StrictConfig):
+    def value(self, suggested: Any) -> Any:
+        """The value itself."""
+        return suggested
+
+    def fixed(self, value: Any) -> Any:
+        """The value itself."""
+        return value
+
+
+class Range(_Ordered):
+    """Equally spaced numbers, whole ones where all three are whole."""
+
+    kind: Literal["range"] = "range"
+    low: Number
+    high: Number
+    """The last value, itself part of the range: ``low`` plus a whole number of steps."""
+    step: Number
+
+    def ends(self) -> list[Any]:
+        """The first and the last value."""
+        return list(dict.fromkeys([self.low, self.high]))
+
+    def grid(self) -> list[Any]:
+        """Every value."""
+        count = round((self.high - self.low) / self.step) + 1
+        return [self.low + position * self.step for position in range(count)]
+
+    def distribution(self) -> BaseDistribution:
+        """Uniform over the values."""
+        if all(isinstance(number, int) for number in (self.low, self.high, self.step)):
+            return IntDistribution(int(self.low), int(self.high), step=int(self.step))
+        return FloatDistribution(self.low, self.high, step=self.step)
+
+
+class Interval(_Ordered):
+    """All numbers between two, whole ones where both are whole."""
+
+    kind: Literal["interval"] = "interval"
+    low: Number
+    high: Number
+    log: bool = False
+    """Uniform in the logarithm."""
+
+    def ends(self) -> list[Any]:
+        """Both ends."""
+        return [self.low, self.high]
+
+    def grid(self) -> None:
+        """An interval has none."""
+
+    def distribution(self) -> BaseDistribution:
+        """Uniform, or uniform in the logarithm."""
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return IntDistribution(self.low, self.high, log=self.log)
+        return FloatDistribution(self.low, self.high, log=self.log)
+
+
+Parameter = Annotated[Choice | Range | Interval, Field(discriminator="kind")]
+
+
+class Composer(Protocol):
+    """Makes configs; what a pipeline passes in, so that a sweep knows no Hydra."""
+
+    def keys(self, groups: Mapping[str, str]) -> Collection[str]:
+        """All dotted keys of the config with these config groups chosen, sections among them.
+
+        Raises:
+            ConfigError: a group has no such config.
+        """
+
+    def compose(self, values: Mapping[str, Any]) -> RunConfig:
+        """The config of a trial.
+
+        Args:
+            values: key -> value, config groups among them.
+
+        Raises:
+            ConfigError: the config cannot be run.
+        """
+
+
+class SearchSpace(StrictConfig):
+    """What a sweep searches."""
+
+    parameters: Annotated[dict[str, Parameter], Field(min_length=1)]
+    """Dotted key, or a config group, -> where it is searched; groups are choices of names."""
+    groups: Annotated[frozenset[str], Field(strict=False)] = frozenset()
+    """Which of the keys are config groups."""
+
+    @cached_property
+    def combinations(self) -> list[dict[str, str]]:
+        """Every choice of config groups; one empty choice where none is searched."""
+        names = [key for key in self.parameters if key in self.groups]
+        return [dict(zip(names, chosen, strict=True)) for chosen in itertools.product(*(self.parameters[name].ends() for name in names))]
+
+    def applicable(self, keys: Collection[str]) -> list[str]:
+        """The searched keys, groups left out, which a config with these keys has."""
+        return [key for key in self.parameters if key not in self.groups and key in keys]
+
+    def suggest(self, trial: Trial, composer: Composer) -> dict[str, Any]:
+        """Ask a trial for its values: config groups first, then the keys that the composed config has."""
+        groups = {name: self._suggest(trial, name) for name in self.parameters if name in self.groups}
+        return groups | {key: self._suggest(trial, key) for key in self.applicable(composer.keys(groups))}
+
+    def values(self, suggested: Mapping[str, Any]) -> dict[str, Any]:
+        """The values behind a trial's ``params``."""
+        return {key: self.parameters[key].value(value) for key, value in suggested.items()}
+
+    def points(self, composer: Composer) -> Iterator[dict[str, Any]]:
+        """Every point of the grid as Optuna's params, the first key changing slowest.
+
+        Raises:
+            ValueError: a parameter is an interval, which has no grid.
+        """
+        for groups in self.combinations:
+            axes = {key: [value] for key, value in groups.items()}
+            for key in self.applicable(composer.keys(groups)):
+                grid = self.parameters[key].grid()
+                if grid is None:
+                    raise ValueError(f"{key}: an interval has no grid")
+                axes[key] = grid
+            for point in itertools.product(*axes.values()):
+                yield {key: self.parameters[key].fixed(value) for key, value in zip(axes, point, strict=True)}
+
+    def _suggest(self, trial: Trial, key: str) -> Any:
+        parameter = self.parameters[key]
+        distribution = parameter.distribution()
+        if isinstance(distribution, CategoricalDistribution):
+            suggested: Any = trial.suggest_categorical(key, distribution.choices)
+        elif isinstance(distribution, IntDistribution):
+            suggested = trial.suggest_int(key, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
+        else:
+            assert isinstance(distribution, FloatDistribution)
+            suggested = trial.suggest_float(key, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
+        return parameter.value(suggested)
