@@ -13,9 +13,8 @@ def story(config: RunConfig, console: Console) -> None:
     trained = train(config, progress_printer(console))
     print_metrics(console, f"{config.model.name} on {config.data.name}, validation", trained.validation)
     fit = trained.fit
-    console.print(
-        f"best epoch {fit.best_epoch + 1} of {fit.num_epochs}, {fit.rows_per_second:,.0f} rows/s, {trained.num_parameters:,} parameters"
-    )
+    speed = f"{fit.rows_per_second:,.0f} rows/s, {trained.costs['num_parameters']:,.0f} parameters"
+    console.print(f"best epoch {fit.best_epoch + 1} of {fit.num_epochs}, {speed}")
     console.print(f"run {trained.run_id}  {trained.url}", soft_wrap=True)
     console.print(f"model {trained.model_uri}")
     where = "".join(f" {override}" for override in store_overrides(config.home, config.tracking))

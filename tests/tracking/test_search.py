@@ -4,7 +4,7 @@ import pytest
 
 from clickflow.errors import TrackingError
 from clickflow.tracking.lifecycle import open_run
-from clickflow.tracking.search import fetch_artifact, find_finished, metric_histories, read_run
+from clickflow.tracking.search import fetch_artifact, find_runs, metric_histories, read_run
 
 
 def finished(store, name, tags):
@@ -25,8 +25,8 @@ def test_only_finished_runs_with_all_the_tags_are_found_the_newest_first(store):
     ):
         raise ValueError("broken")
 
-    assert [run.run_id for run in find_finished(store, {"digest": "search-1", "data": "x"})] == [second, first]
-    assert find_finished(store, {"digest": "search-none"}) == []
+    assert [run.run_id for run in find_runs(store, {"digest": "search-1", "data": "x"}, "FINISHED")] == [second, first]
+    assert find_runs(store, {"digest": "search-none"}) == []
 
 
 def test_the_history_of_metrics_by_their_prefix(store):

@@ -25,11 +25,11 @@ from clickflow.metrics.significance import PairedDifference, bootstrap_gauc, del
 from clickflow.runs.comparison import COSTS, METRICS, ModelResult, as_csv, as_markdown, improvement
 from clickflow.runs.config import CompareConfig, EvaluateConfig, RunConfig
 from clickflow.runs.evaluate import evaluate
-from clickflow.runs.train import CONFIG_DIGEST_TAG, Progress, config_digest, refuse_one_class, train
+from clickflow.runs.train import CONFIG_DIGEST_TAG, PartOf, Progress, config_digest, refuse_one_class, train
 from clickflow.tracking.lifecycle import open_run
 from clickflow.tracking.lineage import git_state, lineage_tags
 from clickflow.tracking.run import Run
-from clickflow.tracking.search import FoundRun, fetch_artifact, find_finished, metric_histories, read_run
+from clickflow.tracking.search import FoundRun, fetch_artifact, find_runs, metric_histories, read_run
 from clickflow.tracking.store import Store, open_store
 
 TOWER_LAYERS = "mlp.layers."
@@ -122,14 +122,14 @@ def _score_all(
 
 def _score(place: _Place, label: str, config: RunConfig, progress: Progress) -> _Scored:
     """Collect the newest finished run of this config on this data, or train one; evaluate it unless that was done."""
-    found = find_finished(place.store, {CONFIG_DIGEST_TAG: config_digest(config), "dataset.fingerprint": place.fingerprint})
+    found = find_runs(place.store, {CONFIG_DIGEST_TAG: config_digest(config), "dataset.fingerprint": place.fingerprint}, "FINISHED")
     if found:
         run_id = found[0].run_id
         commit = found[0].tags.get("git.commit", "")
         is_other = commit != git_state(Path(__file__).parent).commit or found[0].tags.get("git.dirty") == "true"
         progress(f"collected run {run_id[:12]}" + (f", made by other code (commit {commit[:12]})" if is_other else ""))
     else:
-        run_id = train(config, progress, label=label, parent_run_id=place.parent_run_id).run_id
+        run_id = train(config, progress, part_of=PartOf(place.parent_run_id, f"{label}-seed{config.seed}")).run_id
     if not found or found[0].tags.get("evaluation.status") != "FINISHED":
         progress("evaluating on the test split")
         evaluate(EvaluateConfig(run_id=run_id, home=config.home, tracking=config.tracking))

@@ -12,7 +12,7 @@ from clickflow.data.dataset import PreparedDataset
 from clickflow.data.predictions import write_predictions
 from clickflow.metrics.calibration import reliability
 from clickflow.metrics.click_metrics import ClickMetrics, Rows
-from clickflow.metrics.curves import pr_curve, roc_curve
+from clickflow.metrics.curves import Curve, pr_curve, roc_curve
 from clickflow.metrics.figures import pr_figure, reliability_figure, roc_figure
 from clickflow.metrics.ranking import auc
 from clickflow.tracking.run import Run
@@ -47,7 +47,7 @@ def score(model: nn.Module, dataset: PreparedDataset, split: str, trainer: Train
     return ScoredSplit(split, rows, metrics)
 
 
-def log_split(run: Run, dataset: PreparedDataset, scored: ScoredSplit, *, curve_prefix: str = "") -> None:
+def log_split(run: Run, dataset: PreparedDataset, scored: ScoredSplit, *, curve_prefix: str = "", figures: bool = True) -> None:
     """Log curves, figures and predictions of a scored split.
 
     Args:
@@ -55,15 +55,14 @@ def log_split(run: Run, dataset: PreparedDataset, scored: ScoredSplit, *, curve_
         dataset: the split's data set.
         scored: the split.
         curve_prefix: before the curves' names, so that validation and test do not share a line.
+        figures: whether to draw; the curves and the predictions, which can be drawn from later, are there in any case.
     """
     preds, target, _ = scored.rows
     roc, pr = roc_curve(preds, target), pr_curve(preds, target)
     for curve in (roc, pr):
         run.log_curve(f"{curve_prefix}{curve.name}", curve.steps, curve.y)
-    folder = f"figures/{scored.name}"
-    run.log_figure(roc_figure({scored.name: roc}, {scored.name: scored.metrics["auc"]}), f"{folder}/roc.png")
-    run.log_figure(pr_figure({scored.name: pr}, {scored.name: scored.metrics["pr_auc"]}, float(target.float().mean())), f"{folder}/pr.png")
-    run.log_figure(reliability_figure(reliability(preds, target)), f"{folder}/reliability.png")
+    if figures:
+        _log_figures(run, scored, roc, pr)
     table = np.stack([roc.x, roc.y, pr.x, pr.y], axis=1)
     lines = ["fpr,tpr,recall,precision", *(",".join(f"{value:.6g}" for value in row) for row in table)]
     run.log_text("\n".join(lines) + "\n", f"curves/{scored.name}.csv")
@@ -71,3 +70,11 @@ def log_split(run: Run, dataset: PreparedDataset, scored: ScoredSplit, *, curve_
         path = Path(scratch) / f"{scored.name}.parquet"
         write_predictions(path, dataset, scored.name, preds.numpy())
         run.log_file(path, "predictions")
+
+
+def _log_figures(run: Run, scored: ScoredSplit, roc: Curve, pr: Curve) -> None:
+    preds, target, _ = scored.rows
+    folder = f"figures/{scored.name}"
+    run.log_figure(roc_figure({scored.name: roc}, {scored.name: scored.metrics["auc"]}), f"{folder}/roc.png")
+    run.log_figure(pr_figure({scored.name: pr}, {scored.name: scored.metrics["pr_auc"]}, float(target.float().mean())), f"{folder}/pr.png")
+    run.log_figure(reliability_figure(reliability(preds, target)), f"{folder}/reliability.png")

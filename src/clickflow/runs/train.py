@@ -4,8 +4,8 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,10 @@ from clickflow.tracking.lifecycle import open_run
 from clickflow.tracking.lineage import environment_report, lineage_tags
 from clickflow.tracking.model import log_model
 from clickflow.tracking.run import Run
-from clickflow.tracking.store import open_store
+from clickflow.tracking.store import Store, open_store
+from clickflow.training.callbacks import Pruned, Watcher
 from clickflow.training.fit import FitResult, fit, seed_everything
+from clickflow.training.latency import latency_milliseconds
 
 Progress = Callable[[str], None]
 
@@ -42,7 +44,7 @@ class TrainedRun:
         config: what was trained.
         fit: epochs, speed, best epoch.
         validation: metrics at the best weights.
-        num_parameters: of the model.
+        costs: ``num_parameters``, ``latency_milliseconds`` and the like, by the name of their metric.
         model_uri: of the logged model.
     """
 
@@ -51,55 +53,102 @@ class TrainedRun:
     config: RunConfig
     fit: FitResult
     validation: dict[str, float]
-    num_parameters: int
+    costs: dict[str, float]
     model_uri: str
 
 
-def train(
-    config: RunConfig, progress: Progress = lambda stage: None, *, label: str | None = None, parent_run_id: str | None = None
-) -> TrainedRun:
+@dataclass(frozen=True)
+class PartOf:
+    """What a run belongs to: a comparison, a grid or a sweep.
+
+    Attributes:
+        parent_run_id: of the run below which MLflow's pages show this one.
+        label: what the run is called instead of by its model, where several runs of one model differ.
+        tags: by which the parent finds it.
+        params: beside the config's.
+    """
+
+    parent_run_id: str
+    label: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+def train(config: RunConfig, progress: Progress = lambda stage: None, *, part_of: PartOf | None = None) -> TrainedRun:
     """Prepare if needed, train, validate, log.
 
     Args:
         config: everything the run is a function of.
         progress: called with the name of each stage as it starts.
-        label: what the run is called instead of by its model, where several runs of one model differ.
-        parent_run_id: of the comparison or sweep that the run belongs to.
+        part_of: what the run belongs to, if it does not stand alone.
 
     Raises:
         ClickflowError: the data, the training or the store; the run, if one was open, is FAILED with the reason.
     """
-    store = open_store(config.tracking, config.home)
+    with open_training_run(open_store(config.tracking, config.home), config, part_of) as run:
+        return train_in(run, config, prepare(config.data, config.protocol, config.home, progress), progress)
+
+
+@contextlib.contextmanager
+def open_training_run(store: Store, config: RunConfig, part_of: PartOf | None = None) -> Iterator[Run]:
+    """Open the run of a training; config and environment are in it before the work starts."""
     values = config.model_dump(mode="json")
-    name = f"{label or config.model.name}-seed{config.seed}"
+    name = f"{config.model.name}-seed{config.seed}"
     tags = {"model": config.model.name, "data": config.data.name, "protocol": config.protocol.name}
     with open_run(
         store,
-        name=name,
-        params=flatten(values),
-        tags={**tags, CONFIG_DIGEST_TAG: config_digest(config), **lineage_tags(Path(__file__).parent)},
+        name=name if part_of is None or part_of.label is None else part_of.label,
+        params={**flatten(values), **(part_of.params if part_of else {})},
+        tags={**tags, CONFIG_DIGEST_TAG: config_digest(config), **lineage_tags(Path(__file__).parent), **(part_of.tags if part_of else {})},
         log_system_metrics=config.tracking.log_system_metrics,
-        parent_run_id=parent_run_id,
+        parent_run_id=part_of.parent_run_id if part_of else None,
     ) as run:
         run.log_dict(values, "config.yaml")
         run.log_text(environment_report(), "environment.txt")
-        dataset = prepare(config.data, config.protocol, config.home, progress)
-        _log_dataset(run, dataset)
-        refuse_one_class(dataset)
-        _refuse_without_order(config, dataset)
-        progress(f"training {config.model.name}")
-        seed_everything(config.seed, config.trainer.num_threads)
-        model = build_model(config.model, dataset.schema)
-        result = _fit_and_keep_checkpoints(run, model, dataset, config)
-        progress("validating and logging")
-        validation = score(model, dataset, "validation", config.trainer)
-        log_split(run, dataset, validation)
+        yield run
+
+
+def train_in(
+    run: Run,
+    config: RunConfig,
+    dataset: PreparedDataset,
+    progress: Progress = lambda stage: None,
+    *,
+    watcher: Watcher | None = None,
+    resume_from: Path | None = None,
+    figures: bool = True,
+) -> TrainedRun:
+    """Train, validate and log into an open run.
+
+    Args:
+        run: as opened by :func:`open_training_run`.
+        config: everything the run is a function of.
+        dataset: the config's data, prepared.
+        progress: called with the name of each stage as it starts.
+        watcher: told of every step and validation; what it raises ends the training.
+        resume_from: a ``last.ckpt`` with its ``best.ckpt`` beside it, of a training with the same config.
+        figures: whether to draw figures of the validation.
+
+    Raises:
+        ClickflowError: the data, the training or the store.
+    """
+    _log_dataset(run, dataset)
+    refuse_one_class(dataset)
+    _refuse_without_order(config, dataset)
+    progress(f"training {config.model.name}")
+    seed_everything(config.seed, config.trainer.num_threads)
+    model = build_model(config.model, dataset.schema)
+    result = _fit_and_keep_checkpoints(run, model, dataset, config, watcher, resume_from)
+    progress("validating and logging")
+    validation = score(model, dataset, "validation", config.trainer)
+    log_split(run, dataset, validation, figures=figures)
+    if figures:
         log_attention(run, model, dataset, "validation", config.trainer.max_history)
-        num_parameters = sum(parameter.numel() for parameter in model.parameters())
-        _log_best(run, result, validation, num_parameters)
-        model_uri = log_model(run, serving_bundle(model, dataset, config))
-        run.set_description(_description(config, dataset, result, validation, num_parameters))
-        return TrainedRun(run.id, run.url, config, result, validation.metrics, num_parameters, model_uri)
+    costs = _costs(model, dataset, config, result)
+    _log_best(run, result, validation, costs)
+    model_uri = log_model(run, serving_bundle(model, dataset, config))
+    run.set_description(_description(config, dataset, result, validation, costs))
+    return TrainedRun(run.id, run.url, config, result, validation.metrics, costs, model_uri)
 
 
 def config_digest(config: RunConfig) -> str:
@@ -121,13 +170,16 @@ def serving_bundle(model: nn.Module, dataset: PreparedDataset, config: RunConfig
     )
 
 
-def _fit_and_keep_checkpoints(run: Run, model: nn.Module, dataset: PreparedDataset, config: RunConfig) -> FitResult:
+def _fit_and_keep_checkpoints(
+    run: Run, model: nn.Module, dataset: PreparedDataset, config: RunConfig, watcher: Watcher | None, resume_from: Path | None
+) -> FitResult:
     """Fit; the checkpoints go to the run's artifacts however the fit ends, and stay in the home folder if they cannot.
 
     Raises:
         TrainingError: training diverged, or a checkpoint cannot be written; a cut-off file is not kept.
+        Pruned: the watcher ended the fit; its checkpoints are of no use.
     """
-    folder = config.home / "checkpoints" / run.id
+    folder = checkpoint_folder(config.home, run.id)
     try:
         result = fit(
             model,
@@ -139,6 +191,8 @@ def _fit_and_keep_checkpoints(run: Run, model: nn.Module, dataset: PreparedDatas
             seed=config.seed,
             folder=folder,
             sink=run.log_metrics,
+            watcher=watcher,
+            resume_from=resume_from,
         )
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
@@ -146,19 +200,28 @@ def _fit_and_keep_checkpoints(run: Run, model: nn.Module, dataset: PreparedDatas
         raise TrainingError(
             f"{folder}: checkpoints cannot be written ({reason}); free some space or set home=FOLDER to another place."
         ) from error
+    except Pruned:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     except BaseException:
         with contextlib.suppress(TrackingError):  # why the fit ended matters more
-            _log_checkpoints(run, folder)
-            shutil.rmtree(folder, ignore_errors=True)
+            keep_checkpoints(run, config.home)
         raise
-    _log_checkpoints(run, folder)
-    shutil.rmtree(folder, ignore_errors=True)
+    keep_checkpoints(run, config.home)
     return result
 
 
-def _log_checkpoints(run: Run, folder: Path) -> None:
+def checkpoint_folder(home: Path, run_id: str) -> Path:
+    """Where a training writes its checkpoints while it is on."""
+    return home / "checkpoints" / run_id
+
+
+def keep_checkpoints(run: Run, home: Path) -> None:
+    """Move what checkpoints there are from the home folder to the run's artifacts."""
+    folder = checkpoint_folder(home, run.id)
     for checkpoint in sorted(folder.glob("*.ckpt")):
         run.log_file(checkpoint, "checkpoints")
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def refuse_one_class(dataset: PreparedDataset, names: tuple[str, ...] = ("train", "validation")) -> None:
@@ -194,14 +257,24 @@ def _log_dataset(run: Run, dataset: PreparedDataset) -> None:
     run.log_dataset(manifest.name, manifest.fingerprint, str(dataset.folder), profile, "training")
 
 
-def _log_best(run: Run, result: FitResult, validation: ScoredSplit, num_parameters: int) -> None:
+def _costs(model: nn.Module, dataset: PreparedDataset, config: RunConfig, result: FitResult) -> dict[str, float]:
+    return {
+        "rows_per_second": result.rows_per_second,
+        "train_seconds": result.seconds,
+        "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "latency_milliseconds": latency_milliseconds(model, dataset.split("validation"), config.trainer.max_history),
+    }
+
+
+def _log_best(run: Run, result: FitResult, validation: ScoredSplit, costs: Mapping[str, float]) -> None:
     """The run table shows last values; ``best/...`` are those of the best weights."""
     best = {f"best/{name}": value for name, value in validation.metrics.items()}
-    cost = {"rows_per_second": result.rows_per_second, "train_seconds": result.seconds, "num_parameters": num_parameters}
-    run.log_metrics({**best, "best/epoch": result.best_epoch + 1, **cost}, step=0)
+    run.log_metrics({**best, "best/epoch": result.best_epoch + 1, **costs}, step=0)
 
 
-def _description(config: RunConfig, dataset: PreparedDataset, result: FitResult, validation: ScoredSplit, num_parameters: int) -> str:
+def _description(
+    config: RunConfig, dataset: PreparedDataset, result: FitResult, validation: ScoredSplit, costs: Mapping[str, float]
+) -> str:
     metrics = validation.metrics
     splits = ", ".join(f"{name} {split.rows:,}" for name, split in dataset.manifest.splits.items())
     return "\n".join(
@@ -213,6 +286,6 @@ def _description(config: RunConfig, dataset: PreparedDataset, result: FitResult,
             f"| best epoch {result.best_epoch + 1} of {result.num_epochs} | {metrics['auc']:.4f} | {metrics['gauc']:.4f} "
             f"| {metrics['pr_auc']:.4f} | {metrics['log_loss']:.4f} |",
             "",
-            f"{num_parameters:,} parameters; {result.rows_per_second:,.0f} training rows/s; rows: {splits}",
+            f"{costs['num_parameters']:,.0f} parameters; {result.rows_per_second:,.0f} training rows/s; rows: {splits}",
         ]
     )

@@ -6,6 +6,7 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner,
 from pydantic import BeforeValidator, Field
 
 from clickflow.config import StrictConfig, named
+from clickflow.sweep.experimental import experimental_allowed
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -47,7 +48,8 @@ class PatienceConfig(StrictConfig):
 
     def build(self, num_validations: int) -> BasePruner:
         """Around the median."""
-        return PatientPruner(MedianPruner(n_startup_trials=self.num_startup_trials), patience=self.patience)
+        with experimental_allowed():
+            return PatientPruner(MedianPruner(n_startup_trials=self.num_startup_trials), patience=self.patience)
 
 
 class NoPrunerConfig(StrictConfig):

@@ -4,18 +4,17 @@ Every sampler is made anew for each trial, seeded by the trial's number: so work
 that carries on does not begin again, and one worker's sweep is the same each time. What a sampler remembers lies in the study.
 """
 
-import warnings
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import BeforeValidator, Field
 
 from clickflow.config import StrictConfig, named
+from clickflow.sweep.experimental import experimental_allowed
 
 Seed = Annotated[int, Field(ge=0)]
 StartupTrials = Annotated[int, Field(ge=1)]
@@ -124,8 +123,7 @@ class PerTrialSampler(BaseSampler):
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Make the trial's sampler."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
+        with experimental_allowed():
             self._sampler = self._config.build(int(np.random.SeedSequence([self._config.seed, trial.number]).generate_state(1)[0]))
         self._sampler.before_trial(study, trial)
 

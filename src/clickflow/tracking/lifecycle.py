@@ -74,6 +74,49 @@ def open_run(
 
 
 @contextmanager
+def reopen_run(store: Store, run_id: str) -> Iterator[Run]:
+    """Carry on with a run as :func:`open_run` left it: RUNNING again, and at the end FINISHED, FAILED or KILLED.
+
+    Args:
+        store: where the run is.
+        run_id: of the run.
+
+    Raises:
+        TrackingError: there is no such run, it was deleted, or what was logged could not be written.
+    """
+    with _sigterm_raises():
+        run = _find(store, run_id)
+        try:
+            run.remove_tag(ERROR_TAG)
+            run.restart()
+            yield run
+            run.close()
+            run.terminate("FINISHED")
+        except BaseException as error:
+            _end_after(error, run, ERROR_TAG, "error/traceback.txt", run.terminate)
+            raise
+
+
+@contextmanager
+def closing_dead_run(store: Store, run_id: str, status: str, reason: str) -> Iterator[Run]:
+    """Add what is left to a run whose process died, then give it the status and the reason that the process could not give.
+
+    Args:
+        store: where the run is.
+        run_id: of the run.
+        status: ``FAILED``, or ``KILLED`` where somebody meant to end it.
+        reason: becomes the tag ``error``.
+    """
+    run = _find(store, run_id)
+    try:
+        yield run
+    finally:
+        run.set_tags({ERROR_TAG: reason})
+        run.close()
+        run.terminate(status)
+
+
+@contextmanager
 def resume_run(store: Store, run_id: str, task: str) -> Iterator[Run]:
     """Open an existing run to log more, such as the evaluation of a finished training.
 

@@ -206,6 +206,25 @@ class Run:
         self._writer.close()
         self._tag_non_finite()
 
+    def restart(self) -> None:
+        """Call the run RUNNING again."""
+        with self._storing("status RUNNING"):
+            self._client.update_run(self.id, status="RUNNING")
+
+    def copy_metrics(self, run_id: str, prefixes: tuple[str, ...], up_to_step: int) -> None:
+        """Take over the points of another run's metrics, so that the curves of a resumed training are whole.
+
+        Args:
+            run_id: of the other run.
+            prefixes: of the metrics' names.
+            up_to_step: the last step to take over.
+        """
+        with self._storing(f"metrics of run {run_id}"):
+            names = [name for name in self._client.get_run(run_id).data.metrics if name.startswith(prefixes)]
+            points = [point for name in names for point in self._client.get_metric_history(run_id, name) if point.step <= up_to_step]
+            for start in range(0, len(points), METRICS_PER_REQUEST):
+                self._client.log_batch(self.id, metrics=points[start : start + METRICS_PER_REQUEST])
+
     def terminate(self, status: str) -> None:
         """Set the final status and the end time."""
         quiet = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}  # the pipeline prints the URL itself

@@ -1,4 +1,4 @@
-"""Find finished runs and read what they hold, without opening them."""
+"""Find runs and read what they hold, without opening them."""
 
 import math
 from collections.abc import Mapping
@@ -15,31 +15,39 @@ from clickflow.tracking.store import Store, first_line
 
 @dataclass(frozen=True)
 class FoundRun:
-    """A finished run.
+    """A run as it was when it was found.
 
     Attributes:
         run_id: of the run.
+        status: ``RUNNING``, ``FINISHED``, ``FAILED`` or ``KILLED``.
         tags: all of them.
         metrics: the last value of each.
     """
 
     run_id: str
+    status: str
     tags: dict[str, str]
     metrics: dict[str, float]
 
 
-def find_finished(store: Store, tags: Mapping[str, str]) -> list[FoundRun]:
-    """Finished runs of the store's experiment with all of these tags, the newest first.
+def find_runs(store: Store, tags: Mapping[str, str], status: str | None = None) -> list[FoundRun]:
+    """Runs of the store's experiment with all of these tags, the newest first.
+
+    Args:
+        store: where to look.
+        tags: name -> value.
+        status: of the runs; None for any.
 
     Raises:
         TrackingError: the store does not answer.
     """
-    conditions = ["attributes.status = 'FINISHED'", *(f"tags.`{key}` = '{value}'" for key, value in tags.items())]
+    conditions = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
+    conditions += [f"attributes.status = '{status}'"] if status else []
     try:
         runs = store.client.search_runs([str(store.experiment_id)], " and ".join(conditions), order_by=["attributes.start_time DESC"])
     except MlflowException as error:
         raise TrackingError(f"tracking.uri = {store.uri}: runs cannot be searched ({first_line(error)}); check the store") from error
-    return [FoundRun(run.info.run_id, dict(run.data.tags), dict(run.data.metrics)) for run in runs]
+    return [_found(run) for run in runs]
 
 
 def get_run(store: Store, run_id: str) -> MlflowRun:
@@ -60,8 +68,7 @@ def read_run(store: Store, run_id: str) -> FoundRun:
     Raises:
         TrackingError: there is no such run.
     """
-    run = get_run(store, run_id)
-    return FoundRun(run.info.run_id, dict(run.data.tags), dict(run.data.metrics))
+    return _found(get_run(store, run_id))
 
 
 def fetch_artifact(store: Store, run_id: str, artifact: str, to: Path) -> Path:
@@ -87,3 +94,7 @@ def metric_histories(store: Store, run: FoundRun, prefix: str, containing: str =
             steps, values = np.array(finite, dtype=np.float64).reshape(-1, 2).T
             histories[name.removeprefix(prefix)] = (steps, values)
     return histories
+
+
+def _found(run: MlflowRun) -> FoundRun:
+    return FoundRun(run.info.run_id, str(run.info.status), dict(run.data.tags), dict(run.data.metrics))

@@ -28,6 +28,30 @@ class MetricSink(Protocol):
         """Take the metrics of one step."""
 
 
+class Pruned(Exception):
+    """Raised by a :class:`Watcher` to end a fit that is not worth going on with."""
+
+
+class Watcher(Protocol):
+    """Follows a fit from outside: shows how far it is, or ends it by raising."""
+
+    def after_step(self, epochs: float, rows_per_second: float) -> None:
+        """A training step is done; called often, so it must be quick.
+
+        Args:
+            epochs: done so far, fractions among them.
+            rows_per_second: training rows a second so far.
+        """
+
+    def after_validation(self, number: int, metrics: Mapping[str, float]) -> None:
+        """A validation is done.
+
+        Args:
+            number: of the validation, from 1; a resumed fit counts on.
+            metrics: by name, ``val/…`` among them.
+        """
+
+
 class SinkLogger(Logger):
     """Hands what Lightning logs to a :class:`MetricSink`; the run's life cycle stays with the pipeline."""
 
@@ -88,6 +112,33 @@ class Throughput(Callback):
         self._since = None
         if self.rows:
             _log(trainer, {"train/rows_per_second": self.rows_per_second, "epoch": float(trainer.current_epoch)})
+
+
+class Watched(Callback):
+    """Tells a :class:`Watcher` of every step and validation."""
+
+    def __init__(self, watcher: Watcher, throughput: Throughput) -> None:
+        self.watcher = watcher
+        self.throughput = throughput
+        self.num_validations = 0
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Pass on how far it is."""
+        epochs = trainer.current_epoch + (batch_idx + 1) / max(1.0, float(trainer.num_training_batches))
+        self.watcher.after_step(epochs, self.throughput.rows_per_second)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Pass the metrics on."""
+        self.num_validations += 1
+        self.watcher.after_validation(self.num_validations, {name: float(value) for name, value in trainer.callback_metrics.items()})
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many validations there were."""
+        return {"num_validations": self.num_validations}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Count on from there."""
+        self.num_validations = state_dict["num_validations"]
 
 
 class MonitorIsDefined(Callback):

@@ -27,6 +27,8 @@ from clickflow.training.callbacks import (
     SinkLogger,
     StepMetrics,
     Throughput,
+    Watched,
+    Watcher,
     WeightsAreFinite,
 )
 from clickflow.training.module import ClickModule
@@ -122,6 +124,7 @@ def fit(
     seed: int,
     folder: Path,
     sink: MetricSink,
+    watcher: Watcher | None = None,
     resume_from: Path | None = None,
 ) -> FitResult:
     """Train a model on the train split and validate on the validation split.
@@ -136,6 +139,7 @@ def fit(
         seed: of shuffling and dropout; same seed, machine and threads: identical metrics.
         folder: checkpoints ``best.ckpt`` and ``last.ckpt`` go here.
         sink: takes all metrics.
+        watcher: told of every step and validation; what it raises ends the fit and reaches the caller.
         resume_from: a ``last.ckpt`` with its ``best.ckpt`` beside it; training carries on with exactly the batches that would have
             followed.
 
@@ -170,9 +174,11 @@ def fit(
         best,
         last,
     ]
-    is_watched = trainer_config.progress_bar and sys.stdout.isatty()
+    if watcher is not None:
+        callbacks.append(Watched(watcher, throughput))
+    has_terminal = trainer_config.progress_bar and sys.stdout.isatty()
     if trainer_config.progress_bar:
-        callbacks.append((RowsProgressBar if is_watched else EpochLines)(throughput, trainer_config.monitor))
+        callbacks.append((RowsProgressBar if has_terminal else EpochLines)(throughput, trainer_config.monitor))
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # devices, tips and reasons to stop: nothing a user acts on
     with warnings.catch_warnings():
         # Lightning's own use of torch's pytrees.
@@ -188,7 +194,7 @@ def fit(
             num_sanity_val_steps=0,
             logger=SinkLogger(sink),
             callbacks=callbacks,
-            enable_progress_bar=is_watched,
+            enable_progress_bar=has_terminal,
             enable_model_summary=False,
             gradient_clip_val=trainer_config.gradient_clip_norm,
         )
@@ -233,6 +239,19 @@ def load_weights(model: nn.Module, checkpoint: Path) -> int:
             f"checkpoint {checkpoint.name}: cannot be loaded ({reason}); it must be whole and of this model; train again."
         ) from error
     return int(saved["epoch"])
+
+
+def read_progress(checkpoint: Path) -> tuple[int, int]:
+    """Steps and validations that were done when a watched fit wrote a checkpoint.
+
+    Raises:
+        TrainingError: the file is damaged.
+    """
+    try:
+        saved = torch.load(checkpoint, weights_only=True)
+        return int(saved["global_step"]), int(saved["callbacks"][Watched.__name__]["num_validations"])
+    except Exception as error:  # unpickling damaged bytes may raise anything
+        raise TrainingError(f"checkpoint {checkpoint.name}: cannot be loaded ({type(error).__name__}); train again.") from error
 
 
 def loaders(

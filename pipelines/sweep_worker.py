@@ -1,0 +1,28 @@
+"""A worker process of a sweep: started by ``pipelines/sweep.py``, told what to do through its input."""
+
+import os
+import sys
+
+from clickflow.errors import EXIT_CODE_ERROR, EXIT_CODE_INTERRUPTED, ClickflowError
+from clickflow.sweep.processes import read_order
+from clickflow.sweep.worker import work
+from pipelines.launch import report
+from pipelines.search_space import HydraComposer
+
+
+def main() -> None:
+    """Work until the sweep is complete."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    try:
+        order = read_order()
+        work(order, HydraComposer(order.overrides, order.config_dir))
+    except ClickflowError as error:
+        report(error)
+        sys.exit(EXIT_CODE_ERROR)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_CODE_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,6 @@
+def check_space(space, composer):
+    pass
+
+
+def check_grid(space):
+    pass

@@ -1,0 +1,267 @@
+"""A sweep from its config to its result: checks, the study, the parent run around the workers, and what the parent shows at the end.
+
+Several coordinators, on several machines, may work on one study: each starts workers of its own, and all of them watch all trials.
+"""
+
+import contextlib
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import make_url
+
+from clickflow.config import flatten
+from clickflow.data.prepare import prepare
+from clickflow.errors import TrainingError
+from clickflow.runs.train import Progress, refuse_one_class
+from clickflow.sweep.check import check_grid, check_space
+from clickflow.sweep.config import SweepRunConfig
+from clickflow.sweep.order import Order
+from clickflow.sweep.processes import LocalWorkers
+from clickflow.sweep.recovery import Recovery
+from clickflow.sweep.report import log_outcome, log_progress
+from clickflow.sweep.samplers import GridConfig
+from clickflow.sweep.space import Composer, SearchSpace
+from clickflow.sweep.storage import open_storage, study_folder
+from clickflow.sweep.study import PARENT, READY, describe, describe_study, enqueue_grid, open_study, total
+from clickflow.sweep.trials import GIVEN_UP, REASON, Book, Counts, count, is_surplus
+from clickflow.sweep.worker import STOP
+from clickflow.tracking.lifecycle import open_run, reopen_run
+from clickflow.tracking.lineage import lineage_tags
+from clickflow.tracking.run import Run
+from clickflow.tracking.store import Store, open_store
+
+WATCH_SECONDS = 0.5
+MAX_GIVEN_UP = 5
+"""Trials given up one after the other, none finished between, before the sweep ends: what is wrong lies not in the values."""
+
+
+class Workers(Protocol):
+    """Those who train, wherever they are."""
+
+    causes: dict[int, str]
+    """Process id of a dead worker -> how it ended."""
+
+    def keep_up(self, num_needed: int, trials: Sequence[FrozenTrial]) -> None:
+        """Start as many as there is work for, and others for those that died."""
+
+    def wait(self) -> None:
+        """Wait for workers that have nothing left to do."""
+
+    def stop(self) -> None:
+        """Tell all to stop and wait until they have."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A sweep at a moment, for whoever shows it.
+
+    Attributes:
+        trials: all but surplus ones, by number.
+        counts: of them by state.
+        total: finished trials that the sweep comes to.
+        metrics: of the objectives.
+        directions: of the metrics.
+    """
+
+    trials: list[FrozenTrial]
+    counts: Counts
+    total: int
+    metrics: tuple[str, ...]
+    directions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What a sweep leaves behind.
+
+    Attributes:
+        parent_run_id: of the run above the trials' runs.
+        url: of its page.
+        counts: trials by state.
+        best: the best trial, or the Pareto front.
+        values: searched key -> value of each of them.
+        threads: of torch, with which they were trained.
+    """
+
+    parent_run_id: str
+    url: str
+    counts: Counts
+    best: list[FrozenTrial]
+    values: list[dict[str, object]]
+    threads: int
+
+
+Watch = Callable[[Snapshot], None]
+StartWorkers = Callable[[Order, Path], Workers]
+
+
+def sweep(
+    config: SweepRunConfig,
+    space: SearchSpace,
+    composer: Composer,
+    start_workers: StartWorkers,
+    *,
+    overrides: Sequence[str],
+    config_dir: str | None,
+    progress: Progress,
+    watch: Watch,
+) -> SweepResult:
+    """Run a sweep, or carry on with it, until it has its total of finished trials.
+
+    Args:
+        config: of the sweep.
+        space: what is searched.
+        composer: of the trials' configs.
+        start_workers: makes the workers; :class:`~clickflow.sweep.processes.LocalWorkers` or those of a cluster.
+        overrides: of the command line, for the workers.
+        config_dir: of the command line, for the workers.
+        progress: called with the name of each stage as it starts.
+        watch: called twice a second with how far it is.
+
+    Raises:
+        ClickflowError: the space, the data, the study or the store; before any trial where that can be known.
+        TrainingError: trial after trial is given up, or no worker can start.
+        KeyboardInterrupt: the sweep was interrupted; it carries on when it is started again.
+    """
+    if isinstance(config.sweep.sampler, GridConfig):
+        check_grid(space)
+    progress("checking the search space")
+    check_space(space, composer)
+    storage = open_storage(config.sweep.storage, config.home, config.sweep.study_name)
+    store = open_store(config.tracking, config.home)
+    dataset = prepare(config.data, config.protocol, config.home, progress)
+    refuse_one_class(dataset)
+    fingerprint = dataset.manifest.fingerprint
+    spec = describe(config, space, composer, fingerprint)
+    study, is_new = open_study(storage, config, spec)
+    num_trials = total(config, space, composer)
+    with _parent_run(store, config, fingerprint, study.user_attrs.get(PARENT)) as parent:
+        if is_new:
+            describe_study(study, spec, parent.id)
+        if isinstance(config.sweep.sampler, GridConfig):
+            enqueue_grid(study, space, composer, num_trials)
+        study.set_user_attr(READY, True)
+        order = Order(
+            config=config,
+            space=space,
+            overrides=tuple(overrides),
+            config_dir=config_dir,
+            parent_run_id=parent.id,
+            dataset_folder=dataset.folder,
+            fingerprint=fingerprint,
+            total=num_trials,
+            threads=_threads(config),
+            start_id=uuid.uuid4().hex,
+        )
+        book = Book(study, storage, num_trials, is_grid=isinstance(config.sweep.sampler, GridConfig))
+        workers = start_workers(order, study_folder(config.home, config.sweep.study_name))
+        _Coordinator(order, book, store, parent, workers, watch).run()
+        progress("drawing the sweep's figures")
+        best = log_outcome(parent, store, book, order)
+        values = [space.values(trial.params) for trial in best]
+        return SweepResult(parent.id, parent.url, count(book.trials()), best, values, order.threads)
+
+
+class _Coordinator:
+    """Keeps workers at work and trials truthful until the sweep is complete."""
+
+    def __init__(self, order: Order, book: Book, store: Store, parent: Run, workers: Workers, watch: Watch) -> None:
+        self._order = order
+        self._book = book
+        self._parent = parent
+        self._workers = workers
+        self._watch = watch
+        self._recovery = Recovery(book, order, store)
+        self._ended = {trial.number for trial in book.trials() if trial.state.is_finished()}
+        self._given_up: list[str] = []
+
+    def run(self) -> None:
+        """Until the sweep is complete; however it ends, no worker of this process and no trial of theirs is left running."""
+        self._recovery.recover({})  # what an earlier start left
+        try:
+            while not self._is_complete():
+                self._workers.keep_up(self._num_needed(), self._book.trials())
+                self._recovery.recover(self._workers.causes)
+                self._notice()
+                time.sleep(WATCH_SECONDS)
+            self._workers.wait()
+        except BaseException as error:
+            self._stop(is_interrupt=isinstance(error, KeyboardInterrupt))
+            raise
+        self._notice()
+
+    def _is_complete(self) -> bool:
+        return count(self._book.trials()).finished >= self._book.total
+
+    def _num_needed(self) -> int:
+        return self._book.total - count(self._book.trials()).finished
+
+    def _notice(self) -> None:
+        """Tell of trials that ended since the last look."""
+        trials = [trial for trial in self._book.trials() if not is_surplus(trial)]
+        sweep_config = self._order.config.sweep
+        self._watch(Snapshot(trials, count(trials), self._book.total, sweep_config.metric, sweep_config.directions))
+        ended = [trial for trial in trials if trial.state.is_finished() and trial.number not in self._ended]
+        for trial in ended:
+            self._ended.add(trial.number)
+            if trial.state != TrialState.FAIL:
+                self._given_up.clear()
+            elif trial.user_attrs.get(GIVEN_UP):
+                self._given_up.append(f"  trial {trial.number}: {trial.user_attrs.get(REASON)}")
+        if ended:
+            log_progress(self._parent, self._book, self._order)
+        if len(self._given_up) >= MAX_GIVEN_UP:
+            raise TrainingError(
+                "\n".join(
+                    [f"{len(self._given_up)} trials in a row were given up; what is wrong may lie outside the values:", *self._given_up]
+                )
+            )
+
+    def _stop(self, *, is_interrupt: bool) -> None:
+        stopped = self._book.study.user_attrs.get(STOP, [])
+        with contextlib.suppress(Exception):  # why it ends matters more
+            self._book.study.set_user_attr(STOP, [*stopped, self._order.start_id])
+        self._workers.stop()
+        self._recovery.recover(self._workers.causes, is_interrupt=is_interrupt)
+        with contextlib.suppress(Exception):
+            log_progress(self._parent, self._book, self._order)
+
+
+@contextlib.contextmanager
+def _parent_run(store: Store, config: SweepRunConfig, fingerprint: str, run_id: str | None) -> Iterator[Run]:
+    """The run above the trials' runs: a new one, or the study's."""
+    if run_id is not None:
+        with reopen_run(store, run_id) as run:
+            yield run
+        return
+    values = _shown_values(config)
+    tags = {
+        "kind": "sweep",
+        "sweep.study": config.sweep.study_name,
+        "data": config.data.name,
+        "protocol": config.protocol.name,
+        "dataset.fingerprint": fingerprint,
+        **lineage_tags(Path(__file__).parent),
+    }
+    name = f"sweep-{config.sweep.study_name}"
+    with open_run(store, name=name, params=flatten(values), tags=tags, log_system_metrics=False) as run:
+        run.log_dict(values, "config.yaml")
+        yield run
+
+
+def _shown_values(config: SweepRunConfig) -> dict[str, object]:
+    """The config without the database's password."""
+    values = config.model_dump(mode="json")
+    if config.sweep.storage is not None:
+        values["sweep"]["storage"] = make_url(config.sweep.storage).render_as_string(hide_password=True)
+    return values
+
+
+def _threads(config: SweepRunConfig) -> int:
+    return config.sweep.threads_per_worker or config.trainer.num_threads or max(1, (os.cpu_count() or 1) // config.sweep.num_workers)

@@ -1,0 +1,137 @@
+"""Workers as processes of this machine: started, replaced when they die, stopped together.
+
+A worker's input is a pipe from here: it brings the order, and when it is closed, because this process died, the worker stops. Each worker
+stands in a session of its own, so that Ctrl-C in a terminal reaches this process only, which then stops the workers.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from optuna.trial import FrozenTrial
+
+from clickflow.errors import EXIT_CODE_INTERRUPTED, TrainingError
+from clickflow.sweep.order import Order
+from clickflow.sweep.trials import worker_of
+
+STOP_SECONDS = 60.0
+"""How long a worker may take to close its run."""
+MAX_IDLE_DEATHS = 3
+"""Workers that die before their first trial, one after the other, before the sweep ends: no worker can start here."""
+LOG_LINES = 15
+
+
+class LocalWorkers:
+    """Worker processes.
+
+    Args:
+        command: that reads an order from its input.
+        order: what to do.
+        num_workers: how many at once.
+        folder: for their logs.
+    """
+
+    def __init__(self, command: Sequence[str], order: Order, num_workers: int, folder: Path) -> None:
+        self._command = list(command)
+        self._order = order
+        self._slots: list[subprocess.Popen[str] | None] = [None] * num_workers
+        self._folder = folder
+        self._idle_deaths = 0
+        self.causes: dict[int, str] = {}
+        """Process id of a dead worker -> how it ended."""
+
+    def keep_up(self, num_needed: int, trials: Sequence[FrozenTrial]) -> None:
+        """Start workers, and others for those that died.
+
+        Args:
+            num_needed: trials that are left to finish.
+            trials: all that were taken so far.
+
+        Raises:
+            TrainingError: no worker comes as far as a trial.
+        """
+        owners = (worker_of(trial) for trial in trials)
+        with_trials = {owner.pid for owner in owners if owner is not None and owner.is_here}
+        for place, process in enumerate(self._slots):
+            if process is not None and process.poll() is not None:
+                self._bury(place, process, had_a_trial=process.pid in with_trials)
+            if self._slots[place] is None and place < num_needed:
+                self._slots[place] = self._start(place)
+
+    def stop(self) -> None:
+        """Tell all workers to stop and wait until they have; those that do not within a minute are killed."""
+        alive = [process for process in self._slots if process is not None and process.poll() is None]
+        for process in alive:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+        self._wait(alive, STOP_SECONDS)
+
+    def wait(self) -> None:
+        """Wait for workers that have nothing left to do."""
+        self._wait([process for process in self._slots if process is not None], STOP_SECONDS)
+
+    def _wait(self, processes: list[subprocess.Popen[str]], seconds: float) -> None:
+        for process in processes:
+            try:
+                process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            assert process.stdin is not None
+            process.stdin.close()
+
+    def _start(self, place: int) -> subprocess.Popen[str]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        threads = str(self._order.threads)
+        environment = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "POLARS_MAX_THREADS": threads}
+        with self._log(place).open("a") as log:
+            process = subprocess.Popen(
+                self._command, stdin=subprocess.PIPE, stdout=log, stderr=log, text=True, env=environment, start_new_session=True
+            )
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it died at once
+            process.stdin.write(self._order.model_dump_json() + "\n")
+            process.stdin.flush()
+        return process
+
+    def _bury(self, place: int, process: subprocess.Popen[str], *, had_a_trial: bool) -> None:
+        self.causes[process.pid] = _cause(process)
+        self._slots[place] = None
+        self._idle_deaths = 0 if had_a_trial or process.returncode == 0 else self._idle_deaths + 1
+        if self._idle_deaths >= MAX_IDLE_DEATHS:
+            tail = "\n".join(self._log(place).read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:])
+            raise TrainingError(
+                f"{self._idle_deaths} workers in a row ended before their first trial; {self._log(place)} ends with:\n{tail}"
+            )
+
+    def _log(self, place: int) -> Path:
+        """Named by the start, too: several commands on one machine may work on a study."""
+        return self._folder / f"worker-{self._order.start_id[:6]}-{place}.log"
+
+
+def read_order() -> Order:
+    """The order of a worker process, from its input; from now on the end of the input ends the process."""
+    order = Order.model_validate_json(sys.stdin.readline(), strict=False)
+    threading.Thread(target=_stop_at_the_end_of_input, name="clickflow-lifeline", daemon=True).start()
+    return order
+
+
+def _stop_at_the_end_of_input() -> None:
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _cause(process: subprocess.Popen[str]) -> str:
+    code = process.returncode
+    if code == -signal.SIGKILL:
+        return f"worker process {process.pid} was ended by SIGKILL (by hand, or by the kernel for want of memory)"
+    if code < 0:
+        return f"worker process {process.pid} was ended by {signal.Signals(-code).name}"
+    if code == EXIT_CODE_INTERRUPTED:
+        return "interrupted"
+    return f"worker process {process.pid} ended with exit code {code}"

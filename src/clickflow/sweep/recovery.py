@@ -1,0 +1,97 @@
+"""Trials whose worker died: their run is closed with the reason, and they are tried again, or taken over where the run had finished.
+
+A worker of this machine is dead when its process is gone. A worker of another machine is taken for dead when it gives no sign of life for
+two minutes, by the clock of whoever watches, so that the machines' clocks need not agree.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from clickflow.runs.train import keep_checkpoints
+from clickflow.sweep.order import Order
+from clickflow.sweep.trial_run import COMPLETE, NUMBER_TAG, STATE_TAG, STUDY_TAG, results_of_run
+from clickflow.sweep.trials import PROGRESS, Book, Failure, worker_of
+from clickflow.tracking.lifecycle import PARENT_TAG, closing_dead_run
+from clickflow.tracking.search import FoundRun, find_runs
+from clickflow.tracking.store import Store
+
+SILENCE_SECONDS = 120.0
+UNCLAIMED_SECONDS = 20.0
+"""Between a trial's start and its worker's name in the study lie milliseconds."""
+
+
+class Recovery:
+    """Watches the running trials of a study.
+
+    Args:
+        book: the study.
+        order: of the sweep.
+        store: of the runs.
+    """
+
+    def __init__(self, book: Book, order: Order, store: Store) -> None:
+        self._book = book
+        self._order = order
+        self._store = store
+        self._seen: dict[int, tuple[Any, float]] = {}
+
+    def recover(self, causes: Mapping[int, str], *, is_interrupt: bool = False) -> list[int]:
+        """End the trials of dead workers.
+
+        Args:
+            causes: process id -> how it ended, where that is known.
+            is_interrupt: whether the workers were told to stop.
+
+        Returns:
+            Numbers of the trials that were ended here.
+        """
+        return [trial.number for trial in self._orphans() if self._end(trial, causes, is_interrupt)]
+
+    def _orphans(self) -> Iterator[FrozenTrial]:
+        for trial in self._book.trials():
+            if trial.state == TrialState.RUNNING and self._is_orphan(trial):
+                yield trial
+
+    def _is_orphan(self, trial: FrozenTrial) -> bool:
+        worker = worker_of(trial)
+        if worker is not None and worker.is_here:
+            return not worker.is_alive()
+        sign = trial.user_attrs.get(PROGRESS)
+        seen, since = self._seen.get(trial.number, (None, 0.0))
+        if trial.number not in self._seen or seen != sign:
+            self._seen[trial.number] = (sign, time.monotonic())
+            return False
+        return time.monotonic() - since > (UNCLAIMED_SECONDS if worker is None else SILENCE_SECONDS)
+
+    def _end(self, trial: FrozenTrial, causes: Mapping[int, str], is_interrupt: bool) -> bool:
+        runs = find_runs(self._store, self._tags(trial.number))
+        finished = next((run for run in runs if run.status == "FINISHED"), None)
+        if finished is not None and self._take_over(trial, finished):
+            return True
+        failure = Failure(self._reason(trial, causes), is_interrupt=is_interrupt)
+        for run in runs:
+            if run.status == "RUNNING":
+                with closing_dead_run(self._store, run.run_id, "KILLED" if is_interrupt else "FAILED", failure.reason) as dead:
+                    keep_checkpoints(dead, self._order.config.home)
+        return self._book.fail(trial, failure, self._order.config.sweep.max_retries)
+
+    def _tags(self, number: int) -> dict[str, str]:
+        return {PARENT_TAG: self._order.parent_run_id, STUDY_TAG: self._order.config.sweep.study_name, NUMBER_TAG: str(number)}
+
+    def _take_over(self, trial: FrozenTrial, run: FoundRun) -> bool:
+        """The worker died between the end of the run and telling it."""
+        if run.tags.get(STATE_TAG) != COMPLETE:
+            return self._book.finish(trial.number, TrialState.PRUNED)
+        results = results_of_run(self._order.config.sweep.metric, run)
+        return results is not None and self._book.finish(trial.number, TrialState.COMPLETE, results)
+
+    def _reason(self, trial: FrozenTrial, causes: Mapping[int, str]) -> str:
+        worker = worker_of(trial)
+        if worker is None:
+            return "its worker died before it could say who it was"
+        if not worker.is_here:
+            return f"no sign of life from its worker on {worker.host} for {SILENCE_SECONDS:.0f} seconds"
+        return causes.get(worker.pid, f"worker process {worker.pid} died")

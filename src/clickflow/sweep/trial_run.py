@@ -1,0 +1,186 @@
+"""One trial: its values, its run in MLflow, its training, its end."""
+
+import math
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from clickflow.data.dataset import PreparedDataset
+from clickflow.errors import ConfigError, DataError, TrackingError, TrainingError
+from clickflow.runs.config import RunConfig
+from clickflow.runs.train import PartOf, TrainedRun, open_training_run, train_in
+from clickflow.sweep.order import Order
+from clickflow.sweep.space import Composer
+from clickflow.sweep.trials import RETRY_OF, RUN_ID, Book, Failure
+from clickflow.tracking.run import Run
+from clickflow.tracking.search import FoundRun, fetch_artifact
+from clickflow.tracking.store import Store, first_line
+from clickflow.training.callbacks import Pruned
+from clickflow.training.fit import read_progress
+
+NUMBER_TAG, STATE_TAG, RETRY_TAG, STUDY_TAG = "trial.number", "trial.state", "trial.retry_of", "sweep.study"
+COMPLETE, PRUNED = "complete", "pruned"
+CURVES = ("train/", "val/", "epoch", "gradient_norm/", "activation_norm/")
+"""Metrics that a resumed training goes on with."""
+
+
+class TrialLost(Exception):
+    """The trial was ended from outside, by somebody who took its worker for dead."""
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What a worker has at hand for all its trials.
+
+    Attributes:
+        order: the work.
+        book: the study.
+        store: of the runs.
+        dataset: the prepared data.
+        composer: of the trials' configs.
+    """
+
+    order: Order
+    book: Book
+    store: Store
+    dataset: PreparedDataset
+    composer: Composer
+
+
+class TrialWatcher:
+    """Reports a training to the study, and ends it when the pruner says so or the trial is lost.
+
+    Attributes:
+        epochs: done so far, fractions among them.
+        rows_per_second: training rows a second so far.
+        values: validation -> the first metric, where that is measured after each one.
+        lost: set from outside when the trial is another's.
+    """
+
+    def __init__(self, trial: optuna.Trial, metrics: tuple[str, ...], num_validations: int) -> None:
+        self.epochs = 0.0
+        self.rows_per_second = 0.0
+        self.values: dict[int, float] = {}
+        self.lost = False
+        self._trial = trial
+        self._metric = metrics[0]
+        self._is_reported = len(metrics) == 1
+        self._num_validations = num_validations
+
+    def after_step(self, epochs: float, rows_per_second: float) -> None:
+        """Keep for the next sign of life.
+
+        Raises:
+            TrialLost: the trial is another's now.
+        """
+        self.epochs, self.rows_per_second = epochs, rows_per_second
+        if self.lost:
+            raise TrialLost
+
+    def after_validation(self, number: int, metrics: Mapping[str, float]) -> None:
+        """Report the metric.
+
+        Raises:
+            Pruned: it is not worth going on.
+        """
+        if self._metric in metrics:
+            self.report(number, metrics[self._metric])
+            # At the last validation there is nothing left to save.
+            if self._is_reported and number < self._num_validations and self._trial.should_prune():
+                raise Pruned
+
+    def report(self, number: int, value: float) -> None:
+        """Tell the study the value after a validation."""
+        self.values[number] = value
+        if self._is_reported:
+            self._trial.report(value, number)
+
+
+def run_trial(place: Workplace, trial: optuna.Trial, config: RunConfig, values: Mapping[str, Any], watcher: TrialWatcher) -> None:
+    """Train a trial in a run of its own below the sweep's, and tell its end.
+
+    Args:
+        place: what the worker has at hand.
+        trial: as taken.
+        config: of the trial.
+        values: searched key -> value.
+        watcher: of the training.
+
+    Raises:
+        Exception: whatever ends a training; the run has its status then, and the trial is still to be failed.
+    """
+    frozen = place.book.trials()[trial.number]
+    retry_of = frozen.user_attrs.get(RETRY_OF)
+    tags = {NUMBER_TAG: str(trial.number), STUDY_TAG: place.order.config.sweep.study_name}
+    tags |= {} if retry_of is None else {RETRY_TAG: str(retry_of)}
+    params = {f"trial.{key}": value for key, value in values.items()}
+    part_of = PartOf(place.order.parent_run_id, f"trial {trial.number}", tags, params)
+    with open_training_run(place.store, config, part_of) as run, tempfile.TemporaryDirectory() as scratch:
+        place.book.note(trial.number, **{RUN_ID: run.id})
+        checkpoint = None if retry_of is None else _carry_on(place, run, place.book.trials()[retry_of], watcher, Path(scratch))
+        try:
+            trained = train_in(run, config, place.dataset, watcher=watcher, resume_from=checkpoint, figures=False)
+        except Pruned:
+            state, results = TrialState.PRUNED, None
+            _log_pruned(run, place.order, watcher)
+        else:
+            state, results = TrialState.COMPLETE, _results(place.order.config.sweep.metric, trained)
+        run.log_metrics({"trial_number": trial.number}, step=0)
+        run.set_tags({STATE_TAG: COMPLETE if state == TrialState.COMPLETE else PRUNED})
+    place.book.finish(trial.number, state, results)
+
+
+def failure_of(error: Exception) -> Failure:
+    """Why a trial failed; what the same values would meet again is not tried again."""
+    if isinstance(error, TrialLost):
+        return Failure("its worker was taken for dead")
+    return Failure(first_line(error), is_final=isinstance(error, ConfigError | DataError | TrainingError))
+
+
+def results_of_run(metrics: tuple[str, ...], run: FoundRun) -> list[float] | None:
+    """The values of a finished trial as its run has them; None where one is missing."""
+    names = [logged_name(metric) for metric in metrics]
+    return [run.metrics[name] for name in names] if all(name in run.metrics for name in names) else None
+
+
+def logged_name(metric: str) -> str:
+    """Under what a run has the value of a sweep's metric: of one that each validation has, the one at the best weights."""
+    return f"best/{metric.removeprefix('val/')}" if metric.startswith("val/") else metric
+
+
+def _results(metrics: tuple[str, ...], trained: TrainedRun) -> list[float]:
+    values = [trained.validation[name.removeprefix("val/")] if name.startswith("val/") else trained.costs[name] for name in metrics]
+    for name, value in zip(metrics, values, strict=True):
+        if not math.isfinite(value):
+            raise TrainingError(f"sweep.metric = {name}: is {value}; a trial needs a finite value; choose another metric")
+    return values
+
+
+def _log_pruned(run: Run, order: Order, watcher: TrialWatcher) -> None:
+    [direction] = order.config.sweep.directions
+    [metric] = order.config.sweep.metric
+    best = (max if direction == "maximize" else min)(watcher.values.values())
+    run.log_metrics({logged_name(metric): best}, step=0)
+    run.set_description(f"pruned after validation {max(watcher.values)}: best {metric} {best:.4f}")
+
+
+def _carry_on(place: Workplace, run: Run, failed: FrozenTrial, watcher: TrialWatcher, scratch: Path) -> Path | None:
+    """Fetch the last checkpoint of a failed trial and take over what it had logged until then; None where there is none to go on from."""
+    run_id = failed.user_attrs.get(RUN_ID)
+    if run_id is None:
+        return None
+    try:
+        folder = fetch_artifact(place.store, run_id, "checkpoints", scratch)
+        step, num_validations = read_progress(folder / "last.ckpt")
+    except (TrackingError, TrainingError):
+        return None
+    run.copy_metrics(run_id, CURVES, step)
+    for number in range(1, num_validations + 1):
+        if number in failed.intermediate_values:
+            watcher.report(number, failed.intermediate_values[number])
+    return folder / "last.ckpt"

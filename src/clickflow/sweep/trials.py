@@ -1,0 +1,231 @@
+"""The life of a trial in the study: taken by a worker, finished or failed, tried again.
+
+Whoever tells a trial's end first has told it: the storage refuses a second end. Everything else here follows from the study alone, so any
+process may do it, in any order, as often as it likes.
+"""
+
+import contextlib
+import os
+import socket
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psutil
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+# User attributes of a trial.
+WORKER, PROGRESS, RUN_ID, REASON, SURPLUS = "worker", "progress", "run_id", "reason", "surplus"
+RETRY_OF, RETRIES, GIVEN_UP = "retry_of", "retries", "given_up"
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+FIXED_PARAMS = "fixed_params"
+"""Optuna's own system attribute of an enqueued trial."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A process that works on trials.
+
+    Attributes:
+        host: machine, and container, in which its process id counts.
+        pid: process id.
+        started: seconds since 1970; tells it from a later process with the same id.
+    """
+
+    host: str
+    pid: int
+    started: float
+
+    @classmethod
+    def here(cls) -> "Worker":
+        """This process."""
+        return cls(_host(), os.getpid(), psutil.Process().create_time())
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it runs, or ran, on this machine."""
+        return self.host == _host()
+
+    def is_alive(self) -> bool:
+        """Whether its process still runs; asked on its own machine."""
+        try:
+            process = psutil.Process(self.pid)
+            return bool(abs(process.create_time() - self.started) < 1 and process.status() != psutil.STATUS_ZOMBIE)
+        except psutil.NoSuchProcess:
+            return False
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Trials by state; surplus ones are not counted."""
+
+    complete: int
+    pruned: int
+    failed: int
+    running: int
+    waiting: int
+
+    @property
+    def finished(self) -> int:
+        """Those that count towards the total."""
+        return self.complete + self.pruned
+
+    @property
+    def taken(self) -> int:
+        """Finished ones and those that may yet finish."""
+        return self.finished + self.running + self.waiting
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a trial ended without a value.
+
+    Attributes:
+        reason: for a person.
+        is_final: whether the same values would fail again.
+        is_interrupt: whether somebody ended it on purpose: it goes on at the next start, and that is no retry.
+    """
+
+    reason: str
+    is_final: bool = False
+    is_interrupt: bool = False
+
+
+def count(trials: Sequence[FrozenTrial]) -> Counts:
+    """Trials by state."""
+    states = Counter(trial.state for trial in trials if not is_surplus(trial))
+    names = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING, TrialState.WAITING)
+    return Counts(*(states[name] for name in names))
+
+
+def is_surplus(trial: FrozenTrial) -> bool:
+    """Whether a worker took the trial and gave it back at once."""
+    return bool(trial.user_attrs.get(SURPLUS))
+
+
+def worker_of(trial: FrozenTrial) -> Worker | None:
+    """Who took a trial; None where it was not written down yet."""
+    values = trial.user_attrs.get(WORKER)
+    return None if values is None else Worker(**values)
+
+
+class Book:
+    """A study with what a worker or a watching process writes into it.
+
+    Args:
+        study: the study.
+        storage: in which it is.
+        total: finished trials that the sweep comes to.
+        is_grid: whether all trials were put into the study beforehand.
+    """
+
+    def __init__(self, study: Study, storage: BaseStorage, total: int, *, is_grid: bool) -> None:
+        self.study = study
+        self.storage = storage
+        self.is_grid = is_grid
+        self._total = total
+        self._study_id = storage.get_study_id_from_name(study.study_name)
+
+    def trials(self) -> list[FrozenTrial]:
+        """All trials, by number; for reading only."""
+        return self.study.get_trials(deepcopy=False)
+
+    @property
+    def total(self) -> int:
+        """Finished trials that the sweep comes to; a trial that was given up is made up for by another, but not in a grid."""
+        return self._total - sum(bool(trial.user_attrs.get(GIVEN_UP)) for trial in self.trials()) if self.is_grid else self._total
+
+    def take(self, worker: Worker) -> optuna.Trial | None:
+        """Take a trial, a waiting one first; None where nothing is to be taken now.
+
+        Two workers may ask at once and both see the last place free. Trial numbers are given one after the other, so the one with the
+        higher number knows of the other one, and gives its trial back.
+
+        Args:
+            worker: who takes it.
+        """
+        now = count(self.trials())
+        if now.waiting == 0 and (self.is_grid or now.taken >= self.total):
+            return None
+        trial = self.study.ask()
+        trial.set_user_attr(WORKER, asdict(worker))
+        trials = self.trials()
+        before = sum(other.state != TrialState.FAIL for other in trials[: trial.number])
+        if before < self.total and (not self.is_grid or has_params(trials[trial.number])):
+            return trial
+        trial.set_user_attr(SURPLUS, True)
+        self.study.tell(trial, state=TrialState.FAIL)
+        return None
+
+    def note(self, number: int, **attributes: Any) -> None:
+        """Set user attributes of a trial that has not ended.
+
+        Raises:
+            UpdateFinishedTrialError: it has ended.
+        """
+        trial_id = self.storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+        for key, value in attributes.items():
+            self.storage.set_trial_user_attr(trial_id, key, value)
+
+    def finish(self, number: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        """Tell the end of a trial; whether this call told it."""
+        try:
+            self.study.tell(number, list(values) if values is not None else None, state=state)
+        except (ValueError, UpdateFinishedTrialError):
+            if self.study.trials[number].state.is_finished():
+                return False
+            raise
+        return True
+
+    def fail(self, trial: FrozenTrial, failure: Failure, max_retries: int) -> bool:
+        """Tell that a trial failed, and put it back to be tried again; whether this call did.
+
+        Args:
+            trial: as it is now.
+            failure: why.
+            max_retries: how often its values may be tried again.
+        """
+        given_up = not failure.is_interrupt and (failure.is_final or retries(trial) >= max_retries)
+        reason = failure.reason
+        with contextlib.suppress(UpdateFinishedTrialError):
+            self.note(trial.number, **{REASON: reason, GIVEN_UP: given_up})
+        if not self.finish(trial.number, TrialState.FAIL):
+            return False
+        if not given_up and has_params(trial):
+            self._put_back(trial, retries(trial) + (not failure.is_interrupt))
+        return True
+
+    def _put_back(self, trial: FrozenTrial, num_retries: int) -> None:
+        fixed = {FIXED_PARAMS: trial.system_attrs[FIXED_PARAMS]} if FIXED_PARAMS in trial.system_attrs else {}
+        self.study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.WAITING,
+                params=trial.params,
+                distributions=trial.distributions,
+                user_attrs={RETRY_OF: trial.number, RETRIES: num_retries},
+                system_attrs=fixed,
+            )
+        )
+
+
+def has_params(trial: FrozenTrial) -> bool:
+    """Whether a trial has values already, or they are laid down for it."""
+    return bool(trial.params) or FIXED_PARAMS in trial.system_attrs
+
+
+def retries(trial: FrozenTrial) -> int:
+    """How often the trial's values were tried before."""
+    return int(trial.user_attrs.get(RETRIES, 0))
+
+
+def _host() -> str:
+    """The machine, and on Linux the container, in which process ids count."""
+    namespace = Path("/proc/self/ns/pid")
+    return f"{socket.gethostname()}-{namespace.stat().st_ino if namespace.exists() else 0}"

@@ -1,0 +1,148 @@
+"""A worker: takes trials until the sweep is complete, trains each, and gives signs of life."""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+
+from clickflow.data.dataset import PreparedDataset
+from clickflow.data.prepare import prepare
+from clickflow.errors import DataError
+from clickflow.runs.config import RunConfig
+from clickflow.sweep.order import Order
+from clickflow.sweep.samplers import GridConfig
+from clickflow.sweep.space import Composer
+from clickflow.sweep.storage import open_storage
+from clickflow.sweep.study import sampler_and_pruner
+from clickflow.sweep.trial_run import TrialWatcher, Workplace, failure_of, run_trial
+from clickflow.sweep.trials import PROGRESS, Book, Failure, Worker, count
+from clickflow.tracking.store import open_store
+
+STOP = "stop"
+"""User attribute of the study: the ``start_id`` of a command whose workers shall stop."""
+IDLE_SECONDS = 0.5
+SIGN_SECONDS = 5.0
+"""Between two signs of life."""
+
+
+def work(order: Order, composer: Composer) -> None:
+    """Work on a sweep until it is complete.
+
+    Args:
+        order: what to do.
+        composer: of the trials' configs.
+
+    Raises:
+        DataError: the prepared data is not the sweep's.
+        TrackingError: the storage or the store cannot be reached.
+        KeyboardInterrupt: the worker was told to stop; its trial goes on at the next start.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    place = _workplace(order, composer)
+    worker = Worker.here()
+    while count(place.book.trials()).finished < place.book.total:
+        if _is_stopped(place.book, order):
+            return
+        trial = place.book.take(worker)
+        if trial is None:
+            time.sleep(IDLE_SECONDS)  # the last trials are others'; one of them may still fail
+        else:
+            _work_on(place, trial)
+
+
+def open_book(order: Order) -> Book:
+    """The study of a sweep that was described before."""
+    config = order.config
+    storage = open_storage(config.sweep.storage, config.home, config.sweep.study_name)
+    study = optuna.load_study(study_name=config.sweep.study_name, storage=storage, **sampler_and_pruner(config))
+    return Book(study, storage, order.total, is_grid=isinstance(config.sweep.sampler, GridConfig))
+
+
+def _workplace(order: Order, composer: Composer) -> Workplace:
+    config = order.config
+    return Workplace(order, open_book(order), open_store(config.tracking, config.home), _dataset(order), composer)
+
+
+def _dataset(order: Order) -> PreparedDataset:
+    """Opened where it was prepared, or prepared here."""
+    config, folder = order.config, order.dataset_folder
+    dataset = PreparedDataset.open(folder) if folder.is_dir() else prepare(config.data, config.protocol, config.home)
+    if dataset.manifest.fingerprint != order.fingerprint:
+        raise DataError(
+            f"data set {config.data.name}, fingerprint = {dataset.manifest.fingerprint[:12]}: the sweep works on {order.fingerprint[:12]}; "
+            "every machine needs the same source files; bring them there."
+        )
+    return dataset
+
+
+def _work_on(place: Workplace, trial: optuna.Trial) -> None:
+    """Train a trial; what goes wrong costs this trial only."""
+    max_retries = place.order.config.sweep.max_retries
+    try:
+        values = place.order.space.suggest(trial, place.composer)
+        config = _trial_config(place, values)
+        trainer = config.trainer
+        watcher = TrialWatcher(trial, place.order.config.sweep.metric, trainer.max_epochs * trainer.validations_per_epoch)
+        with _signs_of_life(place, trial.number, watcher, trainer.max_epochs):
+            run_trial(place, trial, config, values, watcher)
+    except (KeyboardInterrupt, SystemExit):  # a cluster's own way to end a job is an exit
+        place.book.fail(place.book.trials()[trial.number], Failure("interrupted", is_interrupt=True), max_retries)
+        raise
+    except Exception as error:
+        place.book.fail(place.book.trials()[trial.number], failure_of(error), max_retries)
+
+
+def _trial_config(place: Workplace, values: dict[str, object]) -> RunConfig:
+    config = place.composer.compose(values)
+    trainer = config.trainer.model_copy(update={"num_threads": place.order.threads, "progress_bar": False})
+    return config.model_copy(update={"trainer": trainer})
+
+
+@contextlib.contextmanager
+def _signs_of_life(place: Workplace, number: int, watcher: TrialWatcher, max_epochs: int) -> Iterator[None]:
+    """Write down how far a trial is, every few seconds; who watches takes a worker without signs for dead."""
+    ended = threading.Event()
+    start = time.monotonic()
+
+    def give_signs() -> None:
+        while not ended.wait(SIGN_SECONDS if watcher.rows_per_second else 1.0):
+            best = list(watcher.values.values())
+            progress = {
+                "epochs": round(watcher.epochs, 3),
+                "max_epochs": max_epochs,
+                "rows_per_second": round(watcher.rows_per_second),
+                "seconds": round(time.monotonic() - start, 1),
+                "value": best[-1] if best else None,
+            }
+            try:
+                place.book.note(number, **{PROGRESS: progress})
+            except UpdateFinishedTrialError:
+                watcher.lost = True
+                return
+            except Exception:  # a storage that is away for a moment: the next sign may come through
+                continue
+            if _is_stopped(place.book, place.order):
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    thread = threading.Thread(target=give_signs, name="clickflow-signs", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _is_stopped(book: Book, order: Order) -> bool:
+    return order.start_id in book.study.user_attrs.get(STOP, [])
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
