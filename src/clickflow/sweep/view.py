@@ -1,0 +1,165 @@
+"""A study as it is read: short names, plain values, and only the trials that count.
+
+Optuna is told dotted keys and JSON texts, because those are exact; a reader wants ``dropout`` and ``80, 40``. The view is itself a study in
+memory, so that Optuna's own analyses and drawings work on it as on any other.
+"""
+
+import json
+import math
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from clickflow.sweep.space import Parameter, SearchSpace
+
+SURPLUS = "surplus"
+"""User attribute of a trial that is not part of the sweep's total."""
+
+
+@dataclass(frozen=True)
+class StudyView:
+    """A study's trials that count, under their own numbers.
+
+    Attributes:
+        study: in memory; its parameters are short names, and a choice's values are numbers or texts to be read. Trials that do not count
+            are there as failed ones, because a trial's number is its place.
+        metrics: names of the study's objectives.
+        parameters: short names of the searched keys that some complete trial has, in the space's order.
+    """
+
+    study: Study
+    metrics: tuple[str, ...]
+    parameters: tuple[str, ...]
+
+    @property
+    def complete(self) -> list[FrozenTrial]:
+        """Trained to the end, by number."""
+        return self.study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+
+    @property
+    def pruned(self) -> list[FrozenTrial]:
+        """Ended early, with the value of their last validation, by number."""
+        return self.study.get_trials(deepcopy=False, states=[TrialState.PRUNED])
+
+    def is_maximized(self, position: int) -> bool:
+        """Whether more is better of the metric at a position."""
+        return self.study.directions[position] == StudyDirection.MAXIMIZE
+
+    def best(self, position: int) -> FrozenTrial:
+        """The complete trial with the best value of one metric, the first one among equals."""
+        sign = -1 if self.is_maximized(position) else 1
+        return min(self.complete, key=lambda trial: sign * trial.values[position])
+
+    def importances(self, position: int) -> dict[str, float]:
+        """Each parameter's share in what makes one metric good, the greatest first; empty where trials cannot tell.
+
+        PED-ANOVA (Watanabe et al. 2023), which also ranks parameters that only some trials have.
+        """
+        if len({trial.values[position] for trial in self.complete}) < 2:
+            return {}
+        sign = -1 if self.is_maximized(position) else 1  # the evaluator takes low values of a target for good
+        with quietly():
+            shares = get_param_importances(
+                self.study, evaluator=PedAnovaImportanceEvaluator(), target=lambda trial: sign * trial.values[position]
+            )
+        return shares if len(set(shares.values())) > 1 else {}
+
+    def hover(self, trial: FrozenTrial) -> str:
+        """What a trial is, line by line, as HTML."""
+        values = [f"{metric} = {value:.6g}" for metric, value in zip(self.metrics, trial.values, strict=True)]
+        return "<br>".join([f"<b>Trial {trial.number}</b>", *values, *(f"{key} = {readable(trial.params[key])}" for key in trial.params)])
+
+
+def view_of(study: Study, space: SearchSpace, metrics: Sequence[str]) -> StudyView:
+    """The view of a study.
+
+    Args:
+        study: its parameters' values are as the space suggests them.
+        space: keys that it lacks are left out.
+        metrics: one name an objective.
+
+    Raises:
+        ValueError: there are more or fewer metrics than objectives.
+    """
+    if len(metrics) != len(study.directions):
+        raise ValueError(f"metrics = {list(metrics)}: must name each of the study's {len(study.directions)} objectives")
+    names = short_names(space.parameters)
+    with quietly():
+        view = optuna.create_study(directions=study.directions)
+        view.set_metric_names(list(metrics))
+        view.add_trials([_readable_trial(trial, space, names) for trial in study.get_trials(deepcopy=False)])
+    present = {name for trial in view.get_trials(deepcopy=False, states=[TrialState.COMPLETE]) for name in trial.params}
+    return StudyView(view, tuple(metrics), tuple(name for name in names.values() if name in present))
+
+
+def is_surplus(trial: FrozenTrial) -> bool:
+    """Whether a trial is one that the sweep does not count."""
+    return bool(trial.user_attrs.get(SURPLUS))
+
+
+def short_names(keys: Iterable[str]) -> dict[str, str]:
+    """Dotted key -> its last part, or all of it where two keys end alike."""
+    keys = list(keys)
+    counts = Counter(key.rpartition(".")[2] for key in keys)
+    return {key: last if counts[last := key.rpartition(".")[2]] == 1 else key for key in keys}
+
+
+def readable(value: Any) -> str:
+    """A value as a reader writes it.
+
+    >>> [readable(value) for value in ("din", [80, 40], 0.00031234567, 16, None, True)]
+    ['din', '80, 40', '0.000312346', '16', 'null', 'true']
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = json.dumps(value)
+    return text[1:-1] if isinstance(value, list) and value else text
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without Optuna's word on new studies, experimental functions and studies that are too small for an analysis."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for category in (UserWarning, optuna.exceptions.ExperimentalWarning):
+                warnings.simplefilter("ignore", category)
+            yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+
+
+def _readable_trial(trial: FrozenTrial, space: SearchSpace, names: Mapping[str, str]) -> FrozenTrial:
+    finished = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+    if not finished or is_surplus(trial) or not trial.values or not all(map(math.isfinite, trial.values)):
+        return optuna.create_trial(state=TrialState.FAIL)
+    keys = [key for key in names if key in trial.params]
+    distributions = {names[key]: _readable_distribution(trial.distributions[key], space.parameters[key]) for key in keys}
+    params: dict[str, Any] = {}
+    for key, value in space.values({key: trial.params[key] for key in keys}).items():
+        distribution = distributions[names[key]]
+        is_text = isinstance(distribution, CategoricalDistribution) and isinstance(distribution.choices[0], str)
+        params[names[key]] = readable(value) if is_text else value
+    return optuna.create_trial(state=trial.state, values=trial.values, params=params, distributions=distributions)
+
+
+def _readable_distribution(distribution: BaseDistribution, parameter: Parameter) -> BaseDistribution:
+    """A choice among numbers stays one of numbers, which have an order and a distance."""
+    if not isinstance(distribution, CategoricalDistribution):
+        return distribution
+    values = [parameter.value(choice) for choice in distribution.choices]
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        return CategoricalDistribution(values)
+    return CategoricalDistribution([readable(value) for value in values])
