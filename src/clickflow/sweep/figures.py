@@ -14,9 +14,10 @@ from matplotlib.ticker import MaxNLocator
 from optuna.study import Study
 
 from clickflow.metrics.figures import COLOURS, INK, RESOLUTION_DPI, dress, layout
+from clickflow.sweep.importances import Importance, importances
 from clickflow.sweep.parameter_figures import parallel_coordinates_figure, slices_figure
 from clickflow.sweep.space import SearchSpace
-from clickflow.sweep.view import StudyView, view_of
+from clickflow.sweep.view import StudyView, measured, view_of
 
 PALE = "#9AA5B1"
 HEIGHT_PER_PARAMETER = 0.42  # inches
@@ -56,7 +57,7 @@ def history_figure(view: StudyView) -> Figure | None:
     panels = figure.subplots(count, 1, sharex=True, squeeze=False).ravel()
     for position, axes in enumerate(panels):
         _history(axes, view, position)
-    panels[0].set_title("Value of each trial", fontsize=13, fontweight="bold", color=INK, loc="left", pad=12)
+    panels[0].set_title("Value of each trial", fontsize=13, fontweight="bold", color=INK, loc="left", pad=30)
     panels[-1].set_xlabel("Trial", fontsize=10.5, color=INK)
     panels[-1].xaxis.set_major_locator(MaxNLocator(8, integer=True))
     return figure
@@ -71,7 +72,7 @@ def _history(axes: Axes, view: StudyView, position: int) -> None:
         best = view.best(position)
         so_far = np.maximum.accumulate(values) if view.is_maximized(position) else np.minimum.accumulate(values)
         last = max(trial.number for trial in view.complete + view.pruned)
-        label = f"best so far: {best.values[position]:.4f}, trial {best.number}"
+        label = f"best so far: {measured(best.values[position])}, trial {best.number}"
         steps = axes.plot([*numbers, last], [*so_far, so_far[-1]], drawstyle="steps-post", color=COLOURS[1], linewidth=1.8, label=label)
         points = axes.plot(numbers, values, linestyle="none", marker="o", markersize=5.5, color=COLOURS[0], label="complete")
         handles = [*points, *steps]
@@ -81,32 +82,40 @@ def _history(axes: Axes, view: StudyView, position: int) -> None:
         x, y = zip(*pruned, strict=True)
         hollow = axes.plot(x, y, linestyle="none", marker="o", markersize=5.5, color=PALE, markerfacecolor="white", label=label)
         handles[1:1] = hollow
-    axes.legend(
-        handles=handles, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3, fontsize=9.5, labelcolor=INK, frameon=False, borderpad=0
-    )
+    axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, fontsize=9.5, labelcolor=INK, frameon=False)
 
 
 def importances_figure(view: StudyView) -> Figure | None:
-    """How much each parameter decides whether a trial is among the best; one panel a metric, in the order of the first."""
-    shares = {metric: view.importances(position) for position, metric in enumerate(view.metrics)}
-    shares = {metric: of_parameters for metric, of_parameters in shares.items() if of_parameters}
-    if not shares:
+    """How much each parameter decides about each metric; one panel a metric, in the order of the first."""
+    found = {metric: importances(view, position) for position, metric in enumerate(view.metrics)}
+    found = {metric: of_parameters for metric, of_parameters in found.items() if of_parameters}
+    if not found:
         return None
-    names = list(next(iter(shares.values())))
-    size = (2.4 + 4.4 * len(shares), 1.7 + HEIGHT_PER_PARAMETER * len(names))
+    names = list(dict.fromkeys(importance.parameter for of_parameters in found.values() for importance in of_parameters))
+    size = (2.4 + 4.4 * len(found), 1.9 + HEIGHT_PER_PARAMETER * len(names))
     figure = Figure(figsize=size, dpi=RESOLUTION_DPI, layout=layout())
-    panels = figure.subplots(1, len(shares), sharey=True, squeeze=False).ravel()
-    for axes, (metric, of_parameters) in zip(panels, shares.items(), strict=True):
-        dress(axes, f"Importance for {metric}", "Share of the importance (PED-ANOVA)", "")
-        values = [of_parameters[name] for name in names]
-        axes.barh(range(len(names)), values, height=0.62, color=COLOURS[0])
+    panels = figure.subplots(1, len(found), sharey=True, squeeze=False).ravel()
+    for axes, (metric, of_parameters) in zip(panels, found.items(), strict=True):
+        dress(axes, f"Importance for {metric}", "Share of what single parameters explain (fANOVA)", "")
         axes.grid(visible=False, axis="y")
-        for row, value in enumerate(values):
-            axes.annotate(f"{value:.2f}", (value, row), (5, 0), textcoords="offset points", va="center", fontsize=9.5, color=INK)
-        axes.set_xlim(0, 1.15 * max(values))
+        _bars(axes, [(names.index(importance.parameter), importance) for importance in of_parameters], len(view.complete))
     panels[0].set_yticks(range(len(names)), names)
     panels[0].set_ylim(len(names) - 0.5, -0.5)
+    handles = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    if len(handles) > 1:
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, fontsize=9.5, labelcolor=INK, frameon=False)
     return figure
+
+
+def _bars(axes: Axes, rows: Sequence[tuple[int, Importance]], num_trials: int) -> None:
+    for label, colour, of_all in (("among all complete trials", COLOURS[0], True), ("among the trials that have it", COLOURS[5], False)):
+        some = [(row, importance.share) for row, importance in rows if (importance.num_trials == num_trials) == of_all]
+        if some:
+            axes.barh(*zip(*some, strict=True), height=0.62, color=colour, label=label)
+    for row, importance in rows:
+        text = f"{importance.share:.2f}"
+        axes.annotate(text, (importance.share, row), (5, 0), textcoords="offset points", va="center", fontsize=9.5, color=INK)
+    axes.set_xlim(0, 1.15 * max(importance.share for _, importance in rows))
 
 
 def pareto_front_figure(view: StudyView) -> Figure | None:
@@ -144,6 +153,7 @@ def _front(axes: Axes, view: StudyView, x: int, y: int) -> None:
         style = "steps-pre" if view.is_maximized(x) else "steps-post"
         axes.plot(*zip(*points, strict=True), drawstyle=style, color=COLOURS[1], linewidth=1.2, alpha=0.6)
     axes.plot(*zip(*points, strict=True), linestyle="none", marker="o", markersize=6.5, color=COLOURS[1], label="front, by trial number")
-    for trial, point in zip(front, points, strict=True):
-        axes.annotate(str(trial.number), point, (5, 5), textcoords="offset points", fontsize=9, color=INK)
+    for place, (trial, point) in enumerate(zip(front, points, strict=True)):
+        offset = (5, 5) if place % 2 else (5, -12)  # neighbours' numbers apart
+        axes.annotate(str(trial.number), point, offset, textcoords="offset points", fontsize=9, color=INK)
     axes.margins(0.08)

@@ -85,7 +85,9 @@ def parameter_axis(name: str, trials: Sequence[FrozenTrial]) -> Axis | None:
         whole = all(isinstance(distribution, IntDistribution) for distribution in numeric)
         return _number_axis(name, values, (low, high), whole)
     ticks = _ticks_within(LogLocator(subs=(1, 2, 5)), low, high)
-    if len(ticks) > MOST_TICKS:
+    if len(ticks) < 2:
+        ticks = [low, high]
+    elif len(ticks) > MOST_TICKS:
         ticks = _ticks_within(LogLocator(subs=(1,)), low, high)
     return Axis(name, np.log10(values), (math.log10(low), math.log10(high)), np.log10(ticks).tolist(), [f"{tick:g}" for tick in ticks])
 
@@ -138,7 +140,7 @@ def parallel_coordinates_figure(view: StudyView) -> Figure | None:
     widths = [1.3] * (len(lines) - 1) + [3.2]
     axes.add_collection(LineCollection(lines, array=values[order, 0], cmap=colours, norm=norm, linewidths=widths, alpha=0.85))
     _draw_coordinates(axes, coordinates)
-    bar = figure.colorbar(ScalarMappable(norm, colours), ax=axes, pad=0.09, fraction=0.04, aspect=32)
+    bar = figure.colorbar(ScalarMappable(norm, colours), ax=axes, pad=0.03, fraction=0.04, aspect=32)
     _dress_bar(bar, view.metrics[0])
     return figure
 
@@ -168,7 +170,7 @@ def slices_figure(view: StudyView) -> Figure | None:
     coordinates = [axis for name in view.parameters if (axis := parameter_axis(name, trials)) is not None]
     if not coordinates:
         return None
-    num_columns = min(len(coordinates), COLUMNS)
+    num_columns = math.ceil(len(coordinates) / math.ceil(len(coordinates) / COLUMNS))  # five are 3 and 2, not 4 and 1
     rows_per_metric = math.ceil(len(coordinates) / num_columns)
     num_rows = rows_per_metric * len(view.metrics)
     figure = Figure(figsize=(1.4 + 3.0 * num_columns, 1.0 + 2.9 * num_rows), dpi=RESOLUTION_DPI, layout=layout())
@@ -201,7 +203,7 @@ def _set_ticks(axes: Axes, axis: Axis) -> None:
 
 def _dress_bar(bar: Colorbar, label: str) -> None:
     bar.set_label(label, fontsize=10, color=INK)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     bar.ax.tick_params(colors=INK, labelsize=9, length=0)
     if label == "Trial":
         bar.ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))

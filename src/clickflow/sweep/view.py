@@ -15,7 +15,6 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -59,23 +58,9 @@ class StudyView:
         sign = -1 if self.is_maximized(position) else 1
         return min(self.complete, key=lambda trial: sign * trial.values[position])
 
-    def importances(self, position: int) -> dict[str, float]:
-        """Each parameter's share in what makes one metric good, the greatest first; empty where trials cannot tell.
-
-        PED-ANOVA (Watanabe et al. 2023), which also ranks parameters that only some trials have.
-        """
-        if len({trial.values[position] for trial in self.complete}) < 2:
-            return {}
-        sign = -1 if self.is_maximized(position) else 1  # the evaluator takes low values of a target for good
-        with quietly():
-            shares = get_param_importances(
-                self.study, evaluator=PedAnovaImportanceEvaluator(), target=lambda trial: sign * trial.values[position]
-            )
-        return shares if len(set(shares.values())) > 1 else {}
-
     def hover(self, trial: FrozenTrial) -> str:
         """What a trial is, line by line, as HTML."""
-        values = [f"{metric} = {value:.6g}" for metric, value in zip(self.metrics, trial.values, strict=True)]
+        values = [f"{metric} = {measured(value)}" for metric, value in zip(self.metrics, trial.values, strict=True)]
         return "<br>".join([f"<b>Trial {trial.number}</b>", *values, *(f"{key} = {readable(trial.params[key])}" for key in trial.params)])
 
 
@@ -125,6 +110,15 @@ def readable(value: Any) -> str:
         return f"{value:.6g}"
     text = json.dumps(value)
     return text[1:-1] if isinstance(value, list) and value else text
+
+
+def measured(value: float) -> str:
+    """A metric's value, to five digits.
+
+    >>> [measured(value) for value in (0.876543, 1234567.0, 12.0)]
+    ['0.87654', '1,234,567', '12']
+    """
+    return f"{value:,.0f}" if abs(value) >= 1e5 else f"{value:.5g}"
 
 
 @contextmanager
