@@ -7,7 +7,6 @@ Decision: drawn on matplotlib's object interface from the study's trials. Optuna
 import itertools
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -68,12 +67,10 @@ def _history(axes: Axes, view: StudyView, position: int) -> None:
     handles = []
     if view.complete:
         numbers = [trial.number for trial in view.complete]
-        values = np.array([trial.values[position] for trial in view.complete])
+        values = [trial.values[position] for trial in view.complete]
         best = view.best(position)
-        so_far = np.maximum.accumulate(values) if view.is_maximized(position) else np.minimum.accumulate(values)
-        last = max(trial.number for trial in view.complete + view.pruned)
         label = f"best so far: {measured(best.values[position])}, trial {best.number}"
-        steps = axes.plot([*numbers, last], [*so_far, so_far[-1]], drawstyle="steps-post", color=COLOURS[1], linewidth=1.8, label=label)
+        steps = axes.plot(*view.best_so_far(position), drawstyle="steps-post", color=COLOURS[1], linewidth=1.8, label=label)
         points = axes.plot(numbers, values, linestyle="none", marker="o", markersize=5.5, color=COLOURS[0], label="complete")
         handles = [*points, *steps]
     if view.pruned:
@@ -111,7 +108,7 @@ def _bars(axes: Axes, rows: Sequence[tuple[int, Importance]], num_trials: int) -
     for label, colour, of_all in (("among all complete trials", COLOURS[0], True), ("among the trials that have it", COLOURS[5], False)):
         some = [(row, importance.share) for row, importance in rows if (importance.num_trials == num_trials) == of_all]
         if some:
-            axes.barh(*zip(*some, strict=True), height=0.62, color=colour, label=label)
+            axes.barh([row for row, _ in some], [share for _, share in some], height=0.62, color=colour, label=label)
     for row, importance in rows:
         text = f"{importance.share:.2f}"
         axes.annotate(text, (importance.share, row), (5, 0), textcoords="offset points", va="center", fontsize=9.5, color=INK)

@@ -1,9 +1,10 @@
 """A study as it is read: short names, plain values, and only the trials that count.
 
-Optuna is told dotted keys and JSON texts, because those are exact; a reader wants ``dropout`` and ``80, 40``. The view is itself a study in
+Optuna is told dotted keys and JSON texts, because those are exact; a reader wants ``dropout`` and ``din``. The view is itself a study in
 memory, so that Optuna's own analyses and drawings work on it as on any other.
 """
 
+import itertools
 import json
 import math
 import warnings
@@ -11,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import optuna
@@ -58,10 +60,22 @@ class StudyView:
         sign = -1 if self.is_maximized(position) else 1
         return min(self.complete, key=lambda trial: sign * trial.values[position])
 
+    def best_so_far(self, position: int) -> tuple[list[int], list[float]]:
+        """Trial numbers and the best value of one metric up to each, carried on to the last trial; both empty without a complete one."""
+        if not self.complete:
+            return [], []
+        best_of = max if self.is_maximized(position) else min
+        numbers = [trial.number for trial in self.complete]
+        values = list(itertools.accumulate((trial.values[position] for trial in self.complete), best_of))
+        last = max(trial.number for trial in self.complete + self.pruned)
+        return [*numbers, last], [*values, values[-1]]
+
     def hover(self, trial: FrozenTrial) -> str:
-        """What a trial is, line by line, as HTML."""
+        """What a trial is, line by line, as Plotly reads it."""
         values = [f"{metric} = {measured(value)}" for metric, value in zip(self.metrics, trial.values, strict=True)]
-        return "<br>".join([f"<b>Trial {trial.number}</b>", *values, *(f"{key} = {readable(trial.params[key])}" for key in trial.params)])
+        return "<br>".join(
+            [f"<b>Trial {trial.number}</b>", *values, *(f"{key} = {escape(readable(value))}" for key, value in trial.params.items())]
+        )
 
 
 def view_of(study: Study, space: SearchSpace, metrics: Sequence[str]) -> StudyView:
@@ -102,14 +116,13 @@ def readable(value: Any) -> str:
     """A value as a reader writes it.
 
     >>> [readable(value) for value in ("din", [80, 40], 0.00031234567, 16, None, True)]
-    ['din', '80, 40', '0.000312346', '16', 'null', 'true']
+    ['din', '[80, 40]', '0.000312346', '16', 'null', 'true']
     """
     if isinstance(value, str):
         return value
     if isinstance(value, float):
         return f"{value:.6g}"
-    text = json.dumps(value)
-    return text[1:-1] if isinstance(value, list) and value else text
+    return json.dumps(value)
 
 
 def measured(value: float) -> str:
