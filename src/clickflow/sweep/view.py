@@ -1,0 +1,172 @@
+"""A study as it is read: short names, plain values, and only the trials that count.
+
+Optuna is told dotted keys and JSON texts, because those are exact; a reader wants ``dropout`` and ``din``. The view is itself a study in
+memory, so that Optuna's own analyses and drawings work on it as on any other.
+"""
+
+import itertools
+import json
+import math
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from clickflow.sweep.space import Parameter, SearchSpace
+
+SURPLUS = "surplus"
+"""User attribute of a trial that is not part of the sweep's total."""
+
+
+@dataclass(frozen=True)
+class StudyView:
+    """A study's trials that count, under their own numbers.
+
+    Attributes:
+        study: in memory; its parameters are short names, and a choice's values are numbers or texts to be read. Trials that do not count
+            are there as failed ones, because a trial's number is its place.
+        metrics: names of the study's objectives.
+        parameters: short names of the searched keys that some complete trial has, in the space's order.
+    """
+
+    study: Study
+    metrics: tuple[str, ...]
+    parameters: tuple[str, ...]
+
+    @property
+    def complete(self) -> list[FrozenTrial]:
+        """Trained to the end, by number."""
+        return self.study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+
+    @property
+    def pruned(self) -> list[FrozenTrial]:
+        """Ended early, with the value of their last validation, by number."""
+        return self.study.get_trials(deepcopy=False, states=[TrialState.PRUNED])
+
+    def is_maximized(self, position: int) -> bool:
+        """Whether more is better of the metric at a position."""
+        return self.study.directions[position] == StudyDirection.MAXIMIZE
+
+    def best(self, position: int) -> FrozenTrial:
+        """The complete trial with the best value of one metric, the first one among equals."""
+        sign = -1 if self.is_maximized(position) else 1
+        return min(self.complete, key=lambda trial: sign * trial.values[position])
+
+    def best_so_far(self, position: int) -> tuple[list[int], list[float]]:
+        """Trial numbers and the best value of one metric up to each, carried on to the last trial; both empty without a complete one."""
+        if not self.complete:
+            return [], []
+        best_of = max if self.is_maximized(position) else min
+        numbers = [trial.number for trial in self.complete]
+        values = list(itertools.accumulate((trial.values[position] for trial in self.complete), best_of))
+        last = max(trial.number for trial in self.complete + self.pruned)
+        return [*numbers, last], [*values, values[-1]]
+
+    def hover(self, trial: FrozenTrial) -> str:
+        """What a trial is, line by line, as Plotly reads it."""
+        values = [f"{metric} = {measured(value)}" for metric, value in zip(self.metrics, trial.values, strict=True)]
+        return "<br>".join(
+            [f"<b>Trial {trial.number}</b>", *values, *(f"{key} = {escape(readable(value))}" for key, value in trial.params.items())]
+        )
+
+
+def view_of(study: Study, space: SearchSpace, metrics: Sequence[str]) -> StudyView:
+    """The view of a study.
+
+    Args:
+        study: its parameters' values are as the space suggests them.
+        space: keys that it lacks are left out.
+        metrics: one name an objective.
+
+    Raises:
+        ValueError: there are more or fewer metrics than objectives.
+    """
+    if len(metrics) != len(study.directions):
+        raise ValueError(f"metrics = {list(metrics)}: must name each of the study's {len(study.directions)} objectives")
+    names = short_names(space.parameters)
+    with quietly():
+        view = optuna.create_study(directions=study.directions)
+        view.set_metric_names(list(metrics))
+        view.add_trials([_readable_trial(trial, space, names) for trial in study.get_trials(deepcopy=False)])
+    present = {name for trial in view.get_trials(deepcopy=False, states=[TrialState.COMPLETE]) for name in trial.params}
+    return StudyView(view, tuple(metrics), tuple(name for name in names.values() if name in present))
+
+
+def is_surplus(trial: FrozenTrial) -> bool:
+    """Whether a trial is one that the sweep does not count."""
+    return bool(trial.user_attrs.get(SURPLUS))
+
+
+def short_names(keys: Iterable[str]) -> dict[str, str]:
+    """Dotted key -> its last part, or all of it where two keys end alike."""
+    keys = list(keys)
+    counts = Counter(key.rpartition(".")[2] for key in keys)
+    return {key: last if counts[last := key.rpartition(".")[2]] == 1 else key for key in keys}
+
+
+def readable(value: Any) -> str:
+    """A value as a reader writes it.
+
+    >>> [readable(value) for value in ("din", [80, 40], 0.00031234567, 16, None, True)]
+    ['din', '[80, 40]', '0.000312346', '16', 'null', 'true']
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return json.dumps(value)
+
+
+def measured(value: float) -> str:
+    """A metric's value, to five digits.
+
+    >>> [measured(value) for value in (0.876543, 1234567.0, 12.0)]
+    ['0.87654', '1,234,567', '12']
+    """
+    return f"{value:,.0f}" if abs(value) >= 1e5 else f"{value:.5g}"
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without Optuna's word on new studies, experimental functions and studies that are too small for an analysis."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for category in (UserWarning, optuna.exceptions.ExperimentalWarning):
+                warnings.simplefilter("ignore", category)
+            yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+
+
+def _readable_trial(trial: FrozenTrial, space: SearchSpace, names: Mapping[str, str]) -> FrozenTrial:
+    finished = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+    if not finished or is_surplus(trial) or not trial.values or not all(map(math.isfinite, trial.values)):
+        return optuna.create_trial(state=TrialState.FAIL)
+    keys = [key for key in names if key in trial.params]
+    distributions = {names[key]: _readable_distribution(trial.distributions[key], space.parameters[key]) for key in keys}
+    params: dict[str, Any] = {}
+    for key, value in space.values({key: trial.params[key] for key in keys}).items():
+        distribution = distributions[names[key]]
+        is_text = isinstance(distribution, CategoricalDistribution) and isinstance(distribution.choices[0], str)
+        params[names[key]] = readable(value) if is_text else value
+    return optuna.create_trial(state=trial.state, values=trial.values, params=params, distributions=distributions)
+
+
+def _readable_distribution(distribution: BaseDistribution, parameter: Parameter) -> BaseDistribution:
+    """A choice among numbers stays one of numbers, which have an order and a distance."""
+    if not isinstance(distribution, CategoricalDistribution):
+        return distribution
+    values = [parameter.value(choice) for choice in distribution.choices]
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        return CategoricalDistribution(values)
+    return CategoricalDistribution([readable(value) for value in values])
