@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from clickflow.sweep.trials import FIXED_PARAMS, GIVEN_UP, REASON, RETRIES, RETRY_OF, Failure, Worker, count, is_surplus, retries
-from tests.sweep.studies import RATE, add, make_book
+from tests.sweep.books import RATE, add, make_book
 
 ME = Worker.here()
 BROKE = Failure("it broke")

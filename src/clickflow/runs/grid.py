@@ -61,7 +61,6 @@ def _conclude(parent: Run, store: Store, config: RunConfig, num_jobs: int) -> No
 
 
 def _table(runs: Sequence[FoundRun], metric: str, *, reverse: bool) -> str:
-    lines = [f"| run | {metric} |", "|---|---:|"]
-    for run in sorted(runs, key=lambda run: run.metrics[metric], reverse=reverse):
-        lines.append(f"| {run.tags.get('mlflow.runName')} ({run.run_id[:12]}) | {run.metrics[metric]:.4f} |")
-    return "\n".join(lines)
+    ranked = sorted(runs, key=lambda run: run.metrics[metric], reverse=reverse)
+    rows = [f"| {run.tags.get('mlflow.runName')} ({run.run_id[:12]}) | {run.metrics[metric]:.4f} |" for run in ranked]
+    return "\n".join([f"| run | {metric} |", "|---|---:|", *rows])

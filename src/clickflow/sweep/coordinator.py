@@ -22,7 +22,6 @@ from clickflow.runs.train import Progress, refuse_one_class
 from clickflow.sweep.check import check_grid, check_space
 from clickflow.sweep.config import SweepRunConfig
 from clickflow.sweep.order import Order
-from clickflow.sweep.processes import LocalWorkers
 from clickflow.sweep.recovery import Recovery
 from clickflow.sweep.report import log_outcome, log_progress
 from clickflow.sweep.samplers import GridConfig

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
-from clickflow.sweep.view import StudyView, quietly
+from clickflow.sweep.quiet import quietly
+from clickflow.sweep.view import StudyView
 
 NUM_TREES = 32
 

@@ -17,8 +17,9 @@ from clickflow.metrics.curves import Curve
 from clickflow.metrics.figures import COLOURS, INK
 from clickflow.sweep.figures import PALE
 from clickflow.sweep.importances import importances
+from clickflow.sweep.quiet import quietly
 from clickflow.sweep.space import SearchSpace
-from clickflow.sweep.view import StudyView, quietly, view_of
+from clickflow.sweep.view import StudyView, view_of
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">

@@ -6,7 +6,7 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner,
 from pydantic import BeforeValidator, Field
 
 from clickflow.config import StrictConfig, named
-from clickflow.sweep.experimental import experimental_allowed
+from clickflow.sweep.quiet import quietly
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -48,7 +48,7 @@ class PatienceConfig(StrictConfig):
 
     def build(self, num_validations: int) -> BasePruner:
         """Around the median."""
-        with experimental_allowed():
+        with quietly():
             return PatientPruner(MedianPruner(n_startup_trials=self.num_startup_trials), patience=self.patience)
 
 

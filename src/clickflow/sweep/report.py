@@ -16,7 +16,7 @@ from clickflow.metrics.figures import pr_figure, roc_figure
 from clickflow.sweep.figures import study_figures
 from clickflow.sweep.interactive import interactive_page
 from clickflow.sweep.order import Order
-from clickflow.sweep.table import as_csv, as_markdown
+from clickflow.sweep.table import as_csv, as_markdown, trial_rows
 from clickflow.sweep.trial_run import logged_name
 from clickflow.sweep.trials import RUN_ID, Book, count
 from clickflow.tracking.run import Run
@@ -53,7 +53,7 @@ def log_outcome(parent: Run, store: Store, book: Book, order: Order) -> list[Fro
     study, space, metrics = book.study, order.space, order.config.sweep.metric
     log_progress(parent, book, order)
     best = best_trials(study)
-    parent.log_text(as_csv(study, space, metrics), "trials.csv")
+    parent.log_text(as_csv(trial_rows(study, space, metrics)), "trials.csv")
     for name, figure in study_figures(study, space, metrics).items():
         parent.log_figure(figure, f"figures/{name}.png")
     curves = dict(_curves(store, study))

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pydantic import BeforeValidator, Field
 
 from clickflow.config import StrictConfig, named
-from clickflow.sweep.experimental import experimental_allowed
+from clickflow.sweep.quiet import quietly
 
 Seed = Annotated[int, Field(ge=0)]
 StartupTrials = Annotated[int, Field(ge=1)]
@@ -123,7 +123,7 @@ class PerTrialSampler(BaseSampler):
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Make the trial's sampler."""
-        with experimental_allowed():
+        with quietly():
             self._sampler = self._config.build(int(np.random.SeedSequence([self._config.seed, trial.number]).generate_state(1)[0]))
         self._sampler.before_trial(study, trial)
 

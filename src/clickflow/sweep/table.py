@@ -8,7 +8,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from clickflow.sweep.space import SearchSpace
-from clickflow.sweep.view import is_surplus, measured, readable, view_of
+from clickflow.sweep.trials import is_surplus
+from clickflow.sweep.view import measured, readable, view_of
 
 STATES = {
     TrialState.COMPLETE: "complete",

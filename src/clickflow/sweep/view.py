@@ -7,10 +7,8 @@ memory, so that Optuna's own analyses and drawings work on it as on any other.
 import itertools
 import json
 import math
-import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -20,10 +18,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from clickflow.sweep.quiet import quietly
 from clickflow.sweep.space import Parameter, SearchSpace
-
-SURPLUS = "surplus"
-"""User attribute of a trial that is not part of the sweep's total."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +96,6 @@ def view_of(study: Study, space: SearchSpace, metrics: Sequence[str]) -> StudyVi
     return StudyView(view, tuple(metrics), tuple(name for name in names.values() if name in present))
 
 
-def is_surplus(trial: FrozenTrial) -> bool:
-    """Whether a trial is one that the sweep does not count."""
-    return bool(trial.user_attrs.get(SURPLUS))
-
-
 def short_names(keys: Iterable[str]) -> dict[str, str]:
     """Dotted key -> its last part, or all of it where two keys end alike."""
     keys = list(keys)
@@ -134,23 +125,9 @@ def measured(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1e5 else f"{value:.5g}"
 
 
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Without Optuna's word on new studies, experimental functions and studies that are too small for an analysis."""
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            for category in (UserWarning, optuna.exceptions.ExperimentalWarning):
-                warnings.simplefilter("ignore", category)
-            yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)
-
-
 def _readable_trial(trial: FrozenTrial, space: SearchSpace, names: Mapping[str, str]) -> FrozenTrial:
     finished = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
-    if not finished or is_surplus(trial) or not trial.values or not all(map(math.isfinite, trial.values)):
+    if not finished or not trial.values or not all(map(math.isfinite, trial.values)):
         return optuna.create_trial(state=TrialState.FAIL)
     keys = [key for key in names if key in trial.params]
     distributions = {names[key]: _readable_distribution(trial.distributions[key], space.parameters[key]) for key in keys}

@@ -1,0 +1,171 @@
+"""Trials of dead workers: their runs are closed with the reason, they are tried again, and what had finished is taken over."""
+
+import uuid
+
+import pytest
+from optuna.trial import TrialState
+
+from clickflow.config import validate
+from clickflow.runs.train import checkpoint_folder
+from clickflow.sweep import recovery as recovery_module
+from clickflow.sweep.config import SweepRunConfig
+from clickflow.sweep.order import Order
+from clickflow.sweep.recovery import Recovery
+from clickflow.sweep.space import Interval, SearchSpace
+from clickflow.sweep.trial_run import COMPLETE, NUMBER_TAG, PRUNED, STATE_TAG, STUDY_TAG
+from clickflow.sweep.trials import PROGRESS, REASON, Worker, count
+from clickflow.tracking.lifecycle import PARENT_TAG
+from clickflow.tracking.search import read_run
+from clickflow.tracking.store import open_store
+from pipelines.launch import composed_config
+from tests.sweep.books import RATE, make_book
+
+ME = Worker.here()
+DEAD = Worker(ME.host, ME.pid, ME.started - 1000)
+ELSEWHERE = Worker("elsewhere-1", 1, 0.0)
+CAUSES = {ME.pid: "worker process was ended by SIGKILL"}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    home = tmp_path_factory.mktemp("recovery")
+    return open_store(validate(SweepRunConfig, composed_config("sweep", [f"home={home}"])).tracking, home)
+
+
+@pytest.fixture
+def sweep(store, tmp_path):
+    """A study, a store and who watches them."""
+    config = validate(SweepRunConfig, composed_config("sweep", [f"home={tmp_path}", "sweep.study_name=study"]))
+    space = SearchSpace(parameters={"optimizer.learning_rate": Interval(low=0.1, high=0.2)})
+    order = Order(
+        config=config,
+        space=space,
+        overrides=(),
+        config_dir=None,
+        parent_run_id=uuid.uuid4().hex,
+        dataset_folder=tmp_path,
+        fingerprint="abc",
+        total=3,
+        threads=1,
+        start_id="start",
+    )
+    return Sweep(make_book(), order, store)
+
+
+class Sweep:
+    def __init__(self, book, order, store):
+        self.book, self.order, self.store = book, order, store
+        self.recovery = Recovery(book, order, store)
+
+    def take(self, worker=DEAD, status=None, tags=None, metrics=None):
+        """A trial of a worker, and its run as the worker left it."""
+        trial = self.book.take(worker)
+        trial.suggest_float("optimizer.learning_rate", RATE.low, RATE.high)
+        if status is None:
+            return trial.number, None
+        client = self.store.client
+        own = {PARENT_TAG: self.order.parent_run_id, STUDY_TAG: "study", NUMBER_TAG: str(trial.number)} | (tags or {})
+        run_id = client.create_run(self.store.experiment_id, tags=own).info.run_id
+        for key, value in (metrics or {}).items():
+            client.log_metric(run_id, key, value)
+        if status != "RUNNING":
+            client.set_terminated(run_id, status)
+        return trial.number, run_id
+
+    def trial(self, number):
+        return self.book.trials()[number]
+
+
+class TestADeadWorkersTrial:
+    def test_its_run_is_failed_with_the_reason(self, sweep):
+        number, run_id = sweep.take(status="RUNNING")
+        assert sweep.recovery.recover(CAUSES) == [number]
+        run = read_run(sweep.store, run_id)
+        assert run.status == "FAILED"
+        assert run.tags["error"] == "worker process was ended by SIGKILL"
+        assert sweep.trial(number).user_attrs[REASON] == "worker process was ended by SIGKILL"
+
+    def test_it_is_tried_again(self, sweep):
+        number, _ = sweep.take(status="RUNNING")
+        sweep.recovery.recover({})
+        assert count(sweep.book.trials()).waiting == 1
+        assert sweep.trial(number + 1).params == sweep.trial(number).params
+
+    def test_its_checkpoints_go_to_the_runs_artifacts(self, sweep):
+        _, run_id = sweep.take(status="RUNNING")
+        folder = checkpoint_folder(sweep.order.config.home, run_id)
+        folder.mkdir(parents=True)
+        (folder / "last.ckpt").write_bytes(b"weights")
+        sweep.recovery.recover({})
+        [artifact] = sweep.store.client.list_artifacts(run_id, "checkpoints")
+        assert artifact.path == "checkpoints/last.ckpt"
+        assert not folder.exists()
+
+    def test_before_it_had_a_run_it_is_failed_too(self, sweep):
+        number, _ = sweep.take()
+        assert sweep.recovery.recover({}) == [number]
+        assert sweep.trial(number).state == TrialState.FAIL
+
+    def test_told_to_stop_its_run_is_killed_and_it_goes_on_next_time(self, sweep):
+        _, run_id = sweep.take(status="RUNNING")
+        sweep.recovery.recover({}, is_interrupt=True)
+        assert read_run(sweep.store, run_id).status == "KILLED"
+        assert count(sweep.book.trials()).waiting == 1
+
+    def test_a_run_that_closed_itself_keeps_its_status(self, sweep):
+        _, run_id = sweep.take(status="KILLED")
+        sweep.recovery.recover(CAUSES)
+        assert read_run(sweep.store, run_id).status == "KILLED"
+
+    def test_recovering_again_does_nothing(self, sweep):
+        sweep.take(status="RUNNING")
+        sweep.recovery.recover({})
+        assert sweep.recovery.recover({}) == []
+        assert len(sweep.book.trials()) == 2
+
+
+class TestAWorkerThatDiedAfterItsRunHadFinished:
+    def test_the_runs_value_becomes_the_trials(self, sweep):
+        number, _ = sweep.take(status="FINISHED", tags={STATE_TAG: COMPLETE}, metrics={"best/gauc": 0.75})
+        sweep.recovery.recover({})
+        assert sweep.trial(number).state == TrialState.COMPLETE
+        assert sweep.trial(number).value == 0.75
+        assert len(sweep.book.trials()) == 1
+
+    def test_a_pruned_one_is_pruned(self, sweep):
+        number, _ = sweep.take(status="FINISHED", tags={STATE_TAG: PRUNED}, metrics={"best/gauc": 0.5})
+        sweep.recovery.recover({})
+        assert sweep.trial(number).state == TrialState.PRUNED
+
+    def test_without_the_value_it_is_tried_again(self, sweep):
+        number, _ = sweep.take(status="FINISHED", tags={STATE_TAG: COMPLETE})
+        sweep.recovery.recover({})
+        assert sweep.trial(number).state == TrialState.FAIL
+        assert count(sweep.book.trials()).waiting == 1
+
+
+class TestAnotherMachine:
+    def test_a_living_worker_is_left_alone(self, sweep):
+        sweep.take(worker=ME, status="RUNNING")
+        assert sweep.recovery.recover({}) == []
+
+    def test_silence_for_long_is_taken_for_death(self, sweep, monkeypatch):
+        number, run_id = sweep.take(worker=ELSEWHERE, status="RUNNING")
+        assert sweep.recovery.recover({}) == []
+        monkeypatch.setattr(recovery_module, "SILENCE_SECONDS", -1.0)
+        assert sweep.recovery.recover({}) == [number]
+        assert "no sign of life from its worker on elsewhere-1" in read_run(sweep.store, run_id).tags["error"]
+
+    def test_a_sign_of_life_begins_the_wait_anew(self, sweep, monkeypatch):
+        number, _ = sweep.take(worker=ELSEWHERE)
+        sweep.recovery.recover({})
+        monkeypatch.setattr(recovery_module, "SILENCE_SECONDS", -1.0)
+        sweep.book.note(number, **{PROGRESS: {"epochs": 0.5}})
+        assert sweep.recovery.recover({}) == []
+
+    def test_a_trial_that_nobody_put_a_name_to_is_waited_for_a_while(self, sweep, monkeypatch):
+        number = sweep.book.study.ask().number
+        assert sweep.recovery.recover({}) == []
+        monkeypatch.setattr(recovery_module, "UNCLAIMED_SECONDS", -1.0)
+        assert sweep.recovery.recover({}) == [number]
+        assert sweep.trial(number).user_attrs[REASON] == "its worker died before it could say who it was"
