@@ -33,6 +33,7 @@ h1 {{ font-size: 1.6rem; margin-bottom: 0.2rem; }}
 h2 {{ font-size: 1.15rem; margin: 2.2rem 0 0.1rem; }}
 p {{ margin: 0 0 0.4rem; color: #555; }}
 .wide {{ overflow-x: auto; }}
+.wide > div {{ min-width: 760px; }}
 </style>
 <script>{script}</script>
 </head>
