@@ -23,7 +23,7 @@ from clickflow.errors import TrainingError
 from clickflow.sweep.order import Order
 from clickflow.sweep.processes import MAX_IDLE_DEATHS, STOP_SECONDS
 from clickflow.sweep.worker import work
-from pipelines.search_space import HydraComposer
+from pipelines.composer import HydraComposer
 
 LOCAL = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 

@@ -1,14 +1,15 @@
 """How a sweep looks in a terminal: a line for each trial that ends, below them one live line for each worker."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.table import Table
 from rich.text import Text
 
-from clickflow.sweep.coordinator import Snapshot
+from clickflow.sweep.coordinator import Snapshot, SweepResult
 from clickflow.sweep.trials import PROGRESS, REASON, WORKER
 
 STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
@@ -109,6 +110,25 @@ def best_so_far(snapshot: Snapshot) -> str:
         return ""
     best = (max if snapshot.directions[0] == "maximize" else min)(complete, key=lambda trial: trial.values[0])
     return f"{snapshot.metrics[0]} {best.values[0]:.4f} by trial {best.number}"
+
+
+def print_best(console: Console, result: SweepResult, metrics: Sequence[str]) -> None:
+    """The best trial, or the Pareto front, with its values."""
+    counts = result.counts
+    failed = f", {counts.failed} failed on the way" if counts.failed else ""
+    title = f"{counts.finished} trials: {counts.complete} complete, {counts.pruned} pruned{failed}"
+    if not result.best:
+        console.print(f"{title}; none is complete, so there is no best one")
+        return
+    keys = list(dict.fromkeys(key for values in result.values for key in values))
+    headings = ["trial", *metrics, *keys]
+    table = Table(title=f"{title}. {'the best' if len(result.best) == 1 else 'the Pareto front'}:", title_justify="left")
+    for heading in headings:
+        table.add_column(heading, justify="right", overflow="fold")
+    for trial, values in zip(result.best, result.values, strict=True):
+        shown = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in (values.get(key, "") for key in keys)]
+        table.add_row(str(trial.number), *(f"{value:,.4f}" for value in trial.values), *shown)
+    console.print(table)
 
 
 def duration(seconds: float) -> str:

@@ -7,7 +7,7 @@ from clickflow.errors import EXIT_CODE_ERROR, EXIT_CODE_INTERRUPTED, ClickflowEr
 from clickflow.sweep.processes import read_order
 from clickflow.sweep.worker import work
 from pipelines.launch import report
-from pipelines.search_space import HydraComposer
+from pipelines.composer import HydraComposer
 
 
 def main() -> None:

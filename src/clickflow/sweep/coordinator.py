@@ -19,7 +19,6 @@ from clickflow.config import flatten
 from clickflow.data.prepare import prepare
 from clickflow.errors import TrainingError
 from clickflow.runs.train import Progress, refuse_one_class
-from clickflow.sweep.check import check_grid, check_space
 from clickflow.sweep.config import SweepRunConfig
 from clickflow.sweep.order import Order
 from clickflow.sweep.recovery import Recovery
@@ -106,32 +105,24 @@ def sweep(
     composer: Composer,
     start_workers: StartWorkers,
     *,
-    overrides: Sequence[str],
-    config_dir: str | None,
-    progress: Progress,
-    watch: Watch,
+    progress: Progress = lambda stage: None,
+    watch: Watch = lambda snapshot: None,
 ) -> SweepResult:
     """Run a sweep, or carry on with it, until it has its total of finished trials.
 
     Args:
         config: of the sweep.
-        space: what is searched.
+        space: what is searched, checked by :mod:`clickflow.sweep.check`.
         composer: of the trials' configs.
         start_workers: makes the workers; :class:`~clickflow.sweep.processes.LocalWorkers` or those of a cluster.
-        overrides: of the command line, for the workers.
-        config_dir: of the command line, for the workers.
         progress: called with the name of each stage as it starts.
         watch: called twice a second with how far it is.
 
     Raises:
-        ClickflowError: the space, the data, the study or the store; before any trial where that can be known.
+        ClickflowError: the data, the study or the store; before any trial where that can be known.
         TrainingError: trial after trial is given up, or no worker can start.
         KeyboardInterrupt: the sweep was interrupted; it carries on when it is started again.
     """
-    if isinstance(config.sweep.sampler, GridConfig):
-        check_grid(space)
-    progress("checking the search space")
-    check_space(space, composer)
     storage = open_storage(config.sweep.storage, config.home, config.sweep.study_name)
     store = open_store(config.tracking, config.home)
     dataset = prepare(config.data, config.protocol, config.home, progress)
@@ -149,8 +140,8 @@ def sweep(
         order = Order(
             config=config,
             space=space,
-            overrides=tuple(overrides),
-            config_dir=config_dir,
+            overrides=tuple(composer.overrides),
+            config_dir=composer.config_dir,
             parent_run_id=parent.id,
             dataset_folder=dataset.folder,
             fingerprint=fingerprint,

@@ -6,7 +6,7 @@ other keys there are, so a space is conditional by itself: a trial has those par
 
 import itertools
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal, Protocol
 
@@ -110,7 +110,15 @@ Parameter = Annotated[Choice | Range | Interval, Field(discriminator="kind")]
 
 
 class Composer(Protocol):
-    """Makes configs; what a pipeline passes in, so that a sweep knows no Hydra."""
+    """Makes configs; what a pipeline passes in, so that a sweep knows no Hydra.
+
+    Attributes:
+        overrides: what all trials share, as on the command line; with ``config_dir`` they make the same composer in another process.
+        config_dir: the command line's folder of further configs.
+    """
+
+    overrides: Sequence[str]
+    config_dir: str | None
 
     def keys(self, groups: Mapping[str, str]) -> Collection[str]:
         """All dotted keys of the config with these config groups chosen, sections among them.

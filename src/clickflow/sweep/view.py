@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from clickflow.sweep.quiet import quietly
 from clickflow.sweep.space import Parameter, SearchSpace
+from clickflow.sweep.trials import is_surplus
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def measured(value: float) -> str:
 
 def _readable_trial(trial: FrozenTrial, space: SearchSpace, names: Mapping[str, str]) -> FrozenTrial:
     finished = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
-    if not finished or not trial.values or not all(map(math.isfinite, trial.values)):
+    if not finished or is_surplus(trial) or not trial.values or not all(map(math.isfinite, trial.values)):
         return optuna.create_trial(state=TrialState.FAIL)
     keys = [key for key in names if key in trial.params]
     distributions = {names[key]: _readable_distribution(trial.distributions[key], space.parameters[key]) for key in keys}
