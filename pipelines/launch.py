@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -37,11 +39,24 @@ OmegaConf.register_new_resolver("repository", lambda path: str(REPOSITORY / path
 Config = TypeVar("Config", bound=StrictConfig)
 
 
-def launch(config_name: str, config_class: type[Config], story: Callable[[Config, Console], None]) -> None:
+def launch(
+    config_name: str,
+    config_class: type[Config],
+    story: Callable[[Config, Console], None],
+    rewrite: Callable[[Sequence[str]], Sequence[str]] = list,
+    check: Callable[[Sequence[str], str | None], object] | None = None,
+) -> None:
     """Compose, check, and run a pipeline, once or for every job of a grid.
 
     Ends the process: 0 when all went well, 2 after an error of the user's (a job of a grid that fails costs that job only), 130 after an
     interrupt.
+
+    Args:
+        config_name: file in ``conf``.
+        config_class: what the composed config becomes.
+        story: what the pipeline does.
+        rewrite: the command line's arguments as Hydra is to see them.
+        check: raises what is wrong with a job, given its overrides and ``--config-dir``; None checks the config alone.
     """
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # bars of files nobody waits for
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch's large tensors on huge pages: rows of large tables are found faster
@@ -57,8 +72,8 @@ def launch(config_name: str, config_class: type[Config], story: Callable[[Config
             failed.append(str(error))
 
     try:
-        sys.argv[1:] = _ordered(sys.argv[1:])
-        _check_all_jobs(config_name, config_class)
+        sys.argv[1:] = _ordered(rewrite(sys.argv[1:]))
+        _check_all_jobs(check or (lambda overrides, config_dir: _strict(config_class, compose(config_name, overrides, config_dir))))
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(run_job)()
     except ClickflowError as error:
         report(error)
@@ -80,19 +95,31 @@ def report(error: ClickflowError) -> None:
 
 
 def _strict(config_class: type[Config], composed: DictConfig) -> Config:
-    values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=False)
+    return validate(config_class, plain(composed))
+
+
+def plain(composed: DictConfig) -> dict[str, Any]:
+    """Resolved values, without the required ones that nobody gave.
+
+    Raises:
+        ConfigError: a reference to a key that does not exist.
+    """
+    try:
+        values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=False)
+    except OmegaConfBaseException as error:
+        raise ConfigError(first_paragraph(error)) from error
     assert isinstance(values, dict)
     missing = {key for key in OmegaConf.missing_keys(composed) if "." not in key}
-    return validate(config_class, {str(key): value for key, value in values.items() if key not in missing})
+    return {str(key): value for key, value in values.items() if key not in missing}
 
 
 def _ordered(arguments: Sequence[str]) -> list[str]:
     """Options before overrides: Hydra's parser refuses ``seed=1 -m model=base,din``."""
     overrides = get_args_parser().parse_intermixed_args(list(arguments)).overrides
-    return [*(argument for argument in arguments if argument not in overrides), *_lenient(overrides)]
+    return [*(argument for argument in arguments if argument not in overrides), *lenient(overrides)]
 
 
-def _lenient(arguments: Sequence[str]) -> list[str]:
+def lenient(arguments: Sequence[str]) -> list[str]:
     """``key=value`` -> ``++key=value``, except for groups and Hydra's own keys."""
     groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()} | {"hydra"}
 
@@ -103,15 +130,15 @@ def _lenient(arguments: Sequence[str]) -> list[str]:
     return [f"++{argument}" if is_config_key(argument) else argument for argument in arguments]
 
 
-def _check_all_jobs(config_name: str, config_class: type[StrictConfig]) -> None:
-    """Compose and validate every job of the command line; a call for help or information is left to Hydra."""
+def _check_all_jobs(check: Callable[[Sequence[str], str | None], object]) -> None:
+    """Check every job of the command line; a call for help or information is left to Hydra."""
     arguments = get_args_parser().parse_args()
     if arguments.help or arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion:
         return
     problems: list[str] = []
     for overrides in _jobs(arguments.overrides, arguments.multirun):
         try:
-            _strict(config_class, _compose(config_name, overrides, arguments.config_dir))
+            check(overrides, arguments.config_dir)
         except ConfigError as error:
             problems.append(str(error))
     if problems:
@@ -119,18 +146,39 @@ def _check_all_jobs(config_name: str, config_class: type[StrictConfig]) -> None:
 
 
 def _jobs(overrides: Sequence[str], multirun: bool) -> Iterator[list[str]]:
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-        sweeps = [override.get_key_element() for override in parsed if override.is_sweep_override()]
-        if sweeps and not multirun:
-            raise ConfigError(f"{sweeps[0].lstrip('+')}: several values make a grid; add -m to run it")
-        # Hydra warns of what it will do with a list of values; the jobs show it.
+    parsed = parsed_overrides(overrides)
+    sweeps = [override.get_key_element() for override in parsed if override.is_sweep_override()]
+    if sweeps and not multirun:
+        raise ConfigError(f"{sweeps[0].lstrip('+')}: several values make a grid; add -m to run it")
+    # Hydra warns of what it will do with a list of values; the jobs show it.
+    with _faults_of_the_command_line():
         yield from (job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch)
+
+
+def parsed_overrides(overrides: Sequence[str]) -> list[Override]:
+    """Each override as Hydra understands it.
+
+    Raises:
+        ConfigError: an argument that is no override.
+    """
+    with _faults_of_the_command_line():
+        return OverridesParser.create().parse_overrides(list(overrides))
+
+
+@contextmanager
+def _faults_of_the_command_line() -> Iterator[None]:
+    try:
+        yield
     except HydraException as error:
-        raise ConfigError(f"command line: {_first_paragraph(error)}; write key=value, as in model.embedding_dim=32") from error
+        raise ConfigError(f"command line: {first_paragraph(error)}; write key=value, as in model.embedding_dim=32") from error
 
 
-def _compose(config_name: str, overrides: list[str], config_dir: str | None) -> DictConfig:
+def compose(config_name: str, overrides: Sequence[str], config_dir: str | None) -> DictConfig:
+    """A pipeline's config as Hydra composes it.
+
+    Raises:
+        ConfigError: a group has no such config, or Hydra cannot set a key.
+    """
     search_path = [] if config_dir is None else [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"]
     GlobalHydra.instance().clear()
     try:
@@ -140,12 +188,13 @@ def _compose(config_name: str, overrides: list[str], config_dir: str | None) -> 
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         raise ConfigError(f"{group or config_name} = {choice}: no such config; {suggest(choice, list(error.options or []))}") from error
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_first_paragraph(error)) from error
+        raise ConfigError(first_paragraph(error)) from error
     finally:
         GlobalHydra.instance().clear()
 
 
-def _first_paragraph(error: Exception) -> str:
+def first_paragraph(error: Exception) -> str:
+    """What is wrong, without the advice that libraries add."""
     return str(error).strip().splitlines()[0]
 
 
@@ -162,6 +211,4 @@ def store_overrides(home: Path, tracking: TrackingConfig) -> list[str]:
 
 def composed_config(config_name: str, overrides: Sequence[str], config_dir: str | None = None) -> dict[str, Any]:
     """A pipeline's config with overrides, as plain values; what tests and other programs compose with."""
-    values = OmegaConf.to_container(_compose(config_name, _lenient(overrides), config_dir), resolve=True)
-    assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}
+    return plain(compose(config_name, lenient(overrides), config_dir))
