@@ -1,8 +1,8 @@
 """The search space as text: Hydra's sweep grammar, read into typed parameters, from YAML and from the command line.
 
 Hydra's own parser reads it, so ``choice``, ``range``, ``interval``, ``tag``, ``glob`` and the casts mean what they mean in a grid, with one
-difference: ``interval(1, 10)`` holds whole numbers, where Hydra makes real ones of all. What the command line searches is handed to Hydra as
-entries of ``sweep.space``, so that its ``--cfg job`` shows the space that will be searched.
+difference: ``interval(1, 10)`` holds whole numbers, where Hydra makes real ones of all. What the command line searches is handed to Hydra
+as entries of ``sweep.space``, so that its ``--cfg job`` shows them.
 """
 
 import json
@@ -166,7 +166,9 @@ def _parameter(key: str, text: str, options: Sequence[str]) -> Parameter:
         case list():
             raise _Fault(f"one value, a list, is no search; write choice({text.strip()[1:-1]}) or set it as {key}={text} outside the space")
         case _:
-            raise _Fault(f"one value is no search; give several, as in choice(…) or interval(…), or set it as {key}={text} outside the space")
+            raise _Fault(
+                f"one value is no search; give several, as in choice(…) or interval(…), or set it as {key}={text} outside the space"
+            )
 
 
 def _parse(text: str) -> Override:
@@ -184,7 +186,9 @@ def _check_tags(sweep: Sweep) -> None:
     if unknown:
         raise _Fault(f"tag {unknown[0]} has no meaning; the only tag is log; leave it out")
     if sweep.tags and not isinstance(sweep, IntervalSweep):
-        raise _Fault("tag(log, …) is for an interval, since other values are equally likely; write tag(log, interval(low, high)) or leave the tag out")
+        raise _Fault(
+            "tag(log, …) is for an interval, since other values are equally likely; write tag(log, interval(low, high)) or leave tag out"
+        )
 
 
 def _named(options: Sequence[str], names: Sequence[Any]) -> Choice:
@@ -216,7 +220,9 @@ def _range(sweep: RangeSweep) -> Range:
     values = list(sweep.range())
     if len(values) < 2:
         held = f"only {values[0]}" if values else "no value"
-        raise _Fault(f"holds {held}, for the stop is excluded; it must lie beyond start + step; swap or widen the ends, or turn the step's sign")
+        raise _Fault(
+            f"holds {held}, for the stop is excluded; it must lie beyond start + step; swap or widen the ends, or turn the step's sign"
+        )
     low, high = sorted([values[0], values[-1]])
     if isinstance(step, int) and isinstance(low, int):
         return Range(low=low, high=high, step=abs(step))

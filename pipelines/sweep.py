@@ -35,8 +35,9 @@ def story(config: SweepRunConfig, console: Console) -> None:
             return LocalWorkers(WORKER, order, order.config.sweep.num_workers, folder)
         return ClusterWorkers(cluster, order)
 
+    config, progress = _with_threads(prepared.config, cluster), progress_printer(console)
     with SweepConsole(console).watching() as watch:
-        result = sweep(_with_threads(prepared.config, cluster), prepared.space, prepared.composer, start_workers, watch=watch)
+        result = sweep(config, prepared.space, prepared.composer, start_workers, progress=progress, watch=watch)
     print_best(console, result, prepared.config.sweep.metric)
     _print_commands(console, prepared, result)
 

@@ -12,6 +12,8 @@ from rich.text import Text
 from clickflow.sweep.coordinator import Snapshot, SweepResult
 from clickflow.sweep.trials import PROGRESS, REASON, WORKER
 
+WIDTH = 160
+"""Columns that the table of a Pareto front may take."""
 STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 
 
@@ -98,7 +100,8 @@ def ended_line(snapshot: Snapshot, number: int) -> str:
     if state == "failed":
         return f"trial {number} failed: {trial.user_attrs.get(REASON, 'unknown reason')}"
     values = ", ".join(f"{metric} {value:.4f}" for metric, value in zip(snapshot.metrics, trial.values or [], strict=False))
-    epochs = f" after {len(trial.intermediate_values)} validations" if state == "pruned" else ""
+    number_of = len(trial.intermediate_values)
+    epochs = f" after {number_of} validation{'s' if number_of > 1 else ''}" if state == "pruned" else ""
     best = best_so_far(snapshot)
     return f"trial {number} {state}{epochs}: {values}" + (f"  (best {best})" if best else "")
 
@@ -120,15 +123,25 @@ def print_best(console: Console, result: SweepResult, metrics: Sequence[str]) ->
     if not result.best:
         console.print(f"{title}; none is complete, so there is no best one")
         return
-    keys = list(dict.fromkeys(key for values in result.values for key in values))
-    headings = ["trial", *metrics, *keys]
-    table = Table(title=f"{title}. {'the best' if len(result.best) == 1 else 'the Pareto front'}:", title_justify="left")
-    for heading in headings:
-        table.add_column(heading, justify="right", overflow="fold")
-    for trial, values in zip(result.best, result.values, strict=True):
-        shown = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in (values.get(key, "") for key in keys)]
-        table.add_row(str(trial.number), *(f"{value:,.4f}" for value in trial.values), *shown)
-    console.print(table)
+    what = "the best" if len(result.best) == 1 else f"the Pareto front of {len(result.best)}"
+    table = Table(title=f"{title}; {what}:", title_justify="left")
+    for heading in ("", *(f"trial {trial.number}" for trial in result.best)):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    for position, metric in enumerate(metrics):
+        table.add_row(metric, *(f"{trial.values[position]:,.4f}" for trial in result.best), end_section=position == len(metrics) - 1)
+    for key in dict.fromkeys(key for values in result.values for key in values):
+        table.add_row(key, *(shown(values[key]) if key in values else "" for values in result.values))
+    # Where nobody watches rich takes a console of 80 columns; a value that is cut off is worse than a line that wraps.
+    Console(file=console.file, width=max(console.width, WIDTH), highlight=False).print(table)
+
+
+def shown(value: object) -> str:
+    """A searched value, short.
+
+    >>> shown(0.00123456), shown([80, 40]), shown("din")
+    ('0.001235', '[80, 40]', 'din')
+    """
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def duration(seconds: float) -> str:

@@ -6,8 +6,8 @@ import sys
 from clickflow.errors import EXIT_CODE_ERROR, EXIT_CODE_INTERRUPTED, ClickflowError
 from clickflow.sweep.processes import read_order
 from clickflow.sweep.worker import work
-from pipelines.launch import report
 from pipelines.composer import HydraComposer
+from pipelines.launch import report
 
 
 def main() -> None:

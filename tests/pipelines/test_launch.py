@@ -8,10 +8,18 @@ import pytest
 from clickflow.config import validate
 from clickflow.errors import ConfigError
 from clickflow.runs.config import CompareConfig, EvaluateConfig, PrepareConfig, RunConfig
+from clickflow.sweep.config import SweepRunConfig
 from clickflow.tracking.config import TrackingConfig
 from pipelines.launch import CONF, REPOSITORY, composed_config, launch, store_overrides
 
-CLASSES = {"prepare": PrepareConfig, "train": RunConfig, "evaluate": EvaluateConfig, "compare": CompareConfig, "demo": RunConfig}
+CLASSES = {
+    "prepare": PrepareConfig,
+    "train": RunConfig,
+    "evaluate": EvaluateConfig,
+    "compare": CompareConfig,
+    "sweep": SweepRunConfig,
+    "demo": RunConfig,
+}
 REQUIRED = {"evaluate": ["run_id=abc"]}
 
 

@@ -75,7 +75,11 @@ def test_a_study_made_for_something_else_is_refused_with_the_difference(asked, m
 
 def test_where_things_lie_and_who_works_are_no_difference():
     elsewhere = spec(
-        "home=/elsewhere", "sweep.num_trials=99", "sweep.num_workers=7", "trainer.num_threads=3", "tracking=server",
+        "home=/elsewhere",
+        "sweep.num_trials=99",
+        "sweep.num_workers=7",
+        "trainer.num_threads=3",
+        "tracking=server",
     )
     assert elsewhere == spec()
 

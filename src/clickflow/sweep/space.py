@@ -110,15 +110,15 @@ Parameter = Annotated[Choice | Range | Interval, Field(discriminator="kind")]
 
 
 class Composer(Protocol):
-    """Makes configs; what a pipeline passes in, so that a sweep knows no Hydra.
+    """Makes configs; what a pipeline passes in, so that a sweep knows no Hydra."""
 
-    Attributes:
-        overrides: what all trials share, as on the command line; with ``config_dir`` they make the same composer in another process.
-        config_dir: the command line's folder of further configs.
-    """
+    @property
+    def overrides(self) -> Sequence[str]:
+        """What all trials share, as on the command line; with ``config_dir`` they make the same composer in another process."""
 
-    overrides: Sequence[str]
-    config_dir: str | None
+    @property
+    def config_dir(self) -> str | None:
+        """The command line's folder of further configs."""
 
     def keys(self, groups: Mapping[str, str]) -> Collection[str]:
         """All dotted keys of the config with these config groups chosen, sections among them.
