@@ -1,11 +1,11 @@
 """A search space is checked before the first trial: a fault found by trial 40 would have cost 39.
 
 Both ends of every interval and range, and every choice, are set by themselves in the config of every combination of config groups. A
-contradiction of two searched values is left to the trials, which are too many to try.
+contradiction of two searched values is left to the trials, for there are too many pairs to try.
 """
 
-import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from functools import reduce
 from typing import Any
 
@@ -19,23 +19,81 @@ def check_space(space: SearchSpace, composer: Composer) -> None:
     """Every key exists, and every parameter's ends can be run.
 
     Raises:
-        ConfigError: one line for each fault, naming key and value, and the config groups if it is not a fault with all of them.
+        ConfigError: one line for each fault, naming key and value, and the config groups where it is not a fault with all of them.
     """
-    combinations = len(space.combinations)
     known: set[str] = set()
-    places: dict[str, list[dict[str, str]]] = {}  # fault -> where it is one
-    applied: dict[str, int] = {}
+    tried: Counter[str] = Counter()
+    places: dict[tuple[str, str], list[str]] = {}  # key and fault -> config groups
     for groups in space.combinations:
+        where = ", ".join(f"{group}={name}" for group, name in groups.items())
+        applicable: list[str] = []
+        tried[""] += 1
         try:
             keys = composer.keys(groups)
+            known.update(keys)
             composer.compose(groups)
+            applicable = space.applicable(keys)
         except ConfigError as error:
             for fault in _faults(error):
-                places.setdefault(fault, []).append(groups)
-            continue
-        known |= set(keys)
-        for key in space.applicable(keys):
-            applied[key] = applied.get(key, 0) + 1
+                places.setdefault(("", f"  {fault}"), []).append(where)
+        tried.update(applicable)
+        for key in applicable:
             for fault in _faults_of_ends(key, space.parameters[key], groups, composer):
-                places.setdefault(fault, []).append(groups)
-    ...
+                places.setdefault((key, f"  sweep.space.{key}: {fault}"), []).append(where)
+    problems = [f"  sweep.space.{key}: {fault}" for key, fault in _unknown(space, known)]
+    problems += [line if len(found) == tried[key] else f"{line} (with {'; '.join(found)})" for (key, line), found in places.items()]
+    if problems:
+        raise ConfigError("\n".join([f"{_count(problems)} in the search space, each value set by itself:", *problems]))
+
+
+def check_grid(space: SearchSpace) -> None:
+    """Every parameter has a finite number of values.
+
+    Raises:
+        ConfigError: one line for each interval.
+    """
+    problems = [
+        f"  sweep.space.{key} = interval({parameter.low}, {parameter.high}): has no grid; sweep.sampler=grid takes choice(…) and range(…); "
+        "use one of them or another sampler"
+        for key, parameter in space.parameters.items()
+        if isinstance(parameter, Interval)
+    ]
+    if problems:
+        raise ConfigError("\n".join([f"{_count(problems)} in the search space:", *problems]))
+
+
+def _count(problems: list[str]) -> str:
+    return f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+
+
+def _unknown(space: SearchSpace, known: set[str]) -> Iterator[tuple[str, str]]:
+    for key in space.parameters:
+        if known and key not in known and key not in space.groups:
+            where = f" with every {' and '.join(sorted(space.groups))} of the space" if space.groups else ""
+            section, _, name = key.rpartition(".")
+            siblings = {candidate.rpartition(".")[2]: candidate for candidate in known if candidate.rpartition(".")[0] == section}
+            yield key, f"unknown key{where}; {suggest(name, list(siblings)) if siblings else suggest(key, sorted(known))}"
+
+
+def _faults_of_ends(key: str, parameter: Parameter, groups: Mapping[str, str], composer: Composer) -> Iterator[str]:
+    config = None
+    for value in parameter.ends():
+        try:
+            config = composer.compose({**groups, key: value})
+        except ConfigError as error:
+            for fault in _faults(error):
+                yield fault if fault.startswith(f"{key} = ") else f"at {value!r}: {fault}"
+    whole = isinstance(parameter, Interval) and isinstance(parameter.low, int) and isinstance(parameter.high, int)
+    if whole and config is not None and isinstance(_value(config, key), float):
+        low, high = parameter.ends()
+        yield f"interval({low}, {high}) holds whole numbers only, and the key is a real one; write interval({float(low)}, {float(high)})"
+
+
+def _faults(error: ConfigError) -> list[str]:
+    """The lines of a message that lists several faults below a heading, else the message."""
+    _, *lines = str(error).splitlines()
+    return [line.strip() for line in lines] or [str(error)]
+
+
+def _value(config: RunConfig, key: str) -> Any:
+    return reduce(getattr, key.split("."), config)
