@@ -119,7 +119,7 @@ def searched(overrides: Sequence[str]) -> tuple[list[str], dict[str, str]]:
 
 
 def sweep_parser() -> OverridesParser:
-    """Hydra's parser, but for whole numbers in ``interval``, which its own makes real ones, and null in ``choice``, which its own refuses."""
+    """Hydra's parser, but ``interval`` keeps whole numbers, which its own makes real ones, and ``choice`` takes null."""
     functions = create_functions()
 
     def choice_of_any(*values: Any) -> ChoiceSweep:

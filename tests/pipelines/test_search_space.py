@@ -417,8 +417,8 @@ def test_values_survive_composing():
 
 
 def test_what_a_trial_shares_is_all_but_the_sweep_and_what_is_searched():
-    overrides = ["sweep=din", "++sweep.num_trials=3", "++seed=1", "+trainer.x=2", "model=base,din", "hydra.searchpath=[x]", "data=log"]
-    assert fixed_overrides(overrides) == ["seed=1", "+trainer.x=2", "hydra.searchpath=[x]", "data=log"]
+    overrides = ["sweep=din", "++sweep.num_trials=3", "++seed=1", "+trainer.x=2", "model=base,din", "++hydra.verbose=true", "data=log"]
+    assert fixed_overrides(overrides) == ["seed=1", "+trainer.x=2", "++hydra.verbose=true", "data=log"]
 
 
 def test_the_command_that_trains_a_trial_again_composes_its_config():

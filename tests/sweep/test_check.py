@@ -112,8 +112,8 @@ def test_a_model_that_cannot_be_composed_is_told_and_the_others_are_checked():
     with pytest.raises(ConfigError) as caught:
         check_space(space, Composer([("model.units", "0")], base=["din"]))
     assert str(caught.value).splitlines()[1:] == [
-        "  model = din: no such config (with model=din)",
         "  sweep.space.model.units: model.units = 0: is wrong",
+        "  model = din: no such config (with model=din)",
     ]
 
 
