@@ -127,9 +127,9 @@ def prepared_sweep(overrides: Sequence[str], config_dir: str | None = None) -> P
 def fixed_overrides(overrides: Sequence[str]) -> list[str]:
     """What a trial has of a sweep's command line: all but the sweep's own settings and what is searched."""
     parsed = zip(overrides, parsed_overrides(overrides), strict=True)
-    return [
-        text.removeprefix("++") for text, override in parsed if not override.is_sweep_override() and not _is_of_sweep(override.key_or_group)
-    ]
+    kept = [text for text, override in parsed if not override.is_sweep_override() and not _is_of_sweep(override.key_or_group)]
+    plainly = [text.removeprefix("++") for text in kept]  # as the user wrote them, where the door adds the rest
+    return [short if lenient([short]) == [text] else text for text, short in zip(kept, plainly, strict=True)]
 
 
 def as_overrides(values: Mapping[str, Any]) -> list[str]:

@@ -155,14 +155,14 @@ def _jobs(overrides: Sequence[str], multirun: bool) -> Iterator[list[str]]:
         yield from (job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch)
 
 
-def parsed_overrides(overrides: Sequence[str]) -> list[Override]:
-    """Each override as Hydra understands it.
+def parsed_overrides(overrides: Sequence[str], parser: OverridesParser | None = None) -> list[Override]:
+    """Each override as Hydra understands it, or as a parser with other functions does.
 
     Raises:
         ConfigError: an argument that is no override.
     """
     with _faults_of_the_command_line():
-        return OverridesParser.create().parse_overrides(list(overrides))
+        return (parser or OverridesParser.create()).parse_overrides(list(overrides))
 
 
 @contextmanager

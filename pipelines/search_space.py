@@ -1,8 +1,8 @@
 """The search space as text: Hydra's sweep grammar, read into typed parameters, from YAML and from the command line.
 
-Hydra's own parser reads it, so ``choice``, ``range``, ``interval``, ``tag``, ``glob`` and the casts mean what they mean in a grid, with one
-difference: ``interval(1, 10)`` holds whole numbers, where Hydra makes real ones of all. What the command line searches is handed to Hydra
-as entries of ``sweep.space``, so that its ``--cfg job`` shows them.
+Hydra's own parser reads it, so ``choice``, ``range``, ``interval``, ``tag``, ``glob`` and the casts mean what they mean in a grid, with two
+differences (:func:`sweep_parser`). What the command line searches is handed to Hydra as entries of ``sweep.space``, so that its ``--cfg
+job`` shows them.
 """
 
 import json
@@ -10,9 +10,11 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.grammar.grammar_functions import choice
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
 from hydra.core.override_parser.types import (
@@ -102,7 +104,7 @@ def searched(overrides: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """
     fixed: dict[str, str] = {}
     space: dict[str, str] = {}
-    for override, parsed in zip(overrides, parsed_overrides(overrides), strict=True):
+    for override, parsed in zip(overrides, parsed_overrides(overrides, sweep_parser()), strict=True):
         key = parsed.get_key_element().lstrip("+")
         if parsed.is_sweep_override():
             space[key.removeprefix("sweep.space.")] = parsed.get_value_string().strip()
@@ -114,6 +116,18 @@ def searched(overrides: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     if both:
         raise ConfigError("\n".join(both))
     return list(fixed), space
+
+
+def sweep_parser() -> OverridesParser:
+    """Hydra's parser, but ``interval`` keeps whole numbers, which its own makes real ones, and ``choice`` takes null."""
+    functions = create_functions()
+
+    def choice_of_any(*values: Any) -> ChoiceSweep:
+        return choice(*values)
+
+    functions.definitions["choice"], functions.functions["choice"] = signature(choice_of_any), choice_of_any
+    functions.functions["interval"] = lambda start, end: IntervalSweep(start=start, end=end)
+    return OverridesParser(functions)
 
 
 def override_text(key: str, value: Any) -> str:
@@ -172,10 +186,8 @@ def _parameter(key: str, text: str, options: Sequence[str]) -> Parameter:
 
 
 def _parse(text: str) -> Override:
-    functions = create_functions()
-    functions.functions["interval"] = lambda start, end: IntervalSweep(start=start, end=end)  # Hydra's own makes whole numbers real ones
     try:
-        return OverridesParser(functions).parse_override(f"value={text}")
+        return sweep_parser().parse_override(f"value={text}")
     except HydraException as error:
         allowed = "choice(a, b), range(start, stop, step), interval(low, high), tag(log, interval(low, high)) and glob(*)"
         raise _Fault(f"{first_paragraph(error)}; allowed are {allowed}; mend the text") from error
