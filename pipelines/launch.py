@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
@@ -45,6 +45,7 @@ def launch(
     story: Callable[[Config, Console], None],
     rewrite: Callable[[Sequence[str]], Sequence[str]] = list,
     check: Callable[[Sequence[str], str | None], object] | None = None,
+    grid: Callable[[Sequence[Config]], AbstractContextManager[Sequence[str]]] | None = None,
 ) -> None:
     """Compose, check, and run a pipeline, once or for every job of a grid.
 
@@ -57,6 +58,7 @@ def launch(
         story: what the pipeline does.
         rewrite: the command line's arguments as Hydra is to see them.
         check: raises what is wrong with a job, given its overrides and ``--config-dir``; None checks the config alone.
+        grid: held around all jobs of a grid, given their configs; gives further overrides for them.
     """
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # bars of files nobody waits for
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch's large tensors on huge pages: rows of large tables are found faster
@@ -73,8 +75,10 @@ def launch(
 
     try:
         sys.argv[1:] = _ordered(rewrite(sys.argv[1:]))
-        _check_all_jobs(check or (lambda overrides, config_dir: _strict(config_class, compose(config_name, overrides, config_dir))))
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(run_job)()
+        jobs = _checked_jobs(check or (lambda overrides, config_dir: _strict(config_class, compose(config_name, overrides, config_dir))))
+        with grid(jobs) if grid and jobs and get_args_parser().parse_args().multirun else nullcontext([]) as further:
+            sys.argv += further
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(run_job)()
     except ClickflowError as error:
         report(error)
         failed.append(str(error))
@@ -130,19 +134,21 @@ def lenient(arguments: Sequence[str]) -> list[str]:
     return [f"++{argument}" if is_config_key(argument) else argument for argument in arguments]
 
 
-def _check_all_jobs(check: Callable[[Sequence[str], str | None], object]) -> None:
-    """Check every job of the command line; a call for help or information is left to Hydra."""
+def _checked_jobs(check: Callable[[Sequence[str], str | None], Any]) -> list[Any]:
+    """What the check gives for every job of the command line; none for a call for help or information, which is left to Hydra."""
     arguments = get_args_parser().parse_args()
     if arguments.help or arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion:
-        return
+        return []
+    jobs: list[Any] = []
     problems: list[str] = []
     for overrides in _jobs(arguments.overrides, arguments.multirun):
         try:
-            check(overrides, arguments.config_dir)
+            jobs.append(check(overrides, arguments.config_dir))
         except ConfigError as error:
             problems.append(str(error))
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
+    return jobs
 
 
 def _jobs(overrides: Sequence[str], multirun: bool) -> Iterator[list[str]]:

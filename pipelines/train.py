@@ -4,13 +4,14 @@ from rich.console import Console
 
 from clickflow.runs.config import RunConfig
 from clickflow.runs.train import train
+from pipelines.grid import grid, part_of_grid
 from pipelines.launch import launch, progress_printer, store_overrides
 from pipelines.tables import print_metrics
 
 
 def story(config: RunConfig, console: Console) -> None:
     """Train and say where to look."""
-    trained = train(config, progress_printer(console))
+    trained = train(config, progress_printer(console), part_of=part_of_grid(config))
     print_metrics(console, f"{config.model.name} on {config.data.name}, validation", trained.validation)
     fit = trained.fit
     speed = f"{fit.rows_per_second:,.0f} rows/s, {trained.costs['num_parameters']:,.0f} parameters"
@@ -23,4 +24,4 @@ def story(config: RunConfig, console: Console) -> None:
 
 
 if __name__ == "__main__":
-    launch("train", RunConfig, story)
+    launch("train", RunConfig, story, grid=grid)

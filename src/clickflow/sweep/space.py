@@ -6,7 +6,8 @@ other keys there are, so a space is conditional by itself: a trial has those par
 
 import itertools
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from decimal import Decimal
 from functools import cached_property
 from typing import Annotated, Any, Literal, Protocol
 
@@ -67,18 +68,23 @@ class Range(_Ordered):
     """The last value, itself part of the range: ``low`` plus a whole number of steps."""
     step: Number
 
+    @property
+    def _is_whole(self) -> bool:
+        return all(isinstance(number, int) for number in (self.low, self.high, self.step))
+
     def ends(self) -> list[Any]:
         """The first and the last value."""
         return list(dict.fromkeys([self.low, self.high]))
 
     def grid(self) -> list[Any]:
         """Every value."""
-        count = round((self.high - self.low) / self.step) + 1
-        return [self.low + position * self.step for position in range(count)]
+        low, high, step = (Decimal(str(number)) for number in (self.low, self.high, self.step))  # 0.1 three times is 0.3, and no more
+        number: Callable[[Decimal], Number] = int if self._is_whole else float
+        return [number(low + position * step) for position in range(int((high - low) / step) + 1)]
 
     def distribution(self) -> BaseDistribution:
         """Uniform over the values."""
-        if all(isinstance(number, int) for number in (self.low, self.high, self.step)):
+        if self._is_whole:
             return IntDistribution(int(self.low), int(self.high), step=int(self.step))
         return FloatDistribution(self.low, self.high, step=self.step)
 

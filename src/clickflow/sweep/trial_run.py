@@ -2,7 +2,7 @@
 
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,9 +60,11 @@ class TrialWatcher:
         rows_per_second: training rows a second so far.
         values: validation -> the first metric, where that is measured after each one.
         lost: set from outside when the trial is another's.
+        flush: brings what was logged so far into the store.
     """
 
     def __init__(self, trial: optuna.Trial, metrics: tuple[str, ...], num_validations: int) -> None:
+        self.flush: Callable[[], None] = lambda: None
         self.epochs = 0.0
         self.rows_per_second = 0.0
         self.values: dict[int, float] = {}
@@ -88,6 +90,7 @@ class TrialWatcher:
         Raises:
             Pruned: it is not worth going on.
         """
+        self.flush()  # what the checkpoint to come has done must be logged even if the process dies right after it
         if self._metric in metrics:
             self.report(number, metrics[self._metric])
             # At the last validation there is nothing left to save.
@@ -123,6 +126,7 @@ def run_trial(place: Workplace, trial: optuna.Trial, config: RunConfig, values: 
     with open_training_run(place.store, config, part_of) as run, tempfile.TemporaryDirectory() as scratch:
         place.book.note(trial.number, **{RUN_ID: run.id})
         checkpoint = None if retry_of is None else _carry_on(place, run, place.book.trials()[retry_of], watcher, Path(scratch))
+        watcher.flush = run.flush
         try:
             trained = train_in(run, config, place.dataset, watcher=watcher, resume_from=checkpoint, figures=False)
         except Pruned:
