@@ -22,7 +22,7 @@ from pipelines.composer import HydraComposer, as_overrides, fixed_overrides, pre
 from pipelines.launch import CONF, composed_config, launch
 from pipelines.search_space import into_space, override_text, read_space, searched
 
-MODELS = {"base": "base", "din": "din", "dien": "dien", "models": "din", "default": "din"}
+MODELS = {name: name for name in ("base", "deepfm", "dien", "din", "lr", "pnn", "wide_deep")} | {"models": "din", "default": "din"}
 
 
 def read(text, key="model.embedding_dim"):
@@ -327,7 +327,7 @@ def test_faults_at_the_door_end_with_exit_code_2_and_no_story(run):
         assert err.startswith("ConfigError: ")
 
 
-@pytest.mark.parametrize(("option", "shown"), [("--cfg=job", "seed: 0,1"), ("--help", "sweep: base, default, dien, din, models")])
+@pytest.mark.parametrize(("option", "shown"), [("--cfg=job", "seed: 0,1"), ("--help", "sweep: base, deepfm, default")])
 def test_information_is_shown_with_the_searches_of_the_command_line(run, option, shown):
     code, out, _, told = run(option, "seed=0,1")
     assert (code, told) == (0, [])
