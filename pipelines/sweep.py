@@ -36,8 +36,12 @@ def story(config: SweepRunConfig, console: Console) -> None:
         return ClusterWorkers(cluster, order)
 
     config, progress = _with_threads(prepared.config, cluster), progress_printer(console)
-    with SweepConsole(console).watching() as watch:
-        result = sweep(config, prepared.space, prepared.composer, start_workers, progress=progress, watch=watch)
+    try:
+        with SweepConsole(console).watching() as watch:
+            result = sweep(config, prepared.space, prepared.composer, start_workers, progress=progress, watch=watch)
+    except KeyboardInterrupt:
+        console.print("stopped; the same command carries on from here")
+        raise
     print_best(console, result, prepared.config.sweep.metric)
     _print_commands(console, prepared, result)
 

@@ -71,7 +71,7 @@ class SweepConsole:
         best = best_so_far(snapshot)
         parts += [f"best {best}"] if best else []
         here = counts.finished - self._num_before
-        if here:
+        if here and counts.finished < snapshot.total:
             left = (time.monotonic() - self._start) / here * (snapshot.total - counts.finished)
             parts.append(f"about {duration(left)} left")
         return " · ".join(parts)
@@ -118,13 +118,12 @@ def best_so_far(snapshot: Snapshot) -> str:
 def print_best(console: Console, result: SweepResult, metrics: Sequence[str]) -> None:
     """The best trial, or the Pareto front, with its values."""
     counts = result.counts
-    failed = f", {counts.failed} failed on the way" if counts.failed else ""
-    title = f"{counts.finished} trials: {counts.complete} complete, {counts.pruned} pruned{failed}"
+    failed = f"; {counts.failed} attempts failed or were interrupted" if counts.failed else ""
+    console.print(f"{counts.finished} trials: {counts.complete} complete, {counts.pruned} pruned{failed}")
     if not result.best:
-        console.print(f"{title}; none is complete, so there is no best one")
+        console.print("no trial is complete, so there is no best one")
         return
-    what = "the best" if len(result.best) == 1 else f"the Pareto front of {len(result.best)}"
-    table = Table(title=f"{title}; {what}:", title_justify="left")
+    table = Table(title="best trial" if len(result.best) == 1 else f"Pareto front, {len(result.best)} trials", title_justify="left")
     for heading in ("", *(f"trial {trial.number}" for trial in result.best)):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     for position, metric in enumerate(metrics):
@@ -158,6 +157,8 @@ def duration(seconds: float) -> str:
 def _progress(snapshot: Snapshot, progress: dict[str, float] | None) -> str:
     if progress is None or not progress["epochs"]:
         return "starting"
+    if progress["epochs"] >= progress["max_epochs"]:
+        return "validating and logging"
     parts = [f"epoch {progress['epochs']:.1f} of {progress['max_epochs']}"]
     if progress["value"] is not None:
         parts.append(f"{snapshot.metrics[0]} {progress['value']:.4f}")

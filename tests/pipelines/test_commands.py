@@ -52,8 +52,12 @@ def test_train_then_evaluate_by_the_commands_it_prints(tmp_path):
 def test_a_grid_trains_every_combination(tmp_path):
     home = tmp_path / "home"
     assert run("train", home, "-m", "model=base,din", "seed=0,1", *QUICK).returncode == 0
-    assert {found.info.run_name for found in runs(home)} == {"base-seed0", "base-seed1", "din-seed0", "din-seed1"}
+    [parent] = [found for found in runs(home) if found.data.tags.get("kind") == "grid"]
+    children = [found for found in runs(home) if found.info.run_id != parent.info.run_id]
+    assert {found.info.run_name for found in children} == {"base-seed0", "base-seed1", "din-seed0", "din-seed1"}
+    assert {found.data.tags["mlflow.parentRunId"] for found in children} == {parent.info.run_id}
     assert {found.info.status for found in runs(home)} == {"FINISHED"}
+    assert {found.data.params["grid.seed"] for found in children} == {"0", "1"}
 
 
 def test_a_job_of_a_grid_that_fails_costs_that_job_only(tmp_path):
@@ -61,7 +65,11 @@ def test_a_job_of_a_grid_that_fails_costs_that_job_only(tmp_path):
     done = run("train", home, "-m", "optimizer=sgd", "optimizer.learning_rate=1e30,0.1", *QUICK)
     assert done.returncode == 2
     assert "TrainingError" in done.stderr
-    assert sorted(found.info.status for found in runs(home)) == ["FAILED", "FINISHED"]
+    [parent] = [found for found in runs(home) if found.data.tags.get("kind") == "grid"]
+    assert parent.info.status == "FAILED"
+    jobs = {found.info.run_name: found.info.status for found in runs(home) if found.info.run_id != parent.info.run_id}
+    assert jobs == {"din-seed0 learning_rate=1e+30": "FAILED", "din-seed0 learning_rate=0.1": "FINISHED"}
+    assert "1 of the grid's 2 runs did not finish" in done.stderr
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130)])

@@ -9,7 +9,7 @@ import pytest
 
 from clickflow.errors import DataError, TrackingError
 from clickflow.tracking.config import TrackingConfig
-from clickflow.tracking.lifecycle import Terminated, open_run, resume_run
+from clickflow.tracking.lifecycle import Terminated, closing_dead_run, open_run, reopen_run, resume_run
 from clickflow.tracking.store import open_store
 
 
@@ -347,3 +347,37 @@ def test_signal_from_outside_leaves_a_killed_run_with_its_metrics(home, number):
     assert process.returncode != 0
     run = store.client.get_run(run_id)
     assert (run.info.status, run.data.metrics["loss"]) == ("KILLED", 0.25)
+
+
+class TestReopening:
+    def test_a_killed_run_is_running_meanwhile_and_ends_with_its_new_status(self, store):
+        with pytest.raises(KeyboardInterrupt), open_run(store, name="sweep", params={}, tags={}, log_system_metrics=False) as run:
+            raise KeyboardInterrupt
+        assert (run.status, run.tags["error"]) == ("KILLED", "KeyboardInterrupt")
+        with reopen_run(store, run.id) as again:
+            assert again.status == "RUNNING"
+            again.log_metrics({"later": 1.0}, step=0)
+        assert again.status == "FINISHED"
+        assert "error" not in again.tags
+        assert again.metrics == {"later": 1.0}
+
+    def test_a_failure_after_a_finish_is_a_failure(self, store):
+        with open_run(store, name="sweep", params={}, tags={}, log_system_metrics=False) as run:
+            pass
+        with pytest.raises(ValueError, match="broke"), reopen_run(store, run.id):
+            raise ValueError("it broke")
+        assert run.status == "FAILED"
+        assert run.tags["error"] == "ValueError: it broke"
+
+    def test_a_run_that_does_not_exist_is_named(self, store):
+        with pytest.raises(TrackingError, match="run_id = nosuch: no such run"), reopen_run(store, "nosuch"):
+            pass
+
+
+@pytest.mark.parametrize("status", ["FAILED", "KILLED"])
+def test_a_dead_process_run_gets_what_was_left_and_then_its_status_and_reason(store, status):
+    run_id = store.client.create_run(store.experiment_id).info.run_id
+    with closing_dead_run(store, run_id, status, "killed by hand") as dead:
+        assert dead.status == "RUNNING"
+        dead.log_text("rest", "left.txt")
+    assert (dead.status, dead.tags["error"]) == (status, "killed by hand")

@@ -124,3 +124,15 @@ def test_dataset_shows_as_input_of_the_run_with_digest_profile_and_context(run):
 
 def test_url_leads_to_the_runs_page(run):
     assert run.url == f"http://127.0.0.1:5000/#/experiments/{run.store.experiment_id}/runs/{run.id}"
+
+
+def test_metrics_are_copied_up_to_a_step_with_their_points_as_they_are(store, run):
+    for step in range(4):
+        run.log_metrics({"val/auc": step / 10, "system/cpu": 1.0}, step)
+    run.flush()
+    with open_run(store, name="resumed", params={}, tags={}, log_system_metrics=False) as resumed:
+        resumed.copy_metrics(run.id, ("val/", "train/"), up_to_step=2)
+    points = {(point.step, point.value, point.timestamp) for point in store.client.get_metric_history(run.id, "val/auc")}
+    copied = {(point.step, point.value, point.timestamp) for point in store.client.get_metric_history(resumed.id, "val/auc")}
+    assert copied == {point for point in points if point[0] <= 2}
+    assert "system/cpu" not in resumed.metrics

@@ -13,7 +13,8 @@ from sklearn.metrics import log_loss, roc_auc_score
 from clickflow.errors import TrainingError
 from clickflow.models.base import BaseConfig
 from clickflow.models.din import DINConfig
-from clickflow.training.fit import TrainerConfig, evaluation_loader, fit, load_weights, loaders, seed_everything
+from clickflow.training.callbacks import Pruned
+from clickflow.training.fit import TrainerConfig, evaluation_loader, fit, load_weights, loaders, read_progress, seed_everything
 from clickflow.training.optimizers import AdamConfig, MomentumConfig, OptimizerConfig, SGDConfig
 from clickflow.training.predict import predict
 from clickflow.training.regularisation import RegularisationConfig
@@ -59,6 +60,7 @@ class Trained:
         schedule=None,
         regularisation=None,
         sink=None,
+        watcher=None,
         resume_from=None,
         **choices,
     ):
@@ -79,6 +81,7 @@ class Trained:
             seed=seed,
             folder=folder,
             sink=self.sink,
+            watcher=watcher,
             resume_from=resume_from,
         )
 
@@ -463,3 +466,46 @@ def test_seeding_also_sets_the_number_of_threads():
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+class Notes:
+    """A watcher that keeps what it is told, and may end the fit at a validation."""
+
+    def __init__(self, prune_at=None):
+        self.epochs, self.validations, self.prune_at = [], [], prune_at
+
+    def after_step(self, epochs, rows_per_second):
+        self.epochs.append(epochs)
+
+    def after_validation(self, number, metrics):
+        self.validations.append((number, metrics["val/auc"]))
+        if number == self.prune_at:
+            raise Pruned
+
+
+class TestWatching:
+    def test_every_step_and_validation_is_told_of(self, small_dataset, tmp_path):
+        notes = Notes()
+        trained = Trained(small_dataset, tmp_path, max_epochs=2, validations_per_epoch=2, watcher=notes)
+        steps = steps_per_epoch(small_dataset)
+        assert notes.epochs == pytest.approx([(step + 1) / steps for step in range(2 * steps)])
+        assert notes.validations == list(enumerate(trained.sink.values("val/auc"), start=1))
+
+    def test_a_pruned_fit_ends_there_and_says_so(self, small_dataset, tmp_path):
+        notes = Notes(prune_at=2)
+        with pytest.raises(Pruned):
+            Trained(small_dataset, tmp_path, max_epochs=9, watcher=notes)
+        assert len(notes.validations) == 2
+
+    def test_a_resumed_fit_counts_its_validations_on(self, small_dataset, tmp_path):
+        first = Trained(small_dataset, tmp_path / "first", max_epochs=2, validations_per_epoch=2, watcher=Notes())
+        assert read_progress(first.result.last_checkpoint) == (2 * steps_per_epoch(small_dataset), 4)
+        notes = Notes()
+        resume_from = first.result.last_checkpoint
+        Trained(small_dataset, tmp_path / "second", max_epochs=3, validations_per_epoch=2, watcher=notes, resume_from=resume_from)
+        assert [number for number, _ in notes.validations] == [5, 6]
+
+    def test_a_damaged_checkpoint_tells_no_progress(self, tmp_path):
+        (tmp_path / "last.ckpt").write_bytes(b"damaged")
+        with pytest.raises(TrainingError, match=r"checkpoint last\.ckpt: cannot be loaded"):
+            read_progress(tmp_path / "last.ckpt")

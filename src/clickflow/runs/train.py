@@ -132,7 +132,7 @@ def train_in(
     Raises:
         ClickflowError: the data, the training or the store.
     """
-    _log_dataset(run, dataset)
+    log_dataset(run, dataset)
     refuse_one_class(dataset)
     _refuse_without_order(config, dataset)
     progress(f"training {config.model.name}")
@@ -249,7 +249,8 @@ def _refuse_without_order(config: RunConfig, dataset: PreparedDataset) -> None:
         )
 
 
-def _log_dataset(run: Run, dataset: PreparedDataset) -> None:
+def log_dataset(run: Run, dataset: PreparedDataset) -> None:
+    """Say on what data a run works: its tags find the prepared folder again, MLflow's pages show its sizes."""
     manifest = dataset.manifest
     run.set_tags({"dataset.fingerprint": manifest.fingerprint, "dataset.folder": str(dataset.folder)})
     profile = {"users": manifest.num_users, "items": manifest.num_items, "behaviours": manifest.num_behaviours}

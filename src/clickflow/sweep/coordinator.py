@@ -18,7 +18,7 @@ from sqlalchemy.engine import make_url
 from clickflow.config import flatten
 from clickflow.data.prepare import prepare
 from clickflow.errors import TrainingError
-from clickflow.runs.train import Progress, refuse_one_class
+from clickflow.runs.train import Progress, log_dataset, refuse_one_class
 from clickflow.sweep.config import SweepRunConfig
 from clickflow.sweep.order import Order
 from clickflow.sweep.recovery import Recovery
@@ -131,8 +131,9 @@ def sweep(
     spec = describe(config, space, composer, fingerprint)
     study, is_new = open_study(storage, config, spec)
     num_trials = total(config, space, composer)
-    with _parent_run(store, config, fingerprint, study.user_attrs.get(PARENT)) as parent:
+    with _parent_run(store, config, study.user_attrs.get(PARENT)) as parent:
         if is_new:
+            log_dataset(parent, dataset)
             describe_study(study, spec, parent.id)
         if isinstance(config.sweep.sampler, GridConfig):
             enqueue_grid(study, space, composer, num_trials)
@@ -224,7 +225,7 @@ class _Coordinator:
 
 
 @contextlib.contextmanager
-def _parent_run(store: Store, config: SweepRunConfig, fingerprint: str, run_id: str | None) -> Iterator[Run]:
+def _parent_run(store: Store, config: SweepRunConfig, run_id: str | None) -> Iterator[Run]:
     """The run above the trials' runs: a new one, or the study's."""
     if run_id is not None:
         with reopen_run(store, run_id) as run:
@@ -236,7 +237,6 @@ def _parent_run(store: Store, config: SweepRunConfig, fingerprint: str, run_id: 
         "sweep.study": config.sweep.study_name,
         "data": config.data.name,
         "protocol": config.protocol.name,
-        "dataset.fingerprint": fingerprint,
         **lineage_tags(Path(__file__).parent),
     }
     name = f"sweep-{config.sweep.study_name}"

@@ -98,10 +98,11 @@ def _read_curves(path: Path) -> tuple[Curve, Curve]:
 
 def _description(book: Book, order: Order, best: list[FrozenTrial]) -> str:
     config, counts = order.config, count(book.trials())
-    searched = f"{type(config.sweep.sampler).__name__.removesuffix('Config')} sampler, pruner {config.sweep.pruner.name}"
+    failed = f", {counts.failed} attempts failed or were interrupted" if counts.failed else ""
     lines = [
         f"**{counts.finished} trials** of {config.sweep.study_name} on **{config.data.name}** ({config.protocol.name}): "
-        f"{counts.complete} complete, {counts.pruned} pruned, {counts.failed} failed and tried again or given up; {searched}",
+        f"{counts.complete} complete, {counts.pruned} pruned{failed}",
+        f"(sampler {config.sweep.sampler.name}, pruner {config.sweep.pruner.name})",
         "",
         as_markdown(book.study, order.space, config.sweep.metric),
         "",

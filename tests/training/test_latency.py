@@ -1,0 +1,30 @@
+"""The time a model takes to score one user's candidates."""
+
+import time
+
+import pytest
+from torch import nn
+
+from clickflow.training.latency import NUM_CANDIDATES, NUM_REPEATS, latency_milliseconds
+
+
+class Slow(nn.Module):
+    """Takes a known time, and keeps what it was given."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes, self.modes = [], []
+
+    def forward(self, batch):
+        self.sizes.append(len(batch))
+        self.modes.append(self.training)
+        time.sleep(0.002)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_it_is_that_of_a_forward_pass_over_the_candidates_and_leaves_the_model_as_it_was(small_dataset, training):
+    model = Slow().train(training)
+    assert latency_milliseconds(model, small_dataset.split("validation"), 20) >= 2.0
+    assert model.sizes == [min(NUM_CANDIDATES, len(small_dataset.split("validation")))] * NUM_REPEATS
+    assert not any(model.modes)
+    assert model.training == training
