@@ -3,19 +3,21 @@
     python -m benchmarks.sweep overhead [--size small|electronics] [--trials 21]
     python -m benchmarks.sweep workers [--trials 20] [--rounds 1]
 
-**overhead**: one worker of one thread, pruner median, equal trials but for their seeds. A trial's overhead is the time from its start to the
-start of the worker's next trial, less the time that bare fits of the same config take: in the worker itself, just before each trial's own
-``fit``, the same ``fit`` (validations and checkpoints are part of it) runs on a copy of the model without a watcher and with a sink that
-forgets. So a trial here trains twice, and overhead = gap - 2 x bare fit. It holds what the sweep and MLflow add inside the fit too. The first
-trial is left out, it warms the worker up; the last one has no next. The parts are timed by wrapping the functions in this process only.
+**overhead**: one worker of one thread, pruner median, equal trials but for their seeds. A trial's overhead is the time from its start to
+the start of the worker's next trial, less the time that bare fits of the same config take: in the worker itself, just before each trial's
+own ``fit``, the same ``fit`` (validations and checkpoints are part of it) runs on a copy of the model without a watcher and with a sink
+that forgets. So a trial here trains twice, and overhead = gap - 2 x bare fit. It holds what the sweep and MLflow add inside the fit too.
+The first trial is left out, it warms the worker up; the last one has no next. The parts are timed by wrapping the functions in this
+benchmark's workers only.
 
-**workers**: the same sweep of equal trials (a grid of seeds, pruner none) by one worker of one thread and by two, in turn; as whole commands,
-start-up and the parent's figures with them, and from the start of the first trial to the end of the last one.
+**workers**: the same sweep of equal trials (a grid of seeds, pruner none) by one worker of one thread and by two, in turn; as whole
+commands, start-up and the parent's figures with them, and from the start of the first trial to the end of the last one.
 """
 
 import argparse
 import contextlib
 import copy
+import itertools
 import json
 import os
 import statistics
@@ -36,7 +38,7 @@ SIZES = {
 }
 TIMES = "SWEEP_TIMES"
 """Environment variable: the file to which a timed worker writes a line for each trial."""
-PARTS = {  # what is wrapped -> where it is called from; a part within a part is listed below it
+PARTS = {  # name -> what is wrapped, where it is called from; no part lies within another
     "choose the values and compose": "clickflow.sweep.worker._trial_config",
     "log the data set": "clickflow.runs.train._log_dataset",
     "build the model": "clickflow.runs.train.build_model",
@@ -147,7 +149,13 @@ def command_with_timed_workers() -> None:
 def overhead(size: str, num_trials: int) -> None:
     """Print the overhead of trials and its parts."""
     shape = SIZES[size]
-    settings = ["sweep=default", f"seed=range(0,{num_trials})", "sweep.sampler=grid", f"sweep.num_trials={num_trials}", "sweep.threads_per_worker=1"]
+    settings = [
+        "sweep=default",
+        f"seed=range(0,{num_trials})",
+        "sweep.sampler=grid",
+        f"sweep.num_trials={num_trials}",
+        "sweep.threads_per_worker=1",
+    ]
     with tempfile.TemporaryDirectory() as folder:
         home, times = Path(folder), Path(folder) / "times.jsonl"
         os.environ[TIMES] = str(times)
@@ -155,14 +163,13 @@ def overhead(size: str, num_trials: int) -> None:
         done = sweep(home, "overhead", [*shape, *settings], ("-m", "benchmarks.sweep", "timed"))
         parts = [json.loads(line) for line in times.read_text().splitlines()]
     starts = [trial.datetime_start for trial in done.trials]
-    gaps = [(after - start).total_seconds() for start, after in zip(starts, starts[1:], strict=False)]
+    gaps = [(after - start).total_seconds() for start, after in itertools.pairwise(starts)]
     # A line holds what came after the last line: its trial's parts, and the asking for it.
     rows = list(zip(gaps, parts, strict=False))[1:]
     print(f"{size}: {len(rows)} trials, bare fit {spread([part['bare fit'] for _, part in rows])} s")
     show("overhead per trial", [gap - 2 * part["bare fit"] for gap, part in rows])
     show("fit, more than the bare fit", [part["fit"] - part["bare fit"] for _, part in rows])
-    names = ["take a trial", "choose the values and compose", "open the run", *PARTS, "close the run"]
-    names = list(dict.fromkeys(name for name in names if name != "tell")) + ["tell"]
+    names = ["open the run", *PARTS, "close the run"]
     for name in names:
         show(name, [part[name] for _, part in rows])
     show("all else", [gap - part["bare fit"] - part["fit"] - sum(part[name] for name in names) for gap, part in rows])
@@ -186,8 +193,8 @@ def workers(num_trials: int, rounds: int, epochs: int) -> None:
                 done[number].append(finished)
                 trial = statistics.median(trial.duration.total_seconds() for trial in finished.trials if trial.duration)
                 print(
-                    f"{number} worker{'s' if number > 1 else ' '} {len(finished.trials)} trials: command {finished.seconds:6.1f} s, first start to "
-                    f"last end {finished.trial_seconds:6.1f} s, a trial {trial:.2f} s",
+                    f"workers: {number}, trials: {len(finished.trials)}: command {finished.seconds:6.1f} s, "
+                    f"first start to last end {finished.trial_seconds:6.1f} s, a trial {trial:.2f} s",
                     flush=True,
                 )
     kinds: dict[str, Callable[[Finished], float]] = {"command": lambda f: f.seconds, "trials": lambda f: f.trial_seconds}

@@ -1,4 +1,7 @@
-"""``pipelines/sweep.py`` as a user runs it, timed from outside, and what it left in its study and in MLflow; what the benchmarks of sweeps share."""
+"""``pipelines/sweep.py`` as a user runs it, timed from outside, and what it leaves in its study and in MLflow.
+
+What the benchmarks of sweeps share.
+"""
 
 import os
 import statistics
