@@ -216,7 +216,7 @@ def main() -> None:
         parser.add_argument("--size", choices=list(SIZES), default="small")
         parser.add_argument("--trials", type=int, default=20)
         parser.add_argument("--rounds", type=int, default=1)
-        parser.add_argument("--epochs", type=int, default=6, help="of each of the workers' trials")
+        parser.add_argument("--epochs", type=int, default=10, help="of each of the workers' trials")
         given = parser.parse_args()
         if given.what == "overhead":
             overhead(given.size, given.trials)
