@@ -3,9 +3,8 @@
     python -m benchmarks.sweep_against_hydra_optuna FOLDER time [--trials 20] [--epochs 6] [--rounds 1]
     python -m benchmarks.sweep_against_hydra_optuna FOLDER features
 
-FOLDER is kept: it holds two environments of hydra-optuna-sweeper, with Optuna 2 (it pins ``optuna<3``) and this environment's versions
-of all else; the second one has SQLAlchemy 1.4, which Optuna 2 needs to store a study. Torch and the rest are seen through a ``.pth`` file,
-behind the environment's own packages.
+FOLDER is kept: it holds two environments of hydra-optuna-sweeper, with Optuna 2 (it pins ``optuna<3``); the second one has SQLAlchemy 1.4,
+which Optuna 2 needs to store a study. Torch and the rest are seen through a ``.pth`` file, behind the environment's own packages.
 
 **time**: whole commands, in turn. Both train the same config, with the same logging to MLflow, from the same prepared data, every trial to
 its last epoch; the space is learning rate and dropout, which do not change a trial's cost. The other's script is written below: it composes
@@ -28,7 +27,7 @@ import time
 import venv
 from collections import Counter
 from collections.abc import Callable, Sequence
-from importlib.metadata import distributions
+from importlib.metadata import version
 from pathlib import Path
 from sysconfig import get_path
 
@@ -38,6 +37,8 @@ from benchmarks.sweep_command import SMALL, command, prepare, run, trials_of
 from benchmarks.train import ROOT
 
 PINNED = ["hydra-optuna-sweeper==1.3.0", "hydra-joblib-launcher==1.2.0"]
+ALIKE = ["hydra-core", "omegaconf", "numpy", "scipy", "sqlalchemy"]
+"""Of these both sides have the same version."""
 TRAINING_SCRIPT = """
 import hydra
 from clickflow.config import validate
@@ -85,10 +86,9 @@ def make_environment(folder: Path, extra: Sequence[str] = ()) -> Path:
     python = folder / "bin" / "python"
     if not (folder / "complete").exists():
         venv.create(folder, with_pip=True, clear=True)
-        free = ("optuna", "clickflow", "sqlalchemy" if extra else "")
-        versions = {dist.name: dist.version for dist in distributions() if dist.name.lower() not in free}
+        alike = [name for name in ALIKE if name != "sqlalchemy" or not extra]
         constraints = folder / "constraints.txt"
-        constraints.write_text("".join(f"{name}=={version}\n" for name, version in versions.items()))
+        constraints.write_text("".join(f"{name}=={version(name)}\n" for name in alike))
         run([str(python), "-m", "pip", "install", "-q", "-c", str(constraints), *PINNED, *extra])
         site = next((folder / "lib").glob("python*/site-packages"))
         (site / "project.pth").write_text("\n".join([get_path("purelib"), str(ROOT / "src"), str(ROOT)]) + "\n")
