@@ -58,8 +58,9 @@ class Finished:
 
 
 def environment() -> dict[str, str]:
-    """In which the project is found wherever a command is started."""
-    return os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+    """In which the project is found wherever a command is started, and each command chooses its threads itself."""
+    chosen = {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+    return {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"} | chosen
 
 
 def command(home: Path, overrides: Sequence[str], script: Sequence[str] = ("pipelines/sweep.py",)) -> list[str]:
