@@ -1,0 +1,199 @@
+"""A sweep whose workers are killed at random moments against the same sweep left alone.
+
+    python -m benchmarks.sweep_survival [--kills 50] [--seed 0]
+
+A grid of 30 points, two workers of one thread each. A killer sends SIGKILL to a random worker at random moments until its kills are
+spent: while it imports, asks, trains, validates, writes a checkpoint or logs the model. One rule keeps it from another test: three workers
+in a row that die before their first trial end a sweep ("no worker can start here"), so it lets a worker reach a trial after two such kills.
+Then the claims are checked, each by counting in the study and in MLflow, and every point's value against the undisturbed sweep's, bit by
+bit.
+"""
+
+import argparse
+import math
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+from optuna.trial import FrozenTrial, TrialState
+
+from benchmarks.sweep_command import command, environment, prepare, runs_of, sweep, trials_of
+from benchmarks.train import ROOT
+from clickflow.sweep.trials import is_surplus, worker_of
+from clickflow.tracking.config import TrackingConfig
+from clickflow.tracking.store import open_store
+
+DATA = ["data=synthetic", "data.num_users=6000", "data.num_items=2000", "data.num_impressions=60000"]
+EPOCHS = 6
+POINTS = 30
+SETTINGS = [
+    *DATA,
+    "sweep=default",
+    "model=din",
+    "seed=range(0,10)",
+    "optimizer.learning_rate=choice(1e-3, 3e-3, 1e-2)",
+    "sweep.sampler=grid",
+    "sweep.pruner=none",
+    f"sweep.num_trials={POINTS}",
+    "sweep.num_workers=2",
+    "sweep.threads_per_worker=1",
+    "sweep.max_retries=100",
+    f"trainer.max_epochs={EPOCHS}",
+    f"trainer.patience={EPOCHS}",
+]
+LEFT_ALONE, KILLED = "left-alone", "killed"
+MAX_IDLE_KILLS = 2
+"""In a row, of workers that have had no trial."""
+
+
+class Killer:
+    """Kills workers of a sweep.
+
+    Args:
+        sweep: the sweep's process.
+        home: in which its study lies.
+        seed: of the moments.
+        mean_seconds: between two kills.
+    """
+
+    def __init__(self, sweep: subprocess.Popen[bytes], home: Path, seed: int, mean_seconds: float) -> None:
+        self._sweep = psutil.Process(sweep.pid)
+        self._home = home
+        self._random = random.Random(seed)
+        self._mean = mean_seconds
+        self._idle_kills = 0
+        self.ages: list[float] = []
+        """Seconds that each killed worker had lived."""
+
+    def kill_one(self) -> None:
+        """Wait for a random time and kill a random worker, if there is one that may be killed."""
+        time.sleep(self._random.uniform(0, 2 * self._mean))
+        with_trials = {worker.pid for trial in self._trials() if (worker := worker_of(trial))}
+        victims = [worker for worker in self._workers() if worker.pid in with_trials or self._idle_kills < MAX_IDLE_KILLS]
+        if victims:
+            victim = self._random.choice(victims)
+            age = time.time() - victim.create_time()
+            victim.kill()
+            self._idle_kills = 0 if victim.pid in with_trials else self._idle_kills + 1
+            self.ages.append(age)
+
+    def _workers(self) -> list[psutil.Process]:
+        """Those that Python has begun to run in; a process between fork and exec is still the sweep itself."""
+        return [child for child in self._sweep.children() if "pipelines.sweep_worker" in child.cmdline()]
+
+    def _trials(self) -> list[FrozenTrial]:
+        return trials_of(self._home, KILLED)
+
+
+def run_under_fire(home: Path, num_kills: int, seed: int, mean_seconds: float) -> tuple[float, list[float]]:
+    """Run the sweep and kill its workers; seconds, and the ages of the killed."""
+    start = time.perf_counter()
+    line = command(home, [*SETTINGS, f"sweep.study_name={KILLED}"])
+    with Path(home / "output.txt").open("w") as output:
+        process = subprocess.Popen(line, cwd=ROOT, env=environment(), stdout=output, stderr=subprocess.STDOUT)
+    while not (home / "sweeps" / KILLED / "journal.log").exists():
+        time.sleep(0.1)
+    killer = Killer(process, home, seed, mean_seconds)
+    while process.poll() is None and len(killer.ages) < num_kills:
+        try:
+            killer.kill_one()
+        except (psutil.Error, KeyError):  # it ended meanwhile; or the study is not made yet
+            continue
+    if process.wait():
+        sys.exit(f"the sweep ended with {process.returncode}:\n{(home / 'output.txt').read_text()[-4000:]}")
+    return time.perf_counter() - start, killer.ages
+
+
+def point_of(trial: FrozenTrial) -> str:
+    """Of the grid."""
+    return str(sorted(trial.params.items()))
+
+
+def show_deaths(trials: Sequence[FrozenTrial]) -> None:
+    """How far the killed trials were, and how many were carried on with."""
+    failed = [trial for trial in trials if trial.state == TrialState.FAIL and not is_surplus(trial)]
+    where = Counter(
+        "before the first validation" if not done else "after the last one" if done == EPOCHS else "between"
+        for done in (len(trial.intermediate_values) for trial in failed)
+    )
+    print(f"trials that died: {len(failed)}; {', '.join(f'{number} {word}' for word, number in where.most_common())}")
+
+
+def show_resumed(home: Path, trials: Sequence[FrozenTrial]) -> None:
+    """A run that resumed has points of its first epochs from before its own start."""
+    client = open_store(TrackingConfig(experiment_name="synthetic"), home).client
+    retried = [run for run in runs_of(home, KILLED)[1] if "trial.retry_of" in run.tags]
+    with_epochs = {trial.number for trial in trials if trial.state == TrialState.FAIL and trial.intermediate_values}
+    skipped = []
+    for run in retried:
+        start = client.get_run(run.run_id).info.start_time
+        points = client.get_metric_history(run.run_id, "val/gauc") if "val/gauc" in run.metrics else []
+        skipped.append(sum(point.timestamp < start for point in points))
+    could = sum(int(run.tags["trial.retry_of"]) in with_epochs for run in retried)
+    print(
+        f"retried runs: {len(retried)}, of which {sum(map(bool, skipped))} resumed from a checkpoint "
+        f"({could} were of trials that had validated), sparing {sum(skipped)} epochs"
+    )
+
+
+def check(home: Path) -> bool:
+    """Print each claim and whether it holds."""
+    alone = {point_of(trial): trial.value for trial in trials_of(home, LEFT_ALONE) if trial.state == TrialState.COMPLETE}
+    trials = trials_of(home, KILLED)
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    values = {point_of(trial): trial.value for trial in complete}
+    parents, runs = runs_of(home, KILLED)
+    states = Counter(run.status for run in runs)
+    by_trial = {trial.number: trial.user_attrs.get("run_id") for trial in complete}
+    best = max(value for value in values.values() if value is not None)
+    claims = {
+        f"finished trials: {len(complete)} of {POINTS}": len(complete) == POINTS,
+        f"points finished: {len(values)}, each once": len(values) == len(complete) == POINTS,
+        f"trials running or waiting: {sum(not trial.state.is_finished() for trial in trials)}": all(t.state.is_finished() for t in trials),
+        f"runs left RUNNING: {states['RUNNING']} (trials' runs: {dict(states)})": states["RUNNING"] == 0,
+        f"runs FINISHED: {states['FINISHED']}, each the run of its trial": states["FINISHED"] == POINTS
+        and sorted(run.run_id for run in runs if run.status == "FINISHED") == sorted(map(str, by_trial.values())),
+        f"parent runs: {[run.status for run in parents]}": [run.status for run in parents] == ["FINISHED"],
+        f"best value {best!r}, left alone {max(map(float, filter(None, alone.values())))!r}": best == max(filter(None, alone.values())),
+        f"points with exactly the value they have left alone: {sum(values[p] == alone[p] for p in values)}": values == alone,
+        f"checkpoints left in the home folder: {len(left := list((home / 'checkpoints').glob('*/*')))}": not left,
+    }
+    print("\n".join(f"{'ok  ' if holds else 'FAIL'} {claim}" for claim, holds in claims.items()))
+    for point in sorted(values):
+        if values[point] != alone.get(point):
+            print(f"     {point}: {values[point]!r}, left alone {alone.get(point)!r}")
+    return all(claims.values())
+
+
+def main() -> None:
+    """Run both sweeps, then check; exit code 1 where a claim fails."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--mean-seconds", type=float, default=4.5, help="between two kills")
+    parser.add_argument("--keep", type=Path, help="a home folder that stays")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        home = given.keep or Path(folder)
+        prepare(home, DATA)
+        alone = sweep(home, LEFT_ALONE, SETTINGS)
+        print(f"left alone: {alone.seconds:.0f} s, a trial {alone.trial_seconds * 2 / POINTS:.1f} s", flush=True)
+        seconds, ages = run_under_fire(home, given.kills, given.seed, given.mean_seconds)
+        third = math.ceil(len(ages) / 3)
+        print(f"under fire: {seconds:.0f} s, {len(ages)} kills of workers aged {min(ages):.1f} to {max(ages):.1f} s", end="")
+        print(f" (a third below {sorted(ages)[third - 1]:.1f} s)")
+        trials = trials_of(home, KILLED)
+        show_deaths(trials)
+        show_resumed(home, trials)
+        all_hold = check(home)
+    sys.exit(0 if all_hold and len(ages) == given.kills else 1)
+
+
+if __name__ == "__main__":
+    main()
