@@ -156,7 +156,7 @@ def _final_space(space: Mapping[str, Any], overrides: Sequence[str], values: Map
 
 
 def _is_of_sweep(key: str) -> bool:
-    return key == "sweep" or key.startswith(("sweep.", "sweep/"))
+    return key in ("sweep", "cluster") or key.startswith(("sweep.", "sweep/"))
 
 
 def _dotted(values: Mapping[Any, Any], prefix: str = "") -> Iterator[str]:

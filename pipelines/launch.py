@@ -33,6 +33,13 @@ from clickflow.tracking.config import TrackingConfig
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONF = REPOSITORY / "conf"
 
+LAUNCHERS = {
+    "ray": "pip install 'clickflow[ray]'",
+    "submitit_local": "pip install 'clickflow[slurm]'",
+    "submitit_slurm": "pip install 'clickflow[slurm]'",
+}
+"""Launcher of an optional plugin -> what to do where it is missing."""
+
 # The configs of all pipelines, composed here or by Hydra, name their home by it.
 OmegaConf.register_new_resolver("repository", lambda path: str(REPOSITORY / path), replace=True)
 
@@ -186,7 +193,9 @@ def compose(config_name: str, overrides: Sequence[str], config_dir: str | None) 
             return hydra.compose(config_name, overrides=[*overrides, *search_path])
     except MissingConfigException as error:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
-        raise ConfigError(f"{group or config_name} = {choice}: no such config; {suggest(choice, list(error.options or []))}") from error
+        what_to_do = LAUNCHERS.get(choice) if group == "hydra/launcher" else None
+        what_to_do = what_to_do or suggest(choice, list(error.options or []))
+        raise ConfigError(f"{group or config_name} = {choice}: no such config; {what_to_do}") from error
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(first_paragraph(error)) from error
     finally:
