@@ -7,7 +7,9 @@ goes to them, and all they report goes through the study and MLflow, so both mus
 
 import functools
 import os
+import shutil
 import signal
+import socket
 import sys
 import threading
 import time
@@ -68,7 +70,7 @@ def chosen_cluster() -> Cluster | None:
     """The launcher of this call; None for workers of this machine. To be asked before anything else is composed.
 
     Raises:
-        ConfigError: workers cannot be started by this launcher, or there is no Ray at the address given.
+        ConfigError: workers cannot be started by this launcher, or Ray or Slurm cannot be reached from here.
     """
     config: Any = HydraConfig.instance().cfg
     name = _class_name(config)
@@ -77,6 +79,8 @@ def chosen_cluster() -> Cluster | None:
     if name not in (RAY, SUBMITIT_LOCAL, SLURM):
         choice = config.hydra.runtime.choices.get("hydra/launcher", name)
         raise ConfigError(f"hydra/launcher = {choice}: cannot start workers; use cluster=ray or cluster=slurm, or leave it out")
+    if name == SLURM and shutil.which("srun") is None:
+        raise ConfigError("hydra/launcher = submitit_slurm: this machine has no srun; start the sweep on a login node of the cluster")
     if name == RAY:
         _connect_to_ray(config.hydra.launcher.ray.init)
     hydra = GlobalHydra.instance().hydra
@@ -95,9 +99,12 @@ def _connect_to_ray(settings: DictConfig) -> None:
     handler = signal.getsignal(signal.SIGTERM)
     arguments: Any = QUIET_RAY | dict(OmegaConf.to_container(settings, resolve=True))  # type: ignore[arg-type]
     try:
+        host, _, port = str(arguments.get("address")).rpartition(":")
+        if port.isdecimal() and "/" not in host:  # Ray itself would wait for minutes
+            socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(**arguments, ignore_reinit_error=True)
-    except (ConnectionError, RuntimeError, TypeError, ValueError) as error:
-        where = "".join(f".{key} = {value}" for key, value in arguments.items() if key == "address" and value)
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        where = f".address = {arguments['address']}" if arguments.get("address") else ""
         raise ConfigError(f"hydra.launcher.ray.init{where}: Ray cannot be used ({first_paragraph(error)})") from error
     finally:
         signal.signal(signal.SIGTERM, handler)  # Ray's own would end this process at once
