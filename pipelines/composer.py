@@ -125,7 +125,7 @@ def prepared_sweep(overrides: Sequence[str], config_dir: str | None = None) -> P
 
 
 def fixed_overrides(overrides: Sequence[str]) -> list[str]:
-    """What a trial has of a sweep's command line: all but the sweep's own settings and what is searched."""
+    """What a trial has of a sweep's command line: all but the sweep's own settings, where its workers run, and what is searched."""
     parsed = zip(overrides, parsed_overrides(overrides), strict=True)
     kept = [text for text, override in parsed if not override.is_sweep_override() and not _is_of_sweep(override.key_or_group)]
     plainly = [text.removeprefix("++") for text in kept]  # as the user wrote them, where the door adds the rest
@@ -156,7 +156,7 @@ def _final_space(space: Mapping[str, Any], overrides: Sequence[str], values: Map
 
 
 def _is_of_sweep(key: str) -> bool:
-    return key == "sweep" or key.startswith(("sweep.", "sweep/"))
+    return key in ("sweep", "cluster", "hydra/launcher") or key.startswith(("sweep.", "sweep/", "hydra.launcher."))
 
 
 def _dotted(values: Mapping[Any, Any], prefix: str = "") -> Iterator[str]:

@@ -33,6 +33,13 @@ from clickflow.tracking.config import TrackingConfig
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONF = REPOSITORY / "conf"
 
+LAUNCHERS = {
+    "ray": "pip install 'clickflow[ray]'",
+    "submitit_local": "pip install 'clickflow[slurm]'",
+    "submitit_slurm": "pip install 'clickflow[slurm]'",
+}
+"""Launcher of an optional plugin -> what to do where it is missing."""
+
 # The configs of all pipelines, composed here or by Hydra, name their home by it.
 OmegaConf.register_new_resolver("repository", lambda path: str(REPOSITORY / path), replace=True)
 
@@ -60,8 +67,7 @@ def launch(
         check: raises what is wrong with a job, given its overrides and ``--config-dir``; None checks the config alone.
         grid: held around all jobs of a grid, given their configs; gives further overrides for them.
     """
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # bars of files nobody waits for
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch's large tensors on huge pages: rows of large tables are found faster
+    set_environment()
     console = Console(stderr=False, highlight=False)
     failed: list[str] = []
     signal.signal(signal.SIGTERM, _interrupt)  # ends as Ctrl-C does: nothing half-written, exit code 130
@@ -87,6 +93,12 @@ def launch(
         sys.exit(EXIT_CODE_INTERRUPTED)
     if failed:
         sys.exit(EXIT_CODE_ERROR)
+
+
+def set_environment() -> None:
+    """What libraries read from the environment, unless the user has set it; before their first use."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # bars of files nobody waits for
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch's large tensors on huge pages: rows of large tables are found faster
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -192,7 +204,9 @@ def compose(config_name: str, overrides: Sequence[str], config_dir: str | None) 
             return hydra.compose(config_name, overrides=[*overrides, *search_path])
     except MissingConfigException as error:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
-        raise ConfigError(f"{group or config_name} = {choice}: no such config; {suggest(choice, list(error.options or []))}") from error
+        what_to_do = LAUNCHERS.get(choice) if group == "hydra/launcher" else None
+        what_to_do = what_to_do or suggest(choice, list(error.options or []))
+        raise ConfigError(f"{group or config_name} = {choice}: no such config; {what_to_do}") from error
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(first_paragraph(error)) from error
     finally:

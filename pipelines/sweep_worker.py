@@ -1,19 +1,17 @@
 """A worker process of a sweep: started by ``pipelines/sweep.py``, told what to do through its input."""
 
-import os
 import sys
 
 from clickflow.errors import EXIT_CODE_ERROR, EXIT_CODE_INTERRUPTED, ClickflowError
 from clickflow.sweep.processes import read_order
 from clickflow.sweep.worker import work
 from pipelines.composer import HydraComposer
-from pipelines.launch import report
+from pipelines.launch import report, set_environment
 
 
 def main() -> None:
     """Work until the sweep is complete."""
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    set_environment()
     try:
         order = read_order()
         work(order, HydraComposer(order.overrides, order.config_dir))
