@@ -40,7 +40,7 @@ TIMES = "SWEEP_TIMES"
 """Environment variable: the file to which a timed worker writes a line for each trial."""
 PARTS = {  # name -> what is wrapped, where it is called from; no part lies within another
     "choose the values and compose": "clickflow.sweep.worker._trial_config",
-    "log the data set": "clickflow.runs.train._log_dataset",
+    "log the data set": "clickflow.runs.train.log_dataset",
     "build the model": "clickflow.runs.train.build_model",
     "move the checkpoints": "clickflow.runs.train.keep_checkpoints",
     "validate at the best weights": "clickflow.runs.train.score",
