@@ -23,8 +23,9 @@ from pathlib import Path
 import psutil
 from optuna.trial import FrozenTrial, TrialState
 
-from benchmarks.sweep_command import command, environment, prepare, runs_of, sweep, trials_of
+from benchmarks.sweep_command import EXPERIMENT, command, environment, prepare, runs_of, sweep, trials_of
 from benchmarks.train import ROOT
+from clickflow.sweep.trial_run import RETRY_TAG
 from clickflow.sweep.trials import is_surplus, worker_of
 from clickflow.tracking.config import TrackingConfig
 from clickflow.tracking.store import open_store
@@ -126,19 +127,21 @@ def show_deaths(trials: Sequence[FrozenTrial]) -> None:
 
 
 def show_resumed(home: Path, trials: Sequence[FrozenTrial]) -> None:
-    """A run that resumed has points of its first epochs from before its own start."""
-    client = open_store(TrackingConfig(experiment_name="synthetic"), home).client
-    retried = [run for run in runs_of(home, KILLED)[1] if "trial.retry_of" in run.tags]
+    """A run that resumed validated fewer times by itself than there are epochs; the points before its own start it took over."""
+    client = open_store(TrackingConfig(experiment_name=EXPERIMENT), home).client
+    retried = [run for run in runs_of(home, KILLED)[1] if RETRY_TAG in run.tags and run.status == "FINISHED"]
     with_epochs = {trial.number for trial in trials if trial.state == TrialState.FAIL and trial.intermediate_values}
-    skipped = []
+    spared, missing = [], []
     for run in retried:
         start = client.get_run(run.run_id).info.start_time
-        points = client.get_metric_history(run.run_id, "val/gauc") if "val/gauc" in run.metrics else []
-        skipped.append(sum(point.timestamp < start for point in points))
-    could = sum(int(run.tags["trial.retry_of"]) in with_epochs for run in retried)
+        points = client.get_metric_history(run.run_id, "val/gauc")
+        spared.append(EPOCHS - sum(point.timestamp >= start for point in points))
+        missing.append(EPOCHS - len({point.step for point in points}))
+    could = sum(int(run.tags[RETRY_TAG]) in with_epochs for run in retried)
     print(
-        f"retried runs: {len(retried)}, of which {sum(map(bool, skipped))} resumed from a checkpoint "
-        f"({could} were of trials that had validated), sparing {sum(skipped)} epochs"
+        f"retried runs that finished: {len(retried)}, of which {sum(map(bool, spared))} resumed from a checkpoint "
+        f"({could} were of trials that had validated), sparing {sum(spared)} epochs; "
+        f"{sum(map(bool, missing))} lack {sum(missing)} points of val/gauc that died with their workers"
     )
 
 
