@@ -278,7 +278,7 @@ def test_a_missing_plugin_is_named_with_what_installs_it(tmp_path, arguments, me
     (tmp_path / "hydra_plugins").mkdir()
     (tmp_path / "hydra_plugins" / "__init__.py").touch()  # hides those that are installed
     process = start(tmp_path / "home", *arguments, PYTHONPATH=os.pathsep.join([str(tmp_path), str(REPOSITORY / "src"), str(REPOSITORY)]))
-    out, error = end(process, code=2)
+    _, error = end(process, code=2)
     assert re.fullmatch(f"ConfigError: {message}\n", error)
     assert not (tmp_path / "home").exists()
 
