@@ -24,7 +24,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from clickflow.errors import ClickflowError, ConfigError, TrainingError
 from clickflow.sweep.order import Order
@@ -32,6 +32,7 @@ from clickflow.sweep.processes import LOG_LINES, MAX_IDLE_DEATHS, STOP_SECONDS
 from clickflow.sweep.worker import work
 from pipelines.composer import HydraComposer
 from pipelines.launch import first_paragraph, set_environment
+from pipelines.search_space import override_text
 
 LOCAL, RAY, SUBMITIT_LOCAL, SLURM = "BasicLauncher", "RayLauncher", "LocalLauncher", "SlurmLauncher"
 QUIET_RAY = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
@@ -114,6 +115,8 @@ class _Launch:
     """One worker's way to a machine and back."""
 
     launcher: Launcher
+    overrides: list[str]
+    """Of the config that Hydra composes for a job."""
     num_trials: int
     """That were taken before it."""
     error: str | None = None
@@ -126,7 +129,7 @@ class _Launch:
 
     def _run(self) -> None:
         try:
-            [job] = self.launcher.launch([[]], initial_job_idx=0)
+            [job] = self.launcher.launch([self.overrides], initial_job_idx=0)
             self.error = job.return_value
         except BaseException as error:
             self.error = f"{type(error).__name__}: {error}"
@@ -162,7 +165,7 @@ class ClusterWorkers:
             if launch is not None and not launch.thread.is_alive():
                 self._bury(place, launch, had_a_trial=len(trials) > launch.num_trials)
             if self._places[place] is None and place < num_needed:
-                self._places[place] = _Launch(self._launcher(), len(trials))
+                self._places[place] = _Launch(self._launcher(), [override_text("home", str(self._order.config.home))], len(trials))
 
     def wait(self) -> None:
         """Wait for jobs that have nothing left to do; one that still waits for a machine will find that out by itself."""
@@ -184,8 +187,9 @@ class ClusterWorkers:
 
     def _launcher(self) -> Launcher:
         config = self._cluster.config.copy()
-        with open_dict(config):
+        with open_dict(config), read_write(config.hydra):
             config.home = str(self._order.config.home)  # the launchers' folders lie below it
+            config.hydra.overrides.hydra = []  # those of the launcher; a job has none
         task = functools.partial(work_on_cluster, self._order.model_dump_json())
         return Plugins.instance().instantiate_launcher(hydra_context=self._cluster.context, task_function=task, config=config)
 
