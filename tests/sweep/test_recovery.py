@@ -149,12 +149,13 @@ class TestAnotherMachine:
         sweep.take(worker=ME, status="RUNNING")
         assert sweep.recovery.recover({}) == []
 
-    def test_silence_for_long_is_taken_for_death(self, sweep, monkeypatch):
-        number, run_id = sweep.take(worker=ELSEWHERE, status="RUNNING")
+    @pytest.mark.parametrize("worker", [ELSEWHERE, ME])
+    def test_silence_for_long_is_taken_for_death(self, sweep, monkeypatch, worker):
+        number, run_id = sweep.take(worker=worker, status="RUNNING")
         assert sweep.recovery.recover({}) == []
         monkeypatch.setattr(recovery_module, "SILENCE_SECONDS", -1.0)
         assert sweep.recovery.recover({}) == [number]
-        assert "no sign of life from its worker on elsewhere-1" in read_run(sweep.store, run_id).tags["error"]
+        assert f"no sign of life from its worker on {worker.host}" in read_run(sweep.store, run_id).tags["error"]
 
     def test_a_sign_of_life_begins_the_wait_anew(self, sweep, monkeypatch):
         number, _ = sweep.take(worker=ELSEWHERE)

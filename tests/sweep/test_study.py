@@ -10,6 +10,7 @@ from clickflow.sweep import study as study_module
 from clickflow.sweep.config import SweepRunConfig
 from clickflow.sweep.space import Choice, Interval, Range, SearchSpace
 from clickflow.sweep.study import PARENT, READY, describe, describe_study, enqueue_grid, open_study, total
+from clickflow.sweep.trials import GIVEN_UP
 from pipelines.launch import composed_config
 from tests.runs.small import SMALL
 from tests.sweep.composers import SmallComposer
@@ -115,6 +116,16 @@ class TestGrid:
         assert len(study.trials) == 2
         enqueue_grid(study, GRID, SmallComposer(), 6)
         assert len({str(point) for point in self.points(study)}) == len(study.trials) == 6
+
+    @pytest.mark.parametrize(("given_up", "num_trials"), [(False, 3), (True, 2)])
+    def test_a_failed_point_that_nobody_put_back_comes_again_unless_it_was_given_up(self, given_up, num_trials):
+        study = optuna.create_study()
+        enqueue_grid(study, GRID, SmallComposer(), 2)
+        trial = study.ask()
+        trial.set_user_attr(GIVEN_UP, given_up)
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        enqueue_grid(study, GRID, SmallComposer(), 2)
+        assert len(study.trials) == num_trials
 
     def test_the_total_is_no_more_than_its_points(self):
         assert total(config(sampler="grid", num_trials=50), GRID, SmallComposer()) == 6

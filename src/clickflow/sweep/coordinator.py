@@ -186,6 +186,8 @@ class _Coordinator:
             self._stop(is_interrupt=isinstance(error, KeyboardInterrupt))
             raise
         self._notice()
+        if count(self._book.trials()).finished == 0:
+            raise TrainingError("\n".join(["every trial was given up:", *self._given_up]))
 
     def _is_complete(self) -> bool:
         return count(self._book.trials()).finished >= self._book.total

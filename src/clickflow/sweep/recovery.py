@@ -1,7 +1,7 @@
 """Trials whose worker died: their run is closed with the reason, and they are tried again, or taken over where the run had finished.
 
-A worker of this machine is dead when its process is gone. A worker of another machine is taken for dead when it gives no sign of life for
-two minutes, by the clock of whoever watches, so that the machines' clocks need not agree.
+A worker of this machine is dead when its process is gone. Any worker is taken for dead when it gives no sign of life for two minutes, by the
+clock of whoever watches, so that the machines' clocks need not agree.
 """
 
 import time
@@ -57,8 +57,8 @@ class Recovery:
 
     def _is_orphan(self, trial: FrozenTrial) -> bool:
         worker = worker_of(trial)
-        if worker is not None and worker.is_here:
-            return not worker.is_alive()
+        if worker is not None and worker.is_here and not worker.is_alive():
+            return True
         sign = trial.user_attrs.get(PROGRESS)
         seen, since = self._seen.get(trial.number, (None, 0.0))
         if trial.number not in self._seen or seen != sign:
@@ -92,6 +92,6 @@ class Recovery:
         worker = worker_of(trial)
         if worker is None:
             return "its worker died before it could say who it was"
-        if not worker.is_here:
+        if not worker.is_here or worker.is_alive():
             return f"no sign of life from its worker on {worker.host} for {SILENCE_SECONDS:.0f} seconds"
         return causes.get(worker.pid, f"worker process {worker.pid} died")

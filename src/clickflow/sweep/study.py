@@ -9,12 +9,14 @@ import optuna
 from optuna.exceptions import DuplicatedStudyError
 from optuna.storages import BaseStorage
 from optuna.study import Study
+from optuna.trial import TrialState
 
 from clickflow.config import flatten
 from clickflow.errors import TrackingError
 from clickflow.sweep.config import SweepRunConfig
 from clickflow.sweep.samplers import GridConfig, PerTrialSampler
 from clickflow.sweep.space import Composer, SearchSpace
+from clickflow.sweep.trials import FIXED_PARAMS, GIVEN_UP
 
 Spec = Mapping[str, str]
 """What all trials of a study share, as shown in a message: key -> value."""
@@ -93,8 +95,11 @@ def total(config: SweepRunConfig, space: SearchSpace, composer: Composer) -> int
 
 def enqueue_grid(study: Study, space: SearchSpace, composer: Composer, num_points: int) -> None:
     """Put the first points of a grid that the study has not yet into it, as trials that wait to be taken."""
+    # A point whose trials all failed is missing, unless it was given up: whoever should have put it back died.
     known = {
-        _point(trial.system_attrs["fixed_params"]) for trial in study.get_trials(deepcopy=False) if "fixed_params" in trial.system_attrs
+        _point(trial.system_attrs[FIXED_PARAMS])
+        for trial in study.get_trials(deepcopy=False)
+        if FIXED_PARAMS in trial.system_attrs and (trial.state != TrialState.FAIL or trial.user_attrs.get(GIVEN_UP))
     }
     for _, point in zip(range(num_points), space.points(composer), strict=False):
         if _point(point) not in known:
