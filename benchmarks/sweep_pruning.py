@@ -1,6 +1,6 @@
 """What pruning saves, and what it costs in the best value.
 
-    python -m benchmarks.sweep_pruning [--seeds 5] [--trials 25] [--epochs 9] [--sampler tpe]
+    python -m benchmarks.sweep_pruning [--seeds 5] [--trials 25] [--epochs 9] [--sampler tpe] [--pruners none median]
 
 For each seed of the sampler the same sweep is run without pruning and with each pruner, two workers of one thread each.
 ``trainer.patience`` is so large that no trial stops by itself, but in the two lines of early stopping. The random sampler tries the same
@@ -21,7 +21,7 @@ from scipy.stats import t as student
 
 from benchmarks.sweep_command import Finished, prepare, sweep
 
-DATA = ["data=synthetic", "data.num_users=4000", "data.num_items=1000", "data.num_impressions=60000"]
+DATA = ["data=synthetic", "data.num_users=3000", "data.num_items=1000", "data.num_impressions=24000"]
 SPACE = [
     "sweep=default",
     "model=din",
@@ -80,10 +80,11 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=25)
     parser.add_argument("--epochs", type=int, default=9)
     parser.add_argument("--sampler", choices=["random", "tpe"], default="random")
+    parser.add_argument("--pruners", nargs="+", choices=list(ARMS), default=list(ARMS), help="none among them, to compare with")
     given = parser.parse_args()
     settings = [*DATA, *SPACE, f"trainer.max_epochs={given.epochs}", f"sweep.num_trials={given.trials}"]
     settings += ["sweep.num_workers=2", "sweep.threads_per_worker=1"]
-    done: dict[str, list[Finished]] = {arm: [] for arm in ARMS}
+    done: dict[str, list[Finished]] = {arm: [] for arm in given.pruners}
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         prepare(home, DATA)

@@ -1,7 +1,7 @@
 """Trials whose worker died: their run is closed with the reason, and they are tried again, or taken over where the run had finished.
 
-A worker of this machine is dead when its process is gone. Any worker is taken for dead when it gives no sign of life for two minutes, by the
-clock of whoever watches, so that the machines' clocks need not agree.
+A worker of this machine is dead when its process is gone. Any worker is taken for dead when it gives no sign of life for two minutes, by
+the clock of whoever watches, so that the machines' clocks need not agree.
 """
 
 import time
