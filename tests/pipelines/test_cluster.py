@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import hydra
 import psutil
@@ -17,9 +18,10 @@ import pytest
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 
+from clickflow.errors import TrainingError
 from clickflow.sweep.storage import open_storage
 from clickflow.sweep.trials import Worker, is_surplus, retries, worker_of
-from pipelines.cluster import Cluster
+from pipelines.cluster import Cluster, ClusterWorkers
 from pipelines.launch import CONF, REPOSITORY
 from tests.runs.small import SMALL
 
@@ -290,6 +292,24 @@ def test_a_missing_plugin_is_named_with_what_installs_it(tmp_path, arguments, me
     _, error = end(process, code=2)
     assert re.fullmatch(f"ConfigError: {message}\n", error)
     assert not (tmp_path / "home").exists()
+
+
+class JobsThatFail:
+    def launch(self, job_overrides, initial_job_idx):
+        return [SimpleNamespace(return_value="DataError: data set clicks: every machine needs the same source files")]
+
+
+def test_jobs_that_never_come_to_a_trial_end_the_sweep_with_their_reason(tmp_path, monkeypatch):
+    order = SimpleNamespace(config=SimpleNamespace(home=tmp_path, sweep=SimpleNamespace(num_workers=1)))
+    workers = ClusterWorkers(None, order)
+    monkeypatch.setattr(workers, "_launcher", JobsThatFail)
+
+    with pytest.raises(
+        TrainingError, match="3 workers in a row ended before their first trial; .*\nDataError: data set clicks: every machine"
+    ):
+        for _ in range(4):
+            workers.keep_up(2, [])
+            workers.wait()
 
 
 def test_slurm_and_ray_must_be_reachable_before_anything_is_done(tmp_path):
