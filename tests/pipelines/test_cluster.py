@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import hydra
 import psutil
@@ -17,9 +18,10 @@ import pytest
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 
+from clickflow.errors import TrainingError
 from clickflow.sweep.storage import open_storage
 from clickflow.sweep.trials import Worker, is_surplus, retries, worker_of
-from pipelines.cluster import Cluster
+from pipelines.cluster import Cluster, ClusterWorkers
 from pipelines.launch import CONF, REPOSITORY
 from tests.runs.small import SMALL
 
@@ -96,17 +98,17 @@ def assert_gone(workers: list[Worker], seconds=20):
 @needs_submitit
 def test_a_job_that_is_killed_is_replaced_and_its_trial_tried_again(tmp_path):
     home = tmp_path / "home"
-    process = start(home, "hydra/launcher=submitit_local", "sweep.num_trials=3", "sweep.pruner=none")
-    [victim, *_] = wait_for(lambda: [trial for trial in trials_of(home) if "run_id" in trial.user_attrs], process)
+    process = start(home, "hydra/launcher=submitit_local", "sweep.num_workers=1", "sweep.num_trials=2", "sweep.pruner=none")
+    [victim] = wait_for(lambda: [trial for trial in trials_of(home) if "run_id" in trial.user_attrs], process)
     os.kill(worker_of(victim).pid, signal.SIGKILL)
     out, error = end(process)
-    trials = assert_complete(home, 3)
+    trials = assert_complete(home, 2)
 
     assert trials[victim.number].state == TrialState.FAIL
     assert [trial.params for trial in trials if retries(trial) == 1] == [victim.params]
-    assert len({worker_of(trial).pid for trial in trials}) == 3
+    assert len({worker_of(trial).pid for trial in trials}) == 2
     assert error == ""
-    assert "submitit" not in out
+    assert "submitit" not in out, out
     assert re.search(r"pipelines/train\.py home=\S+ data\.", out), "what trains the best trial again is a plain command"
 
 
@@ -216,22 +218,31 @@ def ray_address(monkeypatch):
 
 
 @needs_ray
-def test_workers_are_on_both_nodes_of_a_ray_cluster(tmp_path, ray_address):
+def test_workers_are_on_both_nodes_of_a_ray_cluster_and_a_killed_one_is_restarted(tmp_path, ray_address):
     home, (address, raylets) = tmp_path / "home", ray_address
-    process = start(home, "cluster=ray", f"hydra.launcher.ray.init.address={address}", "sweep.num_trials=4", "sweep.pruner=none")
-    on_node = {raylet: set() for raylet in raylets}
+    process = start(
+        home, "cluster=ray", f"hydra.launcher.ray.init.address={address}", "sweep.num_trials=4", *MANY_EPOCHS, "trainer.max_epochs=15"
+    )
+    on_node, victim = {raylet: set() for raylet in raylets}, None
     while process.poll() is None:
         for raylet, seen in on_node.items():
             seen |= {child.pid for child in psutil.Process(raylet).children()}
+        if victim is None and all(seen & {worker_of(trial).pid for trial in training(home)} for seen in on_node.values()):
+            victim = training(home)[0]
+            os.kill(worker_of(victim).pid, signal.SIGKILL)
         time.sleep(0.2)
     out, error = end(process)
-    workers = {worker_of(trial).pid for trial in assert_complete(home, 4)}
+    trials = assert_complete(home, 4)
+    workers = {worker_of(trial).pid for trial in trials}
 
     assert len(on_node) == 2
+    assert [trial.params for trial in trials if retries(trial) == 1] == [victim.params]
     assert all(workers & seen for seen in on_node.values())
     assert workers <= set().union(*on_node.values())
     assert error == ""
-    assert "ray" not in out.lower().replace("array", "")
+    said_by_ray = [line for line in out.splitlines() if "raylet" in line]
+    assert f"Worker PID: {worker_of(victim).pid} " in said_by_ray[0]
+    assert len(said_by_ray) <= 2, "of a worker that dies, and nothing else"
 
 
 @needs_ray
@@ -281,6 +292,24 @@ def test_a_missing_plugin_is_named_with_what_installs_it(tmp_path, arguments, me
     _, error = end(process, code=2)
     assert re.fullmatch(f"ConfigError: {message}\n", error)
     assert not (tmp_path / "home").exists()
+
+
+class JobsThatFail:
+    def launch(self, job_overrides, initial_job_idx):
+        return [SimpleNamespace(return_value="DataError: data set clicks: every machine needs the same source files")]
+
+
+def test_jobs_that_never_come_to_a_trial_end_the_sweep_with_their_reason(tmp_path, monkeypatch):
+    order = SimpleNamespace(config=SimpleNamespace(home=tmp_path, sweep=SimpleNamespace(num_workers=1)))
+    workers = ClusterWorkers(None, order)
+    monkeypatch.setattr(workers, "_launcher", JobsThatFail)
+
+    with pytest.raises(
+        TrainingError, match="3 workers in a row ended before their first trial; .*\nDataError: data set clicks: every machine"
+    ):
+        for _ in range(4):
+            workers.keep_up(2, [])
+            workers.wait()
 
 
 def test_slurm_and_ray_must_be_reachable_before_anything_is_done(tmp_path):
