@@ -6,7 +6,8 @@
 **overhead**: one worker of one thread, pruner median, equal trials but for their seeds. A trial's overhead is the time from its start to
 the start of the worker's next trial, less the time that bare fits of the same config take: in the worker itself, just before each trial's
 own ``fit``, the same ``fit`` (validations and checkpoints are part of it) runs on a copy of the model without a watcher and with a sink
-that forgets. So a trial here trains twice, and overhead = gap - 2 x bare fit. It holds what the sweep and MLflow add inside the fit too.
+that forgets. So a trial here trains twice, and overhead = gap - 2 x bare fit. It holds what the sweep and MLflow add inside the fit too,
+and between two long fits also the machine's noise; `outside the fit` = gap - bare fit - fit is without both.
 The first trial is left out, it warms the worker up; the last one has no next. The parts are timed by wrapping the functions in this
 benchmark's workers only.
 
@@ -168,6 +169,7 @@ def overhead(size: str, num_trials: int) -> None:
     rows = list(zip(gaps, parts, strict=False))[1:]
     print(f"{size}: {len(rows)} trials, bare fit {spread([part['bare fit'] for _, part in rows])} s")
     show("overhead per trial", [gap - 2 * part["bare fit"] for gap, part in rows])
+    show("outside the fit", [gap - part["bare fit"] - part["fit"] for gap, part in rows])
     show("fit, more than the bare fit", [part["fit"] - part["bare fit"] for _, part in rows])
     names = ["open the run", *PARTS, "close the run"]
     for name in names:
