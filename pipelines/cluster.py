@@ -148,7 +148,8 @@ class ClusterWorkers:
         self._order = order
         self._places: list[_Launch | None] = [None] * order.config.sweep.num_workers
         self._idle_ends = 0
-        self.causes: dict[int, str] = {}
+
+    def cause_of(self, pid: int) -> None:
         """Of jobs none is known by its process."""
 
     def keep_up(self, num_needed: int, trials: Sequence[object]) -> None:

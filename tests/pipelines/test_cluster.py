@@ -305,7 +305,7 @@ def test_jobs_that_never_come_to_a_trial_end_the_sweep_with_their_reason(tmp_pat
     monkeypatch.setattr(workers, "_launcher", JobsThatFail)
 
     with pytest.raises(
-        TrainingError, match="3 workers in a row ended before their first trial; .*\nDataError: data set clicks: every machine"
+        TrainingError, match=r"3 workers in a row ended before their first trial; .*\nDataError: data set clicks: every machine"
     ):
         for _ in range(4):
             workers.keep_up(2, [])

@@ -23,7 +23,7 @@ from tests.sweep.books import RATE, make_book
 ME = Worker.here()
 DEAD = Worker(ME.host, ME.pid, ME.started - 1000)
 ELSEWHERE = Worker("elsewhere-1", 1, 0.0)
-CAUSES = {ME.pid: "worker process was ended by SIGKILL"}
+CAUSES = {ME.pid: "worker process was ended by SIGKILL"}.get
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ class TestADeadWorkersTrial:
 
     def test_it_is_tried_again(self, sweep):
         number, _ = sweep.take(status="RUNNING")
-        sweep.recovery.recover({})
+        sweep.recovery.recover()
         assert count(sweep.book.trials()).waiting == 1
         assert sweep.trial(number + 1).params == sweep.trial(number).params
 
@@ -96,19 +96,19 @@ class TestADeadWorkersTrial:
         folder = checkpoint_folder(sweep.order.config.home, run_id)
         folder.mkdir(parents=True)
         (folder / "last.ckpt").write_bytes(b"weights")
-        sweep.recovery.recover({})
+        sweep.recovery.recover()
         [artifact] = sweep.store.client.list_artifacts(run_id, "checkpoints")
         assert artifact.path == "checkpoints/last.ckpt"
         assert not folder.exists()
 
     def test_before_it_had_a_run_it_is_failed_too(self, sweep):
         number, _ = sweep.take()
-        assert sweep.recovery.recover({}) == [number]
+        assert sweep.recovery.recover() == [number]
         assert sweep.trial(number).state == TrialState.FAIL
 
     def test_told_to_stop_its_run_is_killed_and_it_goes_on_next_time(self, sweep):
         _, run_id = sweep.take(status="RUNNING")
-        sweep.recovery.recover({}, is_interrupt=True)
+        sweep.recovery.recover(is_interrupt=True)
         assert read_run(sweep.store, run_id).status == "KILLED"
         assert count(sweep.book.trials()).waiting == 1
 
@@ -119,27 +119,27 @@ class TestADeadWorkersTrial:
 
     def test_recovering_again_does_nothing(self, sweep):
         sweep.take(status="RUNNING")
-        sweep.recovery.recover({})
-        assert sweep.recovery.recover({}) == []
+        sweep.recovery.recover()
+        assert sweep.recovery.recover() == []
         assert len(sweep.book.trials()) == 2
 
 
 class TestAWorkerThatDiedAfterItsRunHadFinished:
     def test_the_runs_value_becomes_the_trials(self, sweep):
         number, _ = sweep.take(status="FINISHED", tags={STATE_TAG: COMPLETE}, metrics={"best/gauc": 0.75})
-        sweep.recovery.recover({})
+        sweep.recovery.recover()
         assert sweep.trial(number).state == TrialState.COMPLETE
         assert sweep.trial(number).value == 0.75
         assert len(sweep.book.trials()) == 1
 
     def test_a_pruned_one_is_pruned(self, sweep):
         number, _ = sweep.take(status="FINISHED", tags={STATE_TAG: PRUNED}, metrics={"best/gauc": 0.5})
-        sweep.recovery.recover({})
+        sweep.recovery.recover()
         assert sweep.trial(number).state == TrialState.PRUNED
 
     def test_without_the_value_it_is_tried_again(self, sweep):
         number, _ = sweep.take(status="FINISHED", tags={STATE_TAG: COMPLETE})
-        sweep.recovery.recover({})
+        sweep.recovery.recover()
         assert sweep.trial(number).state == TrialState.FAIL
         assert count(sweep.book.trials()).waiting == 1
 
@@ -147,26 +147,26 @@ class TestAWorkerThatDiedAfterItsRunHadFinished:
 class TestAnotherMachine:
     def test_a_living_worker_is_left_alone(self, sweep):
         sweep.take(worker=ME, status="RUNNING")
-        assert sweep.recovery.recover({}) == []
+        assert sweep.recovery.recover() == []
 
     @pytest.mark.parametrize("worker", [ELSEWHERE, ME])
     def test_silence_for_long_is_taken_for_death(self, sweep, monkeypatch, worker):
         number, run_id = sweep.take(worker=worker, status="RUNNING")
-        assert sweep.recovery.recover({}) == []
+        assert sweep.recovery.recover() == []
         monkeypatch.setattr(recovery_module, "SILENCE_SECONDS", -1.0)
-        assert sweep.recovery.recover({}) == [number]
+        assert sweep.recovery.recover() == [number]
         assert f"no sign of life from its worker on {worker.host}" in read_run(sweep.store, run_id).tags["error"]
 
     def test_a_sign_of_life_begins_the_wait_anew(self, sweep, monkeypatch):
         number, _ = sweep.take(worker=ELSEWHERE)
-        sweep.recovery.recover({})
+        sweep.recovery.recover()
         monkeypatch.setattr(recovery_module, "SILENCE_SECONDS", -1.0)
         sweep.book.note(number, **{PROGRESS: {"epochs": 0.5}})
-        assert sweep.recovery.recover({}) == []
+        assert sweep.recovery.recover() == []
 
     def test_a_trial_that_nobody_put_a_name_to_is_waited_for_a_while(self, sweep, monkeypatch):
         number = sweep.book.study.ask().number
-        assert sweep.recovery.recover({}) == []
+        assert sweep.recovery.recover() == []
         monkeypatch.setattr(recovery_module, "UNCLAIMED_SECONDS", -1.0)
-        assert sweep.recovery.recover({}) == [number]
+        assert sweep.recovery.recover() == [number]
         assert sweep.trial(number).user_attrs[REASON] == "its worker died before it could say who it was"

@@ -266,6 +266,17 @@ class TestResume:
         assert resumed.result.best_checkpoint == folder / "best.ckpt"
         assert resumed.result.last_checkpoint == folder / "last.ckpt"
 
+    def test_cut_off_before_its_first_checkpoint_it_goes_on_from_where_it_began(self, whole, small_dataset, tmp_path):
+        first = Trained(small_dataset, tmp_path / "first", max_epochs=1, validations_per_epoch=2)
+        interrupted = Recorder(interrupt_at=steps_per_epoch(small_dataset) + 1, interrupt=_raise_interrupt)
+        settings = {"max_epochs": 3, "validations_per_epoch": 2}
+        with pytest.raises(KeyboardInterrupt):
+            Trained(small_dataset, tmp_path / "second", sink=interrupted, resume_from=first.result.last_checkpoint, **settings)
+
+        resumed = Trained(small_dataset, tmp_path / "third", resume_from=tmp_path / "second" / "last.ckpt", **settings)
+
+        self.assert_the_same(resumed, whole)
+
     def interrupted_and_resumed(self, dataset, folder, **choices):
         """Interrupted after a validation in the middle of the second epoch of three."""
         interrupted = Recorder(interrupt_at=steps_per_epoch(dataset) * 3 // 2 + 2, interrupt=_raise_interrupt)

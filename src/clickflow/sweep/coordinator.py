@@ -42,8 +42,8 @@ MAX_GIVEN_UP = 5
 class Workers(Protocol):
     """Those who train, wherever they are."""
 
-    causes: dict[int, str]
-    """Process id of a dead worker -> how it ended."""
+    def cause_of(self, pid: int) -> str | None:
+        """How a dead worker ended, where that is known."""
 
     def keep_up(self, num_needed: int, trials: Sequence[FrozenTrial]) -> None:
         """Start as many as there is work for, and others for those that died."""
@@ -174,11 +174,11 @@ class _Coordinator:
 
     def run(self) -> None:
         """Until the sweep is complete; however it ends, no worker of this process and no trial of theirs is left running."""
-        self._recovery.recover({})  # what an earlier start left
+        self._recovery.recover()  # what an earlier start left
         try:
             while not self._is_complete():
                 self._workers.keep_up(self._num_needed(), self._book.trials())
-                self._recovery.recover(self._workers.causes)
+                self._recovery.recover(self._workers.cause_of)
                 self._notice()
                 time.sleep(WATCH_SECONDS)
             self._workers.wait()
@@ -221,7 +221,7 @@ class _Coordinator:
         with contextlib.suppress(Exception):  # why it ends matters more
             self._book.study.set_user_attr(STOP, [*stopped, self._order.start_id])
         self._workers.stop()
-        self._recovery.recover(self._workers.causes, is_interrupt=is_interrupt)
+        self._recovery.recover(self._workers.cause_of, is_interrupt=is_interrupt)
         with contextlib.suppress(Exception):
             log_progress(self._parent, self._book, self._order)
 

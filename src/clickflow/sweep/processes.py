@@ -42,8 +42,14 @@ class LocalWorkers:
         self._slots: list[subprocess.Popen[str] | None] = [None] * num_workers
         self._folder = folder
         self._idle_deaths = 0
-        self.causes: dict[int, str] = {}
-        """Process id of a dead worker -> how it ended."""
+        self._causes: dict[int, str] = {}
+
+    def cause_of(self, pid: int) -> str | None:
+        """How a dead worker ended; None for a process that is none of these."""
+        for process in self._slots:
+            if process is not None and process.pid == pid and process.poll() is not None:
+                return _cause(process)
+        return self._causes.get(pid)
 
     def keep_up(self, num_needed: int, trials: Sequence[FrozenTrial]) -> None:
         """Start workers, and others for those that died.
@@ -100,7 +106,7 @@ class LocalWorkers:
         return process
 
     def _bury(self, place: int, process: subprocess.Popen[str], *, had_a_trial: bool) -> None:
-        self.causes[process.pid] = _cause(process)
+        self._causes[process.pid] = _cause(process)
         self._slots[place] = None
         self._idle_deaths = 0 if had_a_trial or process.returncode == 0 else self._idle_deaths + 1
         if self._idle_deaths >= MAX_IDLE_DEATHS:

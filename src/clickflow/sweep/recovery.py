@@ -5,7 +5,7 @@ the clock of whoever watches, so that the machines' clocks need not agree.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -17,6 +17,8 @@ from clickflow.sweep.trials import PROGRESS, Book, Failure, worker_of
 from clickflow.tracking.lifecycle import PARENT_TAG, closing_dead_run
 from clickflow.tracking.search import FoundRun, find_runs
 from clickflow.tracking.store import Store
+
+CauseOf = Callable[[int], str | None]
 
 SILENCE_SECONDS = 120.0
 UNCLAIMED_SECONDS = 20.0
@@ -38,17 +40,17 @@ class Recovery:
         self._store = store
         self._seen: dict[int, tuple[Any, float]] = {}
 
-    def recover(self, causes: Mapping[int, str], *, is_interrupt: bool = False) -> list[int]:
+    def recover(self, cause_of: CauseOf = lambda pid: None, *, is_interrupt: bool = False) -> list[int]:
         """End the trials of dead workers.
 
         Args:
-            causes: process id -> how it ended, where that is known.
+            cause_of: how a worker's process ended, where that is known.
             is_interrupt: whether the workers were told to stop.
 
         Returns:
             Numbers of the trials that were ended here.
         """
-        return [trial.number for trial in self._orphans() if self._end(trial, causes, is_interrupt)]
+        return [trial.number for trial in self._orphans() if self._end(trial, cause_of, is_interrupt)]
 
     def _orphans(self) -> Iterator[FrozenTrial]:
         for trial in self._book.trials():
@@ -66,12 +68,12 @@ class Recovery:
             return False
         return time.monotonic() - since > (UNCLAIMED_SECONDS if worker is None else SILENCE_SECONDS)
 
-    def _end(self, trial: FrozenTrial, causes: Mapping[int, str], is_interrupt: bool) -> bool:
+    def _end(self, trial: FrozenTrial, cause_of: CauseOf, is_interrupt: bool) -> bool:
         runs = find_runs(self._store, self._tags(trial.number))
         finished = next((run for run in runs if run.status == "FINISHED"), None)
         if finished is not None and self._take_over(trial, finished):
             return True
-        failure = Failure(self._reason(trial, causes), is_interrupt=is_interrupt)
+        failure = Failure(self._reason(trial, cause_of), is_interrupt=is_interrupt)
         for run in runs:
             if run.status == "RUNNING":
                 with closing_dead_run(self._store, run.run_id, "KILLED" if is_interrupt else "FAILED", failure.reason) as dead:
@@ -88,10 +90,10 @@ class Recovery:
         results = results_of_run(self._order.config.sweep.metric, run)
         return results is not None and self._book.finish(trial.number, TrialState.COMPLETE, results)
 
-    def _reason(self, trial: FrozenTrial, causes: Mapping[int, str]) -> str:
+    def _reason(self, trial: FrozenTrial, cause_of: CauseOf) -> str:
         worker = worker_of(trial)
         if worker is None:
             return "its worker died before it could say who it was"
         if not worker.is_here or worker.is_alive():
             return f"no sign of life from its worker on {worker.host} for {SILENCE_SECONDS:.0f} seconds"
-        return causes.get(worker.pid, f"worker process {worker.pid} died")
+        return cause_of(worker.pid) or f"worker process {worker.pid} died"

@@ -282,12 +282,12 @@ def seed_everything(seed: int, num_threads: int | None = None) -> None:
 
 
 def _check_checkpoints(resume_from: Path, folder: Path, model: nn.Module) -> None:
-    """See that both checkpoints are whole and of this model, and take the best one along."""
+    """See that both checkpoints are whole and of this model, and take them along: a fit that is cut off again goes on from them."""
+    folder.mkdir(parents=True, exist_ok=True)
     for checkpoint in (resume_from.with_name("best.ckpt"), resume_from):
         load_weights(model, checkpoint)
-    folder.mkdir(parents=True, exist_ok=True)
-    if resume_from.parent.resolve() != folder.resolve():
-        shutil.copy(resume_from.with_name("best.ckpt"), folder)
+        if checkpoint.parent.resolve() != folder.resolve():
+            shutil.copy(checkpoint, folder)
 
 
 def _run(trainer: pl.Trainer, module: ClickModule, train: BatchLoader, validation: BatchLoader, resume_from: Path | None) -> None:
