@@ -304,12 +304,14 @@ def test_jobs_that_never_come_to_a_trial_end_the_sweep_with_their_reason(tmp_pat
     workers = ClusterWorkers(None, order)
     monkeypatch.setattr(workers, "_launcher", JobsThatFail)
 
-    with pytest.raises(
-        TrainingError, match=r"3 workers in a row ended before their first trial; .*\nDataError: data set clicks: every machine"
-    ):
+    def keep_up():
         for _ in range(4):
             workers.keep_up(2, [])
             workers.wait()
+
+    reason = r"3 workers in a row ended before their first trial; .*\nDataError: data set clicks: every machine"
+    with pytest.raises(TrainingError, match=reason):
+        keep_up()
 
 
 def test_slurm_and_ray_must_be_reachable_before_anything_is_done(tmp_path):
