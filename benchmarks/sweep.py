@@ -173,7 +173,7 @@ def overhead(size: str, num_trials: int) -> None:
     show("fit, more than the bare fit", [part["fit"] - part["bare fit"] for _, part in rows])
     names = ["open the run", *PARTS, "close the run"]
     for name in names:
-        show(name, [part[name] for _, part in rows])
+        show(name, [part.get(name, 0.0) for _, part in rows])
     show("all else", [gap - part["bare fit"] - part["fit"] - sum(part[name] for name in names) for gap, part in rows])
 
 

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -175,8 +175,9 @@ class ClusterWorkers:
             if launch is not None:
                 launch.thread.join(max(0.0, deadline - time.monotonic()))
 
-    def stop(self) -> None:
-        """The study has told the workers to stop; wait until they have."""
+    def stop(self, tell: Callable[[], None]) -> None:
+        """Tell the workers to stop, through the study, and wait until they have."""
+        tell()
         self.wait()
 
     def _bury(self, place: int, launch: _Launch, *, had_a_trial: bool) -> None:

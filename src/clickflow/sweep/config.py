@@ -26,8 +26,8 @@ def _listed(value: object) -> object:
 class SweepConfig(StrictConfig):
     """The study and its workers."""
 
-    study_name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\w.-]+$")]
-    """The same name carries on; another one is another study."""
+    study_name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^\w[\w.-]*$")]
+    """Letters, digits, _, . and -. The same name carries on; another one is another study."""
     storage: Annotated[str, Field(min_length=1)] | None = None
     """``postgresql+psycopg://…`` for workers on several machines; null: a journal file in the home folder."""
     num_trials: Count = 30

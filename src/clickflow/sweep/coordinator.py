@@ -17,7 +17,7 @@ from sqlalchemy.engine import make_url
 
 from clickflow.config import flatten
 from clickflow.data.prepare import prepare
-from clickflow.errors import TrainingError
+from clickflow.errors import TrackingError, TrainingError
 from clickflow.runs.train import Progress, log_dataset, refuse_one_class
 from clickflow.sweep.config import SweepRunConfig
 from clickflow.sweep.order import Order
@@ -27,11 +27,12 @@ from clickflow.sweep.samplers import GridConfig
 from clickflow.sweep.space import Composer, SearchSpace
 from clickflow.sweep.storage import open_storage, study_folder
 from clickflow.sweep.study import PARENT, READY, describe, describe_study, enqueue_grid, open_study, total
-from clickflow.sweep.trials import GIVEN_UP, REASON, Book, Counts, count, is_surplus
+from clickflow.sweep.trials import GIVEN_UP, REASON, THREADS, Book, Counts, count, is_surplus
 from clickflow.sweep.worker import STOP
 from clickflow.tracking.lifecycle import open_run, reopen_run
 from clickflow.tracking.lineage import lineage_tags
 from clickflow.tracking.run import Run
+from clickflow.tracking.search import read_run
 from clickflow.tracking.store import Store, open_store
 
 WATCH_SECONDS = 0.5
@@ -51,8 +52,8 @@ class Workers(Protocol):
     def wait(self) -> None:
         """Wait for workers that have nothing left to do."""
 
-    def stop(self) -> None:
-        """Tell all to stop and wait until they have."""
+    def stop(self, tell: Callable[[], None]) -> None:
+        """Tell all to stop and wait until they have; ``tell`` reaches, through the study, those that no signal reaches."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class SweepResult:
         counts: trials by state.
         best: the best trial, or the Pareto front.
         values: searched key -> value of each of them.
-        threads: of torch, with which they were trained.
+        threads: of torch, with which the first of them was trained.
     """
 
     parent_run_id: str
@@ -156,7 +157,8 @@ def sweep(
         progress("drawing the sweep's figures")
         best = log_outcome(parent, store, book, order)
         values = [space.values(trial.params) for trial in best]
-        return SweepResult(parent.id, parent.url, count(book.trials()), best, values, order.threads)
+        threads = best[0].user_attrs.get(THREADS, order.threads) if best else order.threads
+        return SweepResult(parent.id, parent.url, count(book.trials()), best, values, threads)
 
 
 class _Coordinator:
@@ -208,6 +210,8 @@ class _Coordinator:
             elif trial.user_attrs.get(GIVEN_UP):
                 self._given_up.append(f"  trial {trial.number}: {trial.user_attrs.get(REASON)}")
         if ended:
+            if self._parent.status != "RUNNING":  # another coordinator of this study ended
+                self._parent.restart()
             log_progress(self._parent, self._book, self._order)
         if len(self._given_up) >= MAX_GIVEN_UP:
             raise TrainingError(
@@ -217,19 +221,30 @@ class _Coordinator:
             )
 
     def _stop(self, *, is_interrupt: bool) -> None:
+        for step in (
+            lambda: self._workers.stop(self._tell_to_stop),
+            lambda: self._recovery.recover(self._workers.cause_of, is_interrupt=is_interrupt),
+            lambda: log_progress(self._parent, self._book, self._order),
+        ):
+            with contextlib.suppress(Exception):  # why it ends matters more
+                step()
+
+    def _tell_to_stop(self) -> None:
         stopped = self._book.study.user_attrs.get(STOP, [])
-        with contextlib.suppress(Exception):  # why it ends matters more
-            self._book.study.set_user_attr(STOP, [*stopped, self._order.start_id])
-        self._workers.stop()
-        self._recovery.recover(self._workers.cause_of, is_interrupt=is_interrupt)
-        with contextlib.suppress(Exception):
-            log_progress(self._parent, self._book, self._order)
+        self._book.study.set_user_attr(STOP, [*stopped, self._order.start_id])
 
 
 @contextlib.contextmanager
 def _parent_run(store: Store, config: SweepRunConfig, run_id: str | None) -> Iterator[Run]:
     """The run above the trials' runs: a new one, or the study's."""
     if run_id is not None:
+        try:
+            read_run(store, run_id)
+        except TrackingError as error:
+            raise TrackingError(
+                f"sweep.study_name = {config.sweep.study_name}: the study's parent run cannot be opened ({error}); bring it back, or set "
+                "sweep.study_name to a new name"
+            ) from error
         with reopen_run(store, run_id) as run:
             yield run
         return

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from optuna.trial import FrozenTrial
@@ -22,7 +22,9 @@ from clickflow.sweep.trials import worker_of
 STOP_SECONDS = 60.0
 """How long a worker may take to close its run."""
 MAX_IDLE_DEATHS = 3
-"""Workers that die before their first trial, one after the other, before the sweep ends: no worker can start here."""
+"""Workers that end with an error before their first trial, one after the other, before the sweep ends: no worker can start here."""
+MAX_IDLE_KILLS = 20
+"""The same for workers that are killed: by hand that says nothing, by the kernel it may never end."""
 LOG_LINES = 15
 
 
@@ -69,8 +71,8 @@ class LocalWorkers:
             if self._slots[place] is None and place < num_needed:
                 self._slots[place] = self._start(place)
 
-    def stop(self) -> None:
-        """Tell all workers to stop and wait until they have; those that do not within a minute are killed."""
+    def stop(self, tell: Callable[[], None]) -> None:
+        """Tell all workers to stop, by a signal and once, and wait until they have; those that do not within a minute are killed."""
         alive = [process for process in self._slots if process is not None and process.poll() is None]
         for process in alive:
             with contextlib.suppress(ProcessLookupError):
@@ -109,10 +111,11 @@ class LocalWorkers:
         self._causes[process.pid] = _cause(process)
         self._slots[place] = None
         self._idle_deaths = 0 if had_a_trial or process.returncode == 0 else self._idle_deaths + 1
-        if self._idle_deaths >= MAX_IDLE_DEATHS:
+        if self._idle_deaths >= (MAX_IDLE_DEATHS if process.returncode > 0 else MAX_IDLE_KILLS):
             tail = "\n".join(self._log(place).read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:])
             raise TrainingError(
-                f"{self._idle_deaths} workers in a row ended before their first trial; {self._log(place)} ends with:\n{tail}"
+                f"{self._idle_deaths} workers in a row ended before their first trial ({_cause(process)}); "
+                f"{self._log(place)} ends with:\n{tail or 'nothing'}"
             )
 
     def _log(self, place: int) -> Path:

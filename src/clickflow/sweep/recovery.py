@@ -10,11 +10,11 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from clickflow.runs.train import keep_checkpoints
+from clickflow.runs.train import checkpoint_folder, keep_checkpoints
 from clickflow.sweep.order import Order
-from clickflow.sweep.trial_run import COMPLETE, NUMBER_TAG, STATE_TAG, STUDY_TAG, results_of_run
+from clickflow.sweep.trial_run import COMPLETE, FAILED, INTERRUPTED, NUMBER_TAG, STATE_TAG, STUDY_TAG, results_of_run
 from clickflow.sweep.trials import PROGRESS, Book, Failure, worker_of
-from clickflow.tracking.lifecycle import PARENT_TAG, closing_dead_run
+from clickflow.tracking.lifecycle import ERROR_TAG, PARENT_TAG, closing_dead_run
 from clickflow.tracking.search import FoundRun, find_runs
 from clickflow.tracking.store import Store
 
@@ -75,10 +75,20 @@ class Recovery:
             return True
         failure = Failure(self._reason(trial, cause_of), is_interrupt=is_interrupt)
         for run in runs:
-            if run.status == "RUNNING":
-                with closing_dead_run(self._store, run.run_id, "KILLED" if is_interrupt else "FAILED", failure.reason) as dead:
-                    keep_checkpoints(dead, self._order.config.home)
+            self._close(run, failure)
         return self._book.fail(trial, failure, self._order.config.sweep.max_retries)
+
+    def _close(self, run: FoundRun, failure: Failure) -> None:
+        """Give a run its end and its checkpoints; one that ended itself may have died while it moved them."""
+        home = self._order.config.home
+        if run.status == "RUNNING":
+            status, reason = ("KILLED", INTERRUPTED) if failure.is_interrupt else ("FAILED", FAILED)
+            with closing_dead_run(self._store, run.run_id, status, failure.reason) as dead:
+                dead.set_tags({STATE_TAG: reason})
+                keep_checkpoints(dead, home)
+        elif run.status != "FINISHED" and checkpoint_folder(home, run.run_id).exists():
+            with closing_dead_run(self._store, run.run_id, run.status, run.tags.get(ERROR_TAG, failure.reason)) as dead:
+                keep_checkpoints(dead, home)
 
     def _tags(self, number: int) -> dict[str, str]:
         return {PARENT_TAG: self._order.parent_run_id, STUDY_TAG: self._order.config.sweep.study_name, NUMBER_TAG: str(number)}

@@ -35,14 +35,14 @@ def best_trials(study: Study) -> list[FrozenTrial]:
 
 
 def log_progress(parent: Run, book: Book, order: Order) -> None:
-    """Log the best values so far and the trials by state, at the number of finished trials as the step."""
-    if parent.status != "RUNNING":  # another coordinator of this study ended
-        parent.restart()
+    """Log the best value so far, or which trials are the Pareto front, and the trials by state, at the number of finished trials."""
     counts = count(book.trials())
     states = {"complete": counts.complete, "pruned": counts.pruned, "failed": counts.failed}
     metrics = {f"trials/{state}": float(number) for state, number in states.items()}
     best = best_trials(book.study)
-    if best:
+    if len(order.config.sweep.metric) > 1:
+        parent.set_tags({"pareto.trials": ", ".join(str(trial.number) for trial in best)})
+    elif best:
         metrics |= dict(zip((logged_name(metric) for metric in order.config.sweep.metric), best[0].values, strict=True))
         parent.set_tags(_best_tags(order, best[0]))
     parent.log_metrics(metrics, step=counts.finished)

@@ -44,7 +44,8 @@ def describe(config: SweepRunConfig, space: SearchSpace, composer: Composer, fin
         composer: of the trials' configs.
         fingerprint: of the prepared data.
     """
-    spec = {"data fingerprint": fingerprint}
+    spec = {"data fingerprint": fingerprint, "tracking.experiment_name": str(config.tracking.experiment_name)}
+    spec["sweep.sampler"] = "grid" if isinstance(config.sweep.sampler, GridConfig) else "not grid"  # which is no matter of its points
     spec |= {f"sweep.metric {metric}": way for metric, way in zip(config.sweep.metric, config.sweep.directions, strict=True)}
     spec |= {f"sweep.space.{key}": _shown(parameter.model_dump(mode="json")) for key, parameter in space.parameters.items()}
     for groups in space.combinations:

@@ -24,7 +24,8 @@ from clickflow.training.callbacks import Pruned
 from clickflow.training.fit import read_progress
 
 NUMBER_TAG, STATE_TAG, RETRY_TAG, STUDY_TAG = "trial.number", "trial.state", "trial.retry_of", "sweep.study"
-COMPLETE, PRUNED = "complete", "pruned"
+COMPLETE, PRUNED, RUNNING, FAILED, INTERRUPTED = "complete", "pruned", "running", "failed", "interrupted"
+"""States of a trial, as tags of its run."""
 CURVES = ("train/", "val/", "epoch", "gradient_norm/", "activation_norm/")
 """Metrics that a resumed training goes on with."""
 
@@ -119,12 +120,13 @@ def run_trial(place: Workplace, trial: optuna.Trial, config: RunConfig, values: 
     """
     frozen = place.book.trials()[trial.number]
     retry_of = frozen.user_attrs.get(RETRY_OF)
-    tags = {NUMBER_TAG: str(trial.number), STUDY_TAG: place.order.config.sweep.study_name}
+    tags = {NUMBER_TAG: str(trial.number), STATE_TAG: RUNNING, STUDY_TAG: place.order.config.sweep.study_name}
     tags |= {} if retry_of is None else {RETRY_TAG: str(retry_of)}
     params = {f"trial.{key}": value for key, value in values.items()}
     part_of = PartOf(place.order.parent_run_id, f"trial {trial.number}", tags, params)
     with open_training_run(place.store, config, part_of) as run, tempfile.TemporaryDirectory() as scratch:
         place.book.note(trial.number, **{RUN_ID: run.id})
+        run.log_metrics({"trial_number": trial.number}, step=0)
         checkpoint = None if retry_of is None else _carry_on(place, run, place.book.trials()[retry_of], watcher, Path(scratch))
         watcher.flush = run.flush
         try:
@@ -132,9 +134,11 @@ def run_trial(place: Workplace, trial: optuna.Trial, config: RunConfig, values: 
         except Pruned:
             state, results = TrialState.PRUNED, None
             _log_pruned(run, place.order, watcher)
+        except BaseException as error:
+            run.set_tags({STATE_TAG: FAILED if isinstance(error, Exception) else INTERRUPTED})
+            raise
         else:
             state, results = TrialState.COMPLETE, _results(place.order.config.sweep.metric, trained)
-        run.log_metrics({"trial_number": trial.number}, step=0)
         run.set_tags({STATE_TAG: COMPLETE if state == TrialState.COMPLETE else PRUNED})
     place.book.finish(trial.number, state, results)
 
@@ -143,7 +147,8 @@ def failure_of(error: Exception) -> Failure:
     """Why a trial failed; what the same values would meet again is not tried again."""
     if isinstance(error, TrialLost):
         return Failure("its worker was taken for dead")
-    return Failure(first_line(error), is_final=isinstance(error, ConfigError | DataError | TrainingError))
+    is_disk = isinstance(error.__cause__, OSError)  # which may be free again
+    return Failure(first_line(error), is_final=isinstance(error, ConfigError | DataError | TrainingError) and not is_disk)
 
 
 def results_of_run(metrics: tuple[str, ...], run: FoundRun) -> list[float] | None:
@@ -175,14 +180,13 @@ def _log_pruned(run: Run, order: Order, watcher: TrialWatcher) -> None:
 
 def _carry_on(place: Workplace, run: Run, failed: FrozenTrial, watcher: TrialWatcher, scratch: Path) -> Path | None:
     """Fetch the last checkpoint of a failed trial and take over what it had logged until then; None where there is none to go on from."""
-    run_id = failed.user_attrs.get(RUN_ID)
-    if run_id is None:
-        return None
+    run_id = failed.user_attrs.get(RUN_ID, "")
     try:
-        folder = fetch_artifact(place.store, run_id, "checkpoints", scratch)
+        folder = fetch_artifact(place.store, run_id, "checkpoints", scratch / run_id)
         step, num_validations = read_progress(folder / "last.ckpt")
-    except (TrackingError, TrainingError):
-        return None
+    except (TrackingError, TrainingError):  # it did not come so far; the one before it may have
+        before = failed.user_attrs.get(RETRY_OF)
+        return None if before is None else _carry_on(place, run, place.book.trials()[before], watcher, scratch)
     run.copy_metrics(run_id, CURVES, step)
     for number in range(1, num_validations + 1):
         if number in failed.intermediate_values:

@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 # User attributes of a trial.
 WORKER, PROGRESS, RUN_ID, REASON, SURPLUS = "worker", "progress", "run_id", "reason", "surplus"
-RETRY_OF, RETRIES, GIVEN_UP = "retry_of", "retries", "given_up"
+RETRY_OF, RETRIES, GIVEN_UP, THREADS = "retry_of", "retries", "given_up", "threads"
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 FIXED_PARAMS = "fixed_params"
@@ -76,11 +76,6 @@ class Counts:
     def finished(self) -> int:
         """Those that count towards the total."""
         return self.complete + self.pruned
-
-    @property
-    def taken(self) -> int:
-        """Finished ones and those that may yet finish."""
-        return self.finished + self.running + self.waiting
 
 
 @dataclass(frozen=True)
@@ -152,16 +147,20 @@ class Book:
             worker: who takes it.
         """
         now = count(self.trials())
-        if now.waiting == 0 and (self.is_grid or now.taken >= self.total):
+        if now.finished + now.running >= self.total or (self.is_grid and now.waiting == 0):
             return None
         trial = self.study.ask()
         trial.set_user_attr(WORKER, asdict(worker))
         trials = self.trials()
-        before = sum(other.state != TrialState.FAIL for other in trials[: trial.number])
-        if before < self.total and (not self.is_grid or has_params(trials[trial.number])):
+        taken = trials[trial.number]
+        if _is_needless(taken, trials) or (self.is_grid and not has_params(taken)):
+            self._give_back(taken)
+            return None
+        if sum(other.state != TrialState.FAIL for other in trials[: trial.number]) < self.total:
             return trial
-        trial.set_user_attr(SURPLUS, True)
-        self.study.tell(trial, state=TrialState.FAIL)
+        if has_params(taken):  # a waiting one, which is needed when a trial before it fails
+            self._put_back(taken, retries(taken), taken.user_attrs.get(RETRY_OF))
+        self._give_back(taken)
         return None
 
     def note(self, number: int, **attributes: Any) -> None:
@@ -192,24 +191,29 @@ class Book:
             failure: why.
             max_retries: how often its values may be tried again.
         """
-        given_up = not failure.is_interrupt and (failure.is_final or retries(trial) >= max_retries)
-        reason = failure.reason
-        with contextlib.suppress(UpdateFinishedTrialError):
-            self.note(trial.number, **{REASON: reason, GIVEN_UP: given_up})
-        if not self.finish(trial.number, TrialState.FAIL):
+        trials = self.trials()
+        if trials[trial.number].state.is_finished():
             return False
-        if not given_up and has_params(trial):
-            self._put_back(trial, retries(trial) + (not failure.is_interrupt))
-        return True
+        given_up = not failure.is_interrupt and (failure.is_final or retries(trial) >= max_retries)
+        with contextlib.suppress(UpdateFinishedTrialError):
+            self.note(trial.number, **{REASON: failure.reason, GIVEN_UP: given_up})
+        # First put back, then failed: who dies in between loses nothing, and what is put back twice is taken once.
+        if not given_up and has_params(trial) and not _is_put_back(trial.number, trials):
+            self._put_back(trial, retries(trial) + (not failure.is_interrupt), trial.number)
+        return self.finish(trial.number, TrialState.FAIL)
 
-    def _put_back(self, trial: FrozenTrial, num_retries: int) -> None:
+    def _give_back(self, trial: FrozenTrial) -> None:
+        self.note(trial.number, **{SURPLUS: True})
+        self.finish(trial.number, TrialState.FAIL)
+
+    def _put_back(self, trial: FrozenTrial, num_retries: int, retry_of: int | None) -> None:
         fixed = {FIXED_PARAMS: trial.system_attrs[FIXED_PARAMS]} if FIXED_PARAMS in trial.system_attrs else {}
         self.study.add_trial(
             optuna.trial.create_trial(
                 state=TrialState.WAITING,
                 params=trial.params,
                 distributions=trial.distributions,
-                user_attrs={RETRY_OF: trial.number, RETRIES: num_retries},
+                user_attrs={} if retry_of is None else {RETRY_OF: retry_of, RETRIES: num_retries},
                 system_attrs=fixed,
             )
         )
@@ -223,6 +227,20 @@ def has_params(trial: FrozenTrial) -> bool:
 def retries(trial: FrozenTrial) -> int:
     """How often the trial's values were tried before."""
     return int(trial.user_attrs.get(RETRIES, 0))
+
+
+def _is_put_back(number: int, trials: Sequence[FrozenTrial]) -> bool:
+    return any(other.user_attrs.get(RETRY_OF) == number and not is_surplus(other) for other in trials)
+
+
+def _is_needless(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
+    """Whether what a trial was put in for is done or under way: two processes may have put in the same."""
+    retry_of = trial.user_attrs.get(RETRY_OF)
+    before = trials[: trial.number]
+    if retry_of is not None:
+        return trials[retry_of].state in FINISHED or _is_put_back(retry_of, before)
+    point = trial.system_attrs.get(FIXED_PARAMS)
+    return point is not None and any(other.state != TrialState.FAIL and other.system_attrs.get(FIXED_PARAMS) == point for other in before)
 
 
 def _host() -> str:

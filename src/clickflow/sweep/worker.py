@@ -21,7 +21,7 @@ from clickflow.sweep.space import Composer
 from clickflow.sweep.storage import open_storage
 from clickflow.sweep.study import sampler_and_pruner
 from clickflow.sweep.trial_run import TrialWatcher, Workplace, failure_of, run_trial
-from clickflow.sweep.trials import PROGRESS, Book, Failure, Worker, count
+from clickflow.sweep.trials import PROGRESS, THREADS, Book, Failure, Worker, count
 from clickflow.tracking.store import open_store
 
 STOP = "stop"
@@ -87,6 +87,7 @@ def _work_on(place: Workplace, trial: optuna.Trial) -> None:
     try:
         values = place.order.space.suggest(trial, place.composer)
         config = _trial_config(place, values)
+        place.book.note(trial.number, **{THREADS: place.order.threads})
         trainer = config.trainer
         watcher = TrialWatcher(trial, place.order.config.sweep.metric, trainer.max_epochs * trainer.validations_per_epoch)
         with _signs_of_life(place, trial.number, watcher, trainer.max_epochs):
