@@ -302,7 +302,6 @@ def test_every_cluster_composes_to_a_launcher_of_its_own(name):
     [
         (["cluster=ray"], r"hydra/launcher = ray: no such config; pip install 'clickflow\[ray\]'"),
         (["cluster=slurm"], r"hydra/launcher = submitit_slurm: no such config; pip install 'clickflow\[slurm\]'"),
-        (["hydra/launcher=submitit_local"], r"hydra/launcher = submitit_local: no such config; pip install 'clickflow\[slurm\]'"),
     ],
 )
 def test_a_missing_plugin_is_named_with_what_installs_it(tmp_path, arguments, message):
