@@ -117,6 +117,16 @@ class TestADeadWorkersTrial:
         sweep.recovery.recover(CAUSES)
         assert read_run(sweep.store, run_id).status == "KILLED"
 
+    def test_checkpoints_that_its_own_end_left_behind_are_kept_too(self, sweep):
+        _, run_id = sweep.take(status="KILLED", tags={"error": "Terminated: SIGTERM"})
+        folder = checkpoint_folder(sweep.order.config.home, run_id)
+        folder.mkdir(parents=True)
+        (folder / "last.ckpt").write_bytes(b"weights")
+        sweep.recovery.recover()
+        run = read_run(sweep.store, run_id)
+        assert (run.status, run.tags["error"]) == ("KILLED", "Terminated: SIGTERM")
+        assert [artifact.path for artifact in sweep.store.client.list_artifacts(run_id, "checkpoints")] == ["checkpoints/last.ckpt"]
+
     def test_recovering_again_does_nothing(self, sweep):
         sweep.take(status="RUNNING")
         sweep.recovery.recover()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from clickflow.sweep.trials import FIXED_PARAMS, GIVEN_UP, REASON, RETRIES, RETRY_OF, Failure, Worker, count, is_surplus, retries
+from clickflow.sweep.trials import FIXED_PARAMS, GIVEN_UP, REASON, RETRIES, RETRY_OF, Book, Failure, Worker, count, is_surplus, retries
 from tests.sweep.books import RATE, add, make_book
 
 ME = Worker.here()
@@ -72,6 +72,41 @@ class TestTaking:
         book.fail(last_running(book), Failure("diverged", is_final=True), 3)
         assert book.total == 1
 
+    def test_points_that_wait_are_not_lost_to_a_lower_total(self):
+        book = make_book(total=2, is_grid=True)
+        for rate in (0.1, 0.2, 0.3, 0.4):
+            book.study.enqueue_trial({"optimizer.learning_rate": rate})
+        for _ in range(2):
+            book.finish(take(book).number, TrialState.COMPLETE, [0.5])
+        assert [take(book) for _ in range(3)] == [None] * 3
+        larger = Book(book.study, book.storage, 4, is_grid=True)
+        rates = [take(larger).params["optimizer.learning_rate"] for _ in range(2)]
+        assert rates == [0.3, 0.4]
+
+    def test_a_waiting_trial_taken_too_many_is_put_back(self, monkeypatch):
+        book = make_book(total=1, is_grid=True)
+        for rate in (0.1, 0.2):
+            book.study.enqueue_trial({"optimizer.learning_rate": rate})
+        ask = book.study.ask
+
+        def ask_second():
+            ask()
+            return ask()
+
+        monkeypatch.setattr(book.study, "ask", ask_second)
+        assert book.take(ME) is None
+        assert [trial.system_attrs[FIXED_PARAMS] for trial in book.trials() if trial.state == TrialState.WAITING] == [
+            {"optimizer.learning_rate": 0.2}
+        ]
+
+    def test_a_point_put_in_twice_is_taken_once(self):
+        book = make_book(total=2, is_grid=True)
+        for _ in range(2):
+            book.study.enqueue_trial({"optimizer.learning_rate": 0.1})
+        take(book)
+        assert take(book) is None
+        assert count(book.trials()).waiting == 0
+
 
 def last_running(book):
     return next(trial for trial in reversed(book.trials()) if trial.state == TrialState.RUNNING)
@@ -120,6 +155,30 @@ class TestFailing:
         assert book.fail(seen, BROKE, max_retries=9)
         assert not book.fail(seen, BROKE, max_retries=9)
         assert count(book.trials()).waiting == 1
+
+    def test_who_dies_between_putting_back_and_failing_loses_nothing_and_doubles_nothing(self, monkeypatch):
+        book = make_book(total=1)
+        take(book)
+        seen = last_running(book)
+
+        def die(*args):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(book, "finish", die)
+        with pytest.raises(KeyboardInterrupt):
+            book.fail(seen, BROKE, max_retries=9)
+        monkeypatch.undo()
+        assert book.fail(seen, BROKE, max_retries=9)
+        assert count(book.trials()).waiting == 1
+
+    def test_what_was_put_back_though_it_finished_is_not_tried_again(self):
+        book = make_book(total=2)
+        trial = take(book)
+        add(book, TrialState.WAITING, retry_of=trial.number)
+        book.finish(trial.number, TrialState.COMPLETE, [0.7])
+        assert take(book) is None
+        assert is_surplus(last(book))
+        assert take(book) is not None
 
     def test_a_finished_trial_cannot_be_failed(self):
         book = make_book()

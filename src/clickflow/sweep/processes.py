@@ -90,8 +90,7 @@ class LocalWorkers:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            assert process.stdin is not None
-            process.stdin.close()
+            _close_input(process)
 
     def _start(self, place: int) -> subprocess.Popen[str]:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -109,6 +108,7 @@ class LocalWorkers:
 
     def _bury(self, place: int, process: subprocess.Popen[str], *, had_a_trial: bool) -> None:
         self._causes[process.pid] = _cause(process)
+        _close_input(process)
         self._slots[place] = None
         self._idle_deaths = 0 if had_a_trial or process.returncode == 0 else self._idle_deaths + 1
         if self._idle_deaths >= (MAX_IDLE_DEATHS if process.returncode > 0 else MAX_IDLE_KILLS):
@@ -121,6 +121,12 @@ class LocalWorkers:
     def _log(self, place: int) -> Path:
         """Named by the start, too: several commands on one machine may work on a study."""
         return self._folder / f"worker-{self._order.start_id[:6]}-{place}.log"
+
+
+def _close_input(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # it died before it had read all
+        process.stdin.close()
 
 
 def read_order() -> Order:
