@@ -174,7 +174,7 @@ def overhead(size: str, num_trials: int) -> None:
     names = ["open the run", *PARTS, "close the run"]
     for name in names:
         show(name, [part.get(name, 0.0) for _, part in rows])
-    show("all else", [gap - part["bare fit"] - part["fit"] - sum(part[name] for name in names) for gap, part in rows])
+    show("all else", [gap - part["bare fit"] - part["fit"] - sum(part.get(name, 0.0) for name in names) for gap, part in rows])
 
 
 def show(name: str, seconds: list[float]) -> None:

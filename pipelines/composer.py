@@ -118,6 +118,11 @@ def prepared_sweep(overrides: Sequence[str], config_dir: str | None = None) -> P
     if problems:
         raise ConfigError("\n".join(problems))
     assert space is not None  # an empty one is a problem of the config
+    orphans = _orphans(space, composer) - _typed(overrides)
+    if orphans:
+        kept = {key: text for key, text in texts.items() if key not in orphans}
+        config = config.model_copy(update={"sweep": config.sweep.model_copy(update={"space": kept})})
+        space = space.model_copy(update={"parameters": {key: space.parameters[key] for key in kept}})
     check_space(space, composer)
     if isinstance(config.sweep.sampler, GridConfig):
         check_grid(space)
@@ -153,6 +158,24 @@ def _final_space(space: Mapping[str, Any], overrides: Sequence[str], values: Map
         for key, value in space.items()
         if key not in fixed and not (key.startswith(chosen) and key not in existing)
     }
+
+
+def _orphans(space: SearchSpace, composer: HydraComposer) -> set[str]:
+    """Keys that no chosen config of a searched group has, but another one: ``sweep=models model=base,din`` leaves DIEN's out."""
+    orphans: set[str] = set()
+    for group in space.groups:
+        chosen = space.parameters[group].ends()
+        present = {key for name in chosen for key in composer.keys({group: name})}
+        lacking = {key for key in space.parameters if key.startswith(f"{group}.") and key not in present}
+        others = [name for name in group_options(group, composer.config_dir) if name not in chosen] if lacking else []
+        orphans |= {key for key in lacking if any(key in composer.keys({group: name}) for name in others)}
+    return orphans
+
+
+def _typed(overrides: Sequence[str]) -> set[str]:
+    """Keys that the command line itself searches."""
+    spaces = [override.value() for override in parsed_overrides(overrides) if override.key_or_group == "sweep.space"]
+    return {str(key) for space in spaces if isinstance(space, Mapping) for key in space}
 
 
 def _is_of_sweep(key: str) -> bool:

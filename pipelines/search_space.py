@@ -88,6 +88,8 @@ def into_space(arguments: Sequence[str]) -> list[str]:
     if parsed.multirun:
         raise ConfigError("-m: a sweep makes its own trials; leave -m out, or run a plain grid with python pipelines/train.py -m")
     overrides, space = searched(parsed.overrides)
+    if "model" in space and not any(override.startswith("sweep=") for override in overrides):
+        overrides.append("sweep=models")  # each model's own parameters, not those of the one that happens to be the default
     if space:
         overrides.append(f"++{override_text('sweep.space', space)}")
     return [*(argument for argument in arguments if argument not in parsed.overrides), *overrides]

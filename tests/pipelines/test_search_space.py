@@ -442,3 +442,19 @@ def test_every_search_space_of_the_repository_can_be_run_from_end_to_end(name):
     prepared = prepared_sweep([f"sweep={name}", f"model={MODELS[name]}"] if name != "models" else ["sweep=models"])
     assert set(prepared.space.parameters) == set(prepared.config.sweep.space)
     assert math.prod(len(prepared.space.parameters[group].ends()) for group in prepared.space.groups) == len(prepared.space.combinations)
+
+
+# Models that are searched.
+
+
+def test_searching_the_model_takes_the_space_over_models_and_leaves_out_what_none_of_the_chosen_has():
+    prepared = prepared_sweep(into_space(["model=choice(base,din)"]))
+    assert prepared.config.sweep.study_name == "synthetic-models"
+    assert "model.attention_input" in prepared.space.parameters
+    assert "model.evolution" not in prepared.space.parameters
+    assert set(prepared.config.sweep.space) == set(prepared.space.parameters)
+
+
+def test_what_the_command_line_itself_searches_is_not_left_out():
+    with pytest.raises(ConfigError, match=r"model\.evolution: unknown key with every model of the space"):
+        prepared_sweep(into_space(["model=choice(base,din)", "model.evolution=choice(augru,agru)"]))

@@ -11,7 +11,7 @@ import optuna
 import pytest
 
 from clickflow.errors import TrackingError
-from clickflow.sweep.storage import KernelLock, open_storage, study_folder
+from clickflow.sweep.storage import KernelLock, open_storage, storage_faults, study_folder
 
 
 def journal_of(home):
@@ -97,3 +97,12 @@ def test_a_database_that_does_not_answer_is_named_without_its_password(tmp_path)
     ) as caught:
         open_storage(f"postgresql+psycopg://me:secret@127.0.0.1:{port}/db", tmp_path, "study")
     assert "secret" not in str(caught.value)
+
+
+def test_a_storage_that_fails_in_use_is_told_as_one_message(tmp_path):
+    study = make_study(tmp_path)
+    with journal_of(tmp_path).open("ab") as journal:
+        journal.write(b"garbage\n{}\n")
+    message = r"sweep\.storage = null: failed while it was in use \(JSONDecodeError.*the same command carries on"
+    with pytest.raises(TrackingError, match=message), storage_faults(None):
+        study.get_trials()

@@ -25,7 +25,7 @@ from clickflow.sweep.recovery import Recovery
 from clickflow.sweep.report import log_outcome, log_progress
 from clickflow.sweep.samplers import GridConfig
 from clickflow.sweep.space import Composer, SearchSpace
-from clickflow.sweep.storage import open_storage, study_folder
+from clickflow.sweep.storage import open_storage, storage_faults, study_folder
 from clickflow.sweep.study import PARENT, READY, describe, describe_study, enqueue_grid, open_study, total
 from clickflow.sweep.trials import GIVEN_UP, REASON, THREADS, Book, Counts, count, is_surplus
 from clickflow.sweep.worker import STOP
@@ -124,12 +124,20 @@ def sweep(
         TrainingError: trial after trial is given up, or no worker can start.
         KeyboardInterrupt: the sweep was interrupted; it carries on when it is started again.
     """
+    with storage_faults(config.sweep.storage):
+        return _sweep(config, space, composer, start_workers, progress, watch)
+
+
+def _sweep(
+    config: SweepRunConfig, space: SearchSpace, composer: Composer, start_workers: StartWorkers, progress: Progress, watch: Watch
+) -> SweepResult:
     storage = open_storage(config.sweep.storage, config.home, config.sweep.study_name)
     store = open_store(config.tracking, config.home)
     dataset = prepare(config.data, config.protocol, config.home, progress)
     refuse_one_class(dataset)
     fingerprint = dataset.manifest.fingerprint
     spec = describe(config, space, composer, fingerprint)
+    progress("opening the study")
     study, is_new = open_study(storage, config, spec)
     num_trials = total(config, space, composer)
     with _parent_run(store, config, study.user_attrs.get(PARENT)) as parent:

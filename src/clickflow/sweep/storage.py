@@ -5,17 +5,21 @@ for half a minute, at every death.
 """
 
 import fcntl
+import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from clickflow.errors import TrackingError
 from clickflow.tracking.store import first_line, remedy
@@ -78,6 +82,25 @@ def open_storage(uri: str | None, home: Path, study_name: str) -> BaseStorage:
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # the sweep has lines of its own
     return _journal(home, study_name) if uri is None else _database(uri)
+
+
+@contextmanager
+def storage_faults(uri: str | None) -> Iterator[None]:
+    """Tell a storage that fails while it is in use as one message.
+
+    Args:
+        uri: as given to :func:`open_storage`.
+
+    Raises:
+        TrackingError: the storage failed.
+    """
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError, json.JSONDecodeError) as error:
+        shown = "null" if uri is None else make_url(uri).render_as_string(hide_password=True)
+        raise TrackingError(
+            f"sweep.storage = {shown}: failed while it was in use ({first_line(error)}); once it answers again, the same command carries on"
+        ) from error
 
 
 def study_folder(home: Path, study_name: str) -> Path:
