@@ -272,10 +272,10 @@ def test_a_training_that_is_cut_short_keeps_its_last_checkpoint(tmp_path, monkey
 
 @pytest.mark.slow
 def test_checkpoints_that_cannot_be_stored_stay_in_the_home_folder(tmp_path, monkeypatch):
-    def refuse(run, folder):
+    def refuse(run, home):
         raise TrackingError("the server is gone")
 
-    monkeypatch.setattr(train_module, "_log_checkpoints", refuse)
+    monkeypatch.setattr(train_module, "keep_checkpoints", refuse)
     with pytest.raises(TrackingError, match="the server is gone"):
         train(small_config(tmp_path, "trainer.max_epochs=1"))
     [folder] = (tmp_path / "checkpoints").iterdir()
