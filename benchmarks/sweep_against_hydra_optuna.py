@@ -127,7 +127,6 @@ def race(folder: Path, num_trials: int, epochs: int, rounds: int) -> None:
         joblib = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2", "trainer.num_threads=1"]
         arms = {
             "hydra-optuna-sweeper, 1 thread": [*other, "hydra.sweeper.n_jobs=1", "trainer.num_threads=1"],
-            "hydra-optuna-sweeper, 2 threads": [*other, "hydra.sweeper.n_jobs=1", "trainer.num_threads=2"],
             "hydra-optuna-sweeper, joblib, 2 jobs of 1 thread": [*other, *joblib],
         }
         for workers in (1, 2):

@@ -30,7 +30,7 @@ from clickflow.sweep.trials import is_surplus, worker_of
 from clickflow.tracking.config import TrackingConfig
 from clickflow.tracking.store import open_store
 
-DATA = ["data=synthetic", "data.num_users=3000", "data.num_items=1000", "data.num_impressions=20000"]
+DATA = ["data=synthetic", "data.num_users=6000", "data.num_items=2000", "data.num_impressions=60000"]
 EPOCHS = 6
 POINTS = 30
 SETTINGS = [
