@@ -34,7 +34,7 @@ def running(*arguments, folder, path, **environment):
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
-        _, alive = psutil.wait_procs(family, timeout=20)
+        _, alive = psutil.wait_procs(family, timeout=60)
         for survivor in alive:
             survivor.kill()
         process.wait()
