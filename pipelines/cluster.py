@@ -15,7 +15,6 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any
 
 from hydra._internal.callbacks import Callbacks
@@ -31,7 +30,7 @@ from clickflow.sweep.order import Order
 from clickflow.sweep.processes import LOG_LINES, MAX_IDLE_DEATHS, STOP_SECONDS
 from clickflow.sweep.worker import work
 from pipelines.composer import HydraComposer
-from pipelines.launch import first_paragraph, set_environment
+from pipelines.launch import first_paragraph, interrupt, set_environment
 from pipelines.search_space import override_text
 
 LOCAL, RAY, SUBMITIT_LOCAL, SLURM = "BasicLauncher", "RayLauncher", "LocalLauncher", "SlurmLauncher"
@@ -207,7 +206,7 @@ def work_on_cluster(order: str, composed: Any) -> str | None:
         How it ended, if badly. An error itself might not come through to where it is read.
     """
     set_environment()
-    signal.signal(signal.SIGUSR2, _interrupt)  # submitit's, some time before the job's own comes to an end
+    signal.signal(signal.SIGUSR2, interrupt)  # submitit's, some time before the job's own comes to an end
     try:
         told = Order.model_validate_json(order, strict=False)
         work(told, HydraComposer(told.overrides, told.config_dir))
@@ -219,7 +218,3 @@ def work_on_cluster(order: str, composed: Any) -> str | None:
         print(traceback.format_exc(), file=sys.stderr)
         return traceback.format_exc()
     return None
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

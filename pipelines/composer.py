@@ -18,7 +18,6 @@ from clickflow.errors import ConfigError
 from clickflow.runs.config import RunConfig
 from clickflow.sweep.check import check_grid, check_space
 from clickflow.sweep.config import SweepRunConfig
-from clickflow.sweep.samplers import GridConfig
 from clickflow.sweep.space import SearchSpace
 from pipelines.launch import compose, first_paragraph, lenient, parsed_overrides, plain
 from pipelines.search_space import group_options, override_text, read_space
@@ -124,7 +123,7 @@ def prepared_sweep(overrides: Sequence[str], config_dir: str | None = None) -> P
         config = config.model_copy(update={"sweep": config.sweep.model_copy(update={"space": kept})})
         space = space.model_copy(update={"parameters": {key: space.parameters[key] for key in kept}})
     check_space(space, composer)
-    if isinstance(config.sweep.sampler, GridConfig):
+    if config.sweep.is_grid:
         check_grid(space)
     return PreparedSweep(config, space, composer)
 

@@ -70,7 +70,7 @@ def launch(
     set_environment()
     console = Console(stderr=False, highlight=False)
     failed: list[str] = []
-    signal.signal(signal.SIGTERM, _interrupt)  # ends as Ctrl-C does: nothing half-written, exit code 130
+    signal.signal(signal.SIGTERM, interrupt)  # ends as Ctrl-C does: nothing half-written, exit code 130
 
     def run_job(composed: DictConfig) -> None:
         try:
@@ -101,7 +101,8 @@ def set_environment() -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch's large tensors on huge pages: rows of large tables are found faster
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """A signal's handler: end as Ctrl-C does."""
     raise KeyboardInterrupt
 
 

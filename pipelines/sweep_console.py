@@ -10,11 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from clickflow.sweep.coordinator import Snapshot, SweepResult
+from clickflow.sweep.table import STATES
 from clickflow.sweep.trials import PROGRESS, REASON, WORKER
 
 WIDTH = 160
 """Columns that the table of a Pareto front may take."""
-STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 
 
 class SweepConsole:
@@ -96,7 +96,7 @@ class SweepConsole:
 def ended_line(snapshot: Snapshot, number: int) -> str:
     """What a trial came to."""
     trial = next(trial for trial in snapshot.trials if trial.number == number)
-    state = STATES[trial.state.name]
+    state = STATES[trial.state]
     if state == "failed":
         return f"trial {number} failed: {trial.user_attrs.get(REASON, 'unknown reason')}"
     values = ", ".join(f"{metric} {value:.4f}" for metric, value in zip(snapshot.metrics, trial.values or [], strict=False))

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from clickflow.config import Contradictions, StrictConfig
 from clickflow.runs.config import RunConfig
 from clickflow.sweep.pruners import NoPrunerConfig, PrunerConfig
-from clickflow.sweep.samplers import SamplerConfig
+from clickflow.sweep.samplers import GridConfig, SamplerConfig
 
 Count = Annotated[int, Field(gt=0)]
 Metric = Literal[
@@ -67,6 +67,11 @@ class SweepConfig(StrictConfig):
             yield "pruner", f"= {self.pruner.name}: several metrics cannot be pruned by; set sweep.pruner=none"
         elif not self.metric[0].startswith("val/"):
             yield "pruner", f"= {self.pruner.name}: {self.metric[0]} is not measured after each validation; set sweep.pruner=none"
+
+    @property
+    def is_grid(self) -> bool:
+        """Whether all trials are laid down beforehand."""
+        return isinstance(self.sampler, GridConfig)
 
     @property
     def directions(self) -> tuple[Direction, ...]:

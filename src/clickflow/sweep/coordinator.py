@@ -23,7 +23,6 @@ from clickflow.sweep.config import SweepRunConfig
 from clickflow.sweep.order import Order
 from clickflow.sweep.recovery import Recovery
 from clickflow.sweep.report import log_outcome, log_progress
-from clickflow.sweep.samplers import GridConfig
 from clickflow.sweep.space import Composer, SearchSpace
 from clickflow.sweep.storage import open_storage, storage_faults, study_folder
 from clickflow.sweep.study import PARENT, READY, describe, describe_study, enqueue_grid, open_study, total
@@ -144,7 +143,7 @@ def _sweep(
         if is_new:
             log_dataset(parent, dataset)
             describe_study(study, spec, parent.id)
-        if isinstance(config.sweep.sampler, GridConfig):
+        if config.sweep.is_grid:
             enqueue_grid(study, space, composer, num_trials)
         study.set_user_attr(READY, True)
         order = Order(
@@ -159,11 +158,11 @@ def _sweep(
             threads=_threads(config),
             start_id=uuid.uuid4().hex,
         )
-        book = Book(study, storage, num_trials, is_grid=isinstance(config.sweep.sampler, GridConfig))
+        book = Book(study, storage, num_trials, is_grid=config.sweep.is_grid)
         workers = start_workers(order, study_folder(config.home, config.sweep.study_name))
         _Coordinator(order, book, store, parent, workers, watch).run()
         progress("drawing the sweep's figures")
-        best = log_outcome(parent, store, book, order)
+        best = log_outcome(parent, store, book, order, dataset.manifest.splits["validation"])
         values = [space.values(trial.params) for trial in best]
         threads = best[0].user_attrs.get(THREADS, order.threads) if best else order.threads
         return SweepResult(parent.id, parent.url, count(book.trials()), best, values, threads)
@@ -186,8 +185,8 @@ class _Coordinator:
         """Until the sweep is complete; however it ends, no worker of this process and no trial of theirs is left running."""
         self._recovery.recover()  # what an earlier start left
         try:
-            while not self._is_complete():
-                self._workers.keep_up(self._num_needed(), self._book.trials())
+            while (num_left := self._book.num_left) > 0:
+                self._workers.keep_up(num_left, self._book.trials())
                 self._recovery.recover(self._workers.cause_of)
                 self._notice()
                 time.sleep(WATCH_SECONDS)
@@ -198,12 +197,6 @@ class _Coordinator:
         self._notice()
         if count(self._book.trials()).finished == 0:
             raise TrainingError("\n".join(["every trial was given up:", *self._given_up]))
-
-    def _is_complete(self) -> bool:
-        return count(self._book.trials()).finished >= self._book.total
-
-    def _num_needed(self) -> int:
-        return self._book.total - count(self._book.trials()).finished
 
     def _notice(self) -> None:
         """Tell of trials that ended since the last look."""

@@ -9,7 +9,7 @@ import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from clickflow.data.dataset import PreparedDataset
+from clickflow.data.storage import SplitSummary
 from clickflow.errors import TrackingError
 from clickflow.metrics.curves import Curve
 from clickflow.metrics.figures import pr_figure, roc_figure
@@ -48,7 +48,7 @@ def log_progress(parent: Run, book: Book, order: Order) -> None:
     parent.log_metrics(metrics, step=counts.finished)
 
 
-def log_outcome(parent: Run, store: Store, book: Book, order: Order) -> list[FrozenTrial]:
+def log_outcome(parent: Run, store: Store, book: Book, order: Order, validation: SplitSummary) -> list[FrozenTrial]:
     """Log table, figures and description of a complete sweep; returns the best trial, or the Pareto front."""
     study, space, metrics = book.study, order.space, order.config.sweep.metric
     log_progress(parent, book, order)
@@ -58,11 +58,10 @@ def log_outcome(parent: Run, store: Store, book: Book, order: Order) -> list[Fro
         parent.log_figure(figure, f"figures/{name}.png")
     curves = dict(_curves(store, study))
     if curves:
-        split = PreparedDataset.open(order.dataset_folder).manifest.splits["validation"]
         rocs, prs = ({label: pair[which] for label, (pair, _) in curves.items()} for which in (0, 1))
         aucs, pr_aucs = ({label: run.metrics[f"best/{name}"] for label, (_, run) in curves.items()} for name in ("auc", "pr_auc"))
         parent.log_figure(roc_figure(rocs, aucs), "figures/roc.png")
-        parent.log_figure(pr_figure(prs, pr_aucs, split.positives / split.rows), "figures/pr.png")
+        parent.log_figure(pr_figure(prs, pr_aucs, validation.positives / validation.rows), "figures/pr.png")
     pairs = {label: pair for label, (pair, _) in curves.items()}
     parent.log_text(interactive_page(study, space, metrics, pairs), "sweep.html")
     parent.set_description(_description(book, order, best))

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from clickflow.config import flatten
 from clickflow.errors import TrackingError
 from clickflow.sweep.config import SweepRunConfig
-from clickflow.sweep.samplers import GridConfig, PerTrialSampler
+from clickflow.sweep.samplers import PerTrialSampler
 from clickflow.sweep.space import Composer, SearchSpace
 from clickflow.sweep.trials import FIXED_PARAMS, GIVEN_UP
 
@@ -45,7 +45,7 @@ def describe(config: SweepRunConfig, space: SearchSpace, composer: Composer, fin
         fingerprint: of the prepared data.
     """
     spec = {"data fingerprint": fingerprint, "tracking.experiment_name": str(config.tracking.experiment_name)}
-    spec["sweep.sampler"] = "grid" if isinstance(config.sweep.sampler, GridConfig) else "not grid"  # which is no matter of its points
+    spec["sweep.sampler"] = "grid" if config.sweep.is_grid else "not grid"  # which is no matter of its points
     spec |= {f"sweep.metric {metric}": way for metric, way in zip(config.sweep.metric, config.sweep.directions, strict=True)}
     spec |= {f"sweep.space.{key}": _shown(parameter.model_dump(mode="json")) for key, parameter in space.parameters.items()}
     for groups in space.combinations:
@@ -89,7 +89,7 @@ def describe_study(study: Study, spec: Spec, parent_run_id: str) -> None:
 
 def total(config: SweepRunConfig, space: SearchSpace, composer: Composer) -> int:
     """How many trials the sweep comes to: a grid has no more than its points."""
-    if not isinstance(config.sweep.sampler, GridConfig):
+    if not config.sweep.is_grid:
         return config.sweep.num_trials
     return min(config.sweep.num_trials, sum(1 for _ in space.points(composer)))
 

@@ -137,6 +137,11 @@ class Book:
         """Finished trials that the sweep comes to; a trial that was given up is made up for by another, but not in a grid."""
         return self._total - sum(bool(trial.user_attrs.get(GIVEN_UP)) for trial in self.trials()) if self.is_grid else self._total
 
+    @property
+    def num_left(self) -> int:
+        """Trials that are left to finish; 0 or less when the sweep is complete."""
+        return self.total - count(self.trials()).finished
+
     def take(self, worker: Worker) -> optuna.Trial | None:
         """Take a trial, a waiting one first; None where nothing is to be taken now.
 

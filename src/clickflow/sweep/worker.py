@@ -16,12 +16,11 @@ from clickflow.data.prepare import prepare
 from clickflow.errors import DataError
 from clickflow.runs.config import RunConfig
 from clickflow.sweep.order import Order
-from clickflow.sweep.samplers import GridConfig
 from clickflow.sweep.space import Composer
 from clickflow.sweep.storage import open_storage
 from clickflow.sweep.study import sampler_and_pruner
 from clickflow.sweep.trial_run import TrialWatcher, Workplace, failure_of, run_trial
-from clickflow.sweep.trials import PROGRESS, THREADS, Book, Failure, Worker, count
+from clickflow.sweep.trials import PROGRESS, THREADS, Book, Failure, Worker
 from clickflow.tracking.store import open_store
 
 STOP = "stop"
@@ -46,7 +45,7 @@ def work(order: Order, composer: Composer) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     place = _workplace(order, composer)
     worker = Worker.here()
-    while count(place.book.trials()).finished < place.book.total:
+    while place.book.num_left > 0:
         if _is_stopped(place.book, order):
             return
         trial = place.book.take(worker)
@@ -61,7 +60,7 @@ def open_book(order: Order) -> Book:
     config = order.config
     storage = open_storage(config.sweep.storage, config.home, config.sweep.study_name)
     study = optuna.load_study(study_name=config.sweep.study_name, storage=storage, **sampler_and_pruner(config))
-    return Book(study, storage, order.total, is_grid=isinstance(config.sweep.sampler, GridConfig))
+    return Book(study, storage, order.total, is_grid=config.sweep.is_grid)
 
 
 def _workplace(order: Order, composer: Composer) -> Workplace:
