@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import requests
 
+from tests.processes import still_alive
+
 
 @contextlib.contextmanager
 def running(*arguments, folder, path, **environment):
@@ -34,9 +36,7 @@ def running(*arguments, folder, path, **environment):
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
-        _, alive = psutil.wait_procs(family, timeout=60)
-        for survivor in alive:
-            survivor.kill()
+        alive = still_alive(family, 60)
         process.wait()
         log.close()
     assert not alive

@@ -1,10 +1,12 @@
 """Errors a user can act on.
 
 A message reads ``where = value: what is wrong; what is allowed; what to do``. The pipelines print it without a traceback
-and exit with :data:`EXIT_CODE_ERROR`. Wrong arguments of a function are a plain ``ValueError``; ``assert`` is for invariants.
+and exit with :data:`EXIT_CODE_ERROR`; a question that is answered with no (not better, not the same) ends with
+:data:`EXIT_CODE_NO`. Wrong arguments of a function are a plain ``ValueError``; ``assert`` is for invariants.
 """
 
 EXIT_CODE_ERROR = 2
+EXIT_CODE_NO = 3
 EXIT_CODE_INTERRUPTED = 130
 
 
@@ -26,3 +28,7 @@ class TrackingError(ClickflowError):
 
 class TrainingError(ClickflowError):
     """Training went where no result can come from, for example to a loss that is not finite."""
+
+
+class PromotionError(ClickflowError):
+    """A model cannot be promoted, compared with the champion, or rolled back."""

@@ -23,6 +23,7 @@ from clickflow.sweep.storage import open_storage
 from clickflow.sweep.trials import Worker, is_surplus, retries, worker_of
 from pipelines.cluster import Cluster, ClusterWorkers
 from pipelines.launch import CONF, REPOSITORY
+from tests.processes import still_alive
 from tests.runs.small import SMALL
 
 pytestmark = pytest.mark.slow
@@ -231,9 +232,7 @@ def ray_address(monkeypatch):
     finally:
         cluster.shutdown()
         signal.signal(signal.SIGTERM, handler)  # Ray sets its own
-        _, alive = psutil.wait_procs(processes, timeout=20)
-        for survivor in alive:
-            survivor.kill()
+        alive = still_alive(processes, 20)
     assert not alive
 
 

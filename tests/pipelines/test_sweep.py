@@ -22,6 +22,7 @@ from pipelines.launch import REPOSITORY, launch
 from pipelines.search_space import into_space
 from pipelines.sweep import story
 from tests.postgres import running_postgres
+from tests.processes import still_alive
 from tests.runs.small import SMALL
 
 pytestmark = pytest.mark.slow
@@ -250,8 +251,7 @@ def test_a_killed_command_takes_its_workers_along_and_they_close_their_runs(tmp_
     workers = workers_of(process)
     process.kill()
     process.communicate()
-    _, alive = psutil.wait_procs(workers, timeout=60)
-    assert not alive
+    assert not still_alive(workers, 60)
     assert Runs(home).statuses() == ["KILLED"]
 
 

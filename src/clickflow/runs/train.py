@@ -273,6 +273,15 @@ def _log_best(run: Run, result: FitResult, validation: ScoredSplit, costs: Mappi
     run.log_metrics({**best, "best/epoch": result.best_epoch + 1, **costs}, step=0)
 
 
+def logged_name(metric: str) -> str:
+    """Under what a run has the value of a metric at its end: of one that each validation has, the one at the best weights.
+
+    >>> logged_name("val/gauc"), logged_name("latency_milliseconds")
+    ('best/gauc', 'latency_milliseconds')
+    """
+    return f"best/{metric.removeprefix('val/')}" if metric.startswith("val/") else metric
+
+
 def _description(
     config: RunConfig, dataset: PreparedDataset, result: FitResult, validation: ScoredSplit, costs: Mapping[str, float]
 ) -> str:

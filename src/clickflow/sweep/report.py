@@ -13,11 +13,11 @@ from clickflow.data.storage import SplitSummary
 from clickflow.errors import TrackingError
 from clickflow.metrics.curves import Curve
 from clickflow.metrics.figures import pr_figure, roc_figure
+from clickflow.runs.train import logged_name
 from clickflow.sweep.figures import study_figures
 from clickflow.sweep.interactive import interactive_page
 from clickflow.sweep.order import Order
 from clickflow.sweep.table import as_csv, as_markdown, trial_rows
-from clickflow.sweep.trial_run import logged_name
 from clickflow.sweep.trials import RUN_ID, Book, count
 from clickflow.tracking.run import Run
 from clickflow.tracking.search import FoundRun, fetch_artifact, read_run

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from clickflow.data.dataset import PreparedDataset
 from clickflow.errors import ConfigError, DataError, TrackingError, TrainingError
 from clickflow.runs.config import RunConfig
-from clickflow.runs.train import PartOf, TrainedRun, open_training_run, train_in
+from clickflow.runs.train import PartOf, TrainedRun, logged_name, open_training_run, train_in
 from clickflow.sweep.order import Order
 from clickflow.sweep.space import Composer
 from clickflow.sweep.trials import RETRY_OF, RUN_ID, Book, Failure
@@ -155,11 +155,6 @@ def results_of_run(metrics: tuple[str, ...], run: FoundRun) -> list[float] | Non
     """The values of a finished trial as its run has them; None where one is missing."""
     names = [logged_name(metric) for metric in metrics]
     return [run.metrics[name] for name in names] if all(name in run.metrics for name in names) else None
-
-
-def logged_name(metric: str) -> str:
-    """Under what a run has the value of a sweep's metric: of one that each validation has, the one at the best weights."""
-    return f"best/{metric.removeprefix('val/')}" if metric.startswith("val/") else metric
 
 
 def _results(metrics: tuple[str, ...], trained: TrainedRun) -> list[float]:
