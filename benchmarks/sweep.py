@@ -101,14 +101,14 @@ def owner_of(path: str) -> tuple[Any, str]:
 
 def worker() -> None:
     """A sweep's worker with a stopwatch, and a bare fit before each of its own."""
-    import clickflow.runs.train as runs
     import clickflow.sweep.trial_run as trial_run
+    import clickflow.training.fit as training
     from pipelines.sweep_worker import main
 
     watch = Stopwatch(Path(os.environ[TIMES]))
     for name, path in PARTS.items():
         watch.wrap(name, path)
-    fit, open_training_run, run_trial = runs.fit, trial_run.open_training_run, trial_run.run_trial
+    fit, open_training_run, run_trial = training.fit, trial_run.open_training_run, trial_run.run_trial
 
     def fit_twice(model: Any, *args: Any, folder: Path, sink: Any, watcher: Any, **kwargs: Any) -> Any:
         with tempfile.TemporaryDirectory() as scratch, watch.part("bare fit"):
@@ -131,7 +131,7 @@ def worker() -> None:
 
     import clickflow.sweep.worker as sweep_worker
 
-    runs.fit, trial_run.open_training_run, sweep_worker.run_trial = fit_twice, open_timed, run_timed
+    training.fit, trial_run.open_training_run, sweep_worker.run_trial = fit_twice, open_timed, run_timed
     main()
 
 

@@ -23,6 +23,7 @@ from clickflow.runs.config import RunConfig
 from clickflow.runs.train import train
 from clickflow.tracking.model import load_model
 from clickflow.tracking.store import open_store
+from clickflow.training import fit as fit_module
 from pipelines.launch import composed_config
 from tests.runs.small import small_config
 
@@ -210,7 +211,7 @@ def test_a_checkpoint_that_cannot_be_written_is_told_and_not_kept(tmp_path, monk
         (folder / "best.ckpt").write_bytes(b"cut off")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(train_module, "fit", full_disk)
+    monkeypatch.setattr(fit_module, "fit", full_disk)
     with pytest.raises(TrainingError, match=r"checkpoints cannot be written \(No space left on device\); free some space"):
         train(small_config(tmp_path))
     client, run = only_run(tmp_path)
@@ -236,8 +237,8 @@ def test_a_training_that_diverges_late_keeps_its_last_good_checkpoints(tmp_path,
 
         return fit(model, *args, sink=poison, **kwargs)
 
-    fit = train_module.fit
-    monkeypatch.setattr(train_module, "fit", break_weights_in_the_second_epoch)
+    fit = fit_module.fit
+    monkeypatch.setattr(fit_module, "fit", break_weights_in_the_second_epoch)
     with pytest.raises(TrainingError, match=r"first in forward order: the weights mlp\.layers\.0\.weight, nan in 1 of"):
         train(small_config(tmp_path))
     client, run = only_run(tmp_path)
@@ -259,8 +260,8 @@ def test_a_training_that_is_cut_short_keeps_its_last_checkpoint(tmp_path, monkey
 
         return fit(*args, sink=stop, **kwargs)
 
-    fit = train_module.fit
-    monkeypatch.setattr(train_module, "fit", stop_after_an_epoch)
+    fit = fit_module.fit
+    monkeypatch.setattr(fit_module, "fit", stop_after_an_epoch)
     with pytest.raises(error):
         train(small_config(tmp_path))
     client, run = only_run(tmp_path)

@@ -1,7 +1,10 @@
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -22,7 +25,7 @@ from clickflow.models import ModelConfig, build_model
 from clickflow.tracking.bundle import ServingBundle
 from clickflow.tracking.encoding import IdLookup, RowEncoder
 from clickflow.tracking.lifecycle import open_run
-from clickflow.tracking.model import load_model, log_model
+from clickflow.tracking.model import load_model, log_model, read_bundle
 
 MAX_HISTORY = 3
 SCHEMA = Schema(
@@ -316,17 +319,104 @@ def test_model_loads_by_alias_and_version_of_the_stores_own_registry(logged):
     for registered in (f"models:/{name}@champion", f"models:/{name}/{version}"):
         preds = load_model(run.store, registered).predict(frame([FULL], as_string))
         np.testing.assert_allclose(preds["probability"], expected(bundle, [FULL]), rtol=1e-6)
+        assert_same(read_bundle(run.store, registered), bundle)
+
+
+def assert_same(found, bundle):
+    """Tables are compared by their values: Parquet gives string views back as strings."""
+    assert (found.model_config, found.schema, found.max_history) == (bundle.model_config, bundle.schema, bundle.max_history)
+    torch.testing.assert_close(found.state_dict, bundle.state_dict, rtol=0, atol=0)
+    assert found.items.to_pydict() == bundle.items.to_pydict()
+    for name, table in bundle.vocabularies.items():
+        assert found.vocabularies[name].to_pydict() == table.select(["raw", "index"]).to_pydict()
+
+
+def test_bundle_is_read_from_a_logged_model_and_needs_its_files_no_more(logged):
+    run, bundle, uri, _ = logged
+    assert_same(read_bundle(run.store, uri), bundle)
+
+
+def copied_model(store, run, uri, change):
+    """Another logged model with the files of a first one, changed."""
+    logged = store.client.create_logged_model(store.experiment_id, "changed", run.id)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(shutil.copytree(files_of(store, uri), Path(folder) / "model"))
+        change(copy / "artifacts" / "bundle")
+        store.client.log_model_artifacts(logged.model_id, str(copy))
+    return f"models:/{logged.model_id}"
+
+
+FILES = ("weights.safetensors", "model.json", "items.parquet", "vocabulary/city.parquet")
+
+
+@pytest.mark.parametrize("read", [load_model, read_bundle])
+@pytest.mark.parametrize("name", FILES)
+def test_damaged_or_missing_file_is_named(logged, name, read):
+    run, _, uri, _ = logged
+
+    def flip(bundle):
+        data = bytearray((bundle / name).read_bytes())
+        data[len(data) // 2] ^= 1
+        (bundle / name).write_bytes(data)
+
+    for change, message in ((flip, "does not match its checksum"), (lambda bundle: (bundle / name).unlink(), "cannot be read")):
+        changed = copied_model(run.store, run, uri, change)
+        with pytest.raises(TrackingError, match=rf"^model {changed}: cannot be loaded .*{name}: {message}"):
+            read(run.store, changed)
+
+
+def test_damaged_checksums_are_named(logged):
+    run, _, uri, _ = logged
+    for text in ("{", "[]"):
+        changed = copied_model(run.store, run, uri, lambda bundle, text=text: (bundle / "checksums.json").write_text(text))
+        with pytest.raises(TrackingError, match=r"checksums.json: cannot be read"):
+            read_bundle(run.store, changed)
+
+
+def test_model_is_read_in_silence(logged, capsys):
+    run, _, uri, _ = logged
+    read_bundle(run.store, uri)
+    load_model(run.store, uri)
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
+def test_model_logged_before_there_were_checksums_loads_and_its_missing_file_is_named(logged):
+    run, bundle, uri, _ = logged
+    old = copied_model(run.store, run, uri, lambda folder: (folder / "checksums.json").unlink())
+    assert_same(read_bundle(run.store, old), bundle)
+    (files_of(run.store, old) / "artifacts" / "bundle" / "items.parquet").unlink()
+    with pytest.raises(TrackingError, match=r"bundle: cannot be read .*items.parquet"):
+        read_bundle(run.store, old)
+
+
+def test_model_that_is_not_there_is_answered_with_what_there_is(logged):
+    run, _, uri, as_string = logged
+    name = f"other-{as_string}"
+    run.store.client.create_registered_model(name)
+    version = run.store.client.create_model_version(name, files_of(run.store, uri).as_uri(), run.id).version
+    run.store.client.set_registered_model_alias(name, "champion", version)
+    has = rf"no such version or alias; {name} has versions: 1; aliases: champion \(version 1\)"
+    for missing, message in (
+        ("models:/m-0000", r"not in sqlite.*; registered there: .*; allowed: models:/m-"),
+        ("models:/nobody/1", rf"not in sqlite.*; registered there: .*{name}"),
+        ("models:/nobody@champion", rf"not in sqlite.*; registered there: .*{name}"),
+        (f"models:/{name}", r"not in sqlite|" + has),
+        (f"models:/{name}/7", has),
+        (f"models:/{name}/new", has),
+        (f"models:/{name}@nobody", has),
+        ("runs:/abc/model", "not a model's URI; allowed: models:/m-"),
+        ("models:/", "not a model's URI"),
+    ):
+        for read in (load_model, read_bundle):
+            with pytest.raises(TrackingError, match=rf"^model {re.escape(missing)}: {message}"):
+                read(run.store, missing)
 
 
 def test_logging_and_loading_leave_nothing_in_the_working_directory(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     load_model(run.store, log_model(run, make_bundle())).predict(frame([FULL]))
     assert list(tmp_path.iterdir()) == []
-
-
-def test_unknown_model_is_named(store):
-    with pytest.raises(TrackingError, match=r"^model models:/m-0000: cannot be loaded from sqlite"):
-        load_model(store, "models:/m-0000")
 
 
 def identity(model_input: pd.DataFrame) -> pd.DataFrame:
@@ -341,6 +431,8 @@ def test_pickled_model_is_refused(store, run, tmp_path):
     store.client.log_model_artifacts(logged.model_id, str(tmp_path / "model"))
     with pytest.raises(TrackingError, match=r"cannot be loaded .*pickle is disallowed"):
         load_model(store, f"models:/{logged.model_id}")
+    with pytest.raises(TrackingError, match=r"cannot be loaded from sqlite"):
+        read_bundle(store, f"models:/{logged.model_id}")
 
 
 LOAD_WITHOUT_CLICKFLOW = """

@@ -8,8 +8,9 @@ from clickflow.errors import TrainingError
 from clickflow.models.base import BaseConfig, EmbeddingMLP
 from clickflow.models.contract import ModelOutput
 from clickflow.models.din import DINConfig
+from clickflow.training.config import TrainerConfig
 from clickflow.training.finite import first_non_finite, refuse_non_finite, refuse_non_finite_weights
-from clickflow.training.fit import TrainerConfig, fit, seed_everything
+from clickflow.training.fit import fit, seed_everything
 from clickflow.training.optimizers import AdamConfig
 from tests.models.examples import FULL_SCHEMA, random_batch
 

@@ -13,12 +13,15 @@ from sklearn.metrics import log_loss, roc_auc_score
 from clickflow.errors import TrainingError
 from clickflow.models.base import BaseConfig
 from clickflow.models.din import DINConfig
-from clickflow.training.callbacks import Pruned
-from clickflow.training.fit import TrainerConfig, evaluation_loader, fit, load_weights, loaders, read_progress, seed_everything
+from clickflow.training.checkpoints import load_weights, read_progress
+from clickflow.training.config import TrainerConfig
+from clickflow.training.fit import fit, seed_everything
+from clickflow.training.loaders import evaluation_loader, loaders
 from clickflow.training.optimizers import AdamConfig, MomentumConfig, OptimizerConfig, SGDConfig
 from clickflow.training.predict import predict
 from clickflow.training.regularisation import RegularisationConfig
 from clickflow.training.schedules import ConstantConfig, CosineConfig, ExponentialConfig, PlateauConfig
+from clickflow.training.watching import Pruned
 
 BATCH_SIZE = 500
 MODEL = DINConfig(embedding_dim=4, hidden_units=(8,), attention_hidden_units=(6,))

@@ -13,7 +13,7 @@ from clickflow.data.sources.synthetic import SyntheticConfig
 from clickflow.data.sources.union import DataConfig
 from clickflow.models import ModelConfig
 from clickflow.tracking.config import TrackingConfig
-from clickflow.training.fit import TrainerConfig
+from clickflow.training.config import TrainerConfig
 from clickflow.training.optimizers import OptimizerConfig
 from clickflow.training.regularisation import RegularisationConfig
 from clickflow.training.schedules import PlateauConfig, ScheduleConfig

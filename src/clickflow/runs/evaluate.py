@@ -16,7 +16,7 @@ from clickflow.runs.report import ScoredSplit, log_split, score
 from clickflow.tracking.lifecycle import resume_run
 from clickflow.tracking.run import Run
 from clickflow.tracking.store import open_store
-from clickflow.training.fit import load_weights
+from clickflow.training.checkpoints import load_weights
 
 
 def evaluate(config: EvaluateConfig) -> ScoredSplit:

@@ -16,7 +16,8 @@ from clickflow.metrics.curves import Curve, pr_curve, roc_curve
 from clickflow.metrics.figures import pr_figure, reliability_figure, roc_figure
 from clickflow.metrics.ranking import auc
 from clickflow.tracking.run import Run
-from clickflow.training.fit import TrainerConfig, evaluation_loader
+from clickflow.training.config import TrainerConfig
+from clickflow.training.loaders import evaluation_loader
 from clickflow.training.predict import predict
 
 

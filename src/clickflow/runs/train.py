@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -25,9 +25,11 @@ from clickflow.tracking.lineage import environment_report, lineage_tags
 from clickflow.tracking.model import log_model
 from clickflow.tracking.run import Run
 from clickflow.tracking.store import Store, open_store
-from clickflow.training.callbacks import Pruned, Watcher
-from clickflow.training.fit import FitResult, fit, seed_everything
 from clickflow.training.latency import latency_milliseconds
+from clickflow.training.watching import Pruned, Watcher
+
+if TYPE_CHECKING:  # Lightning takes seconds to import: a wrong config, and all that trains nothing, need not wait for it
+    from clickflow.training.fit import FitResult
 
 Progress = Callable[[str], None]
 
@@ -51,7 +53,7 @@ class TrainedRun:
     run_id: str
     url: str
     config: RunConfig
-    fit: FitResult
+    fit: "FitResult"
     validation: dict[str, float]
     costs: dict[str, float]
     model_uri: str
@@ -136,6 +138,8 @@ def train_in(
     refuse_one_class(dataset)
     _refuse_without_order(config, dataset)
     progress(f"training {config.model.name}")
+    from clickflow.training.fit import seed_everything
+
     seed_everything(config.seed, config.trainer.num_threads)
     model = build_model(config.model, dataset.schema)
     result = _fit_and_keep_checkpoints(run, model, dataset, config, watcher, resume_from)
@@ -172,13 +176,15 @@ def serving_bundle(model: nn.Module, dataset: PreparedDataset, config: RunConfig
 
 def _fit_and_keep_checkpoints(
     run: Run, model: nn.Module, dataset: PreparedDataset, config: RunConfig, watcher: Watcher | None, resume_from: Path | None
-) -> FitResult:
+) -> "FitResult":
     """Fit; the checkpoints go to the run's artifacts however the fit ends, and stay in the home folder if they cannot.
 
     Raises:
         TrainingError: training diverged, or a checkpoint cannot be written; a cut-off file is not kept.
         Pruned: the watcher ended the fit; its checkpoints are of no use.
     """
+    from clickflow.training.fit import fit
+
     folder = checkpoint_folder(config.home, run.id)
     try:
         result = fit(
@@ -258,7 +264,7 @@ def log_dataset(run: Run, dataset: PreparedDataset) -> None:
     run.log_dataset(manifest.name, manifest.fingerprint, str(dataset.folder), profile, "training")
 
 
-def _costs(model: nn.Module, dataset: PreparedDataset, config: RunConfig, result: FitResult) -> dict[str, float]:
+def _costs(model: nn.Module, dataset: PreparedDataset, config: RunConfig, result: "FitResult") -> dict[str, float]:
     return {
         "rows_per_second": result.rows_per_second,
         "train_seconds": result.seconds,
@@ -267,7 +273,7 @@ def _costs(model: nn.Module, dataset: PreparedDataset, config: RunConfig, result
     }
 
 
-def _log_best(run: Run, result: FitResult, validation: ScoredSplit, costs: Mapping[str, float]) -> None:
+def _log_best(run: Run, result: "FitResult", validation: ScoredSplit, costs: Mapping[str, float]) -> None:
     """The run table shows last values; ``best/...`` are those of the best weights."""
     best = {f"best/{name}": value for name, value in validation.metrics.items()}
     run.log_metrics({**best, "best/epoch": result.best_epoch + 1, **costs}, step=0)
@@ -283,7 +289,7 @@ def logged_name(metric: str) -> str:
 
 
 def _description(
-    config: RunConfig, dataset: PreparedDataset, result: FitResult, validation: ScoredSplit, costs: Mapping[str, float]
+    config: RunConfig, dataset: PreparedDataset, result: "FitResult", validation: ScoredSplit, costs: Mapping[str, float]
 ) -> str:
     metrics = validation.metrics
     splits = ", ".join(f"{name} {split.rows:,}" for name, split in dataset.manifest.splits.items())

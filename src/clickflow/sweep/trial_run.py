@@ -20,8 +20,8 @@ from clickflow.sweep.trials import RETRY_OF, RUN_ID, Book, Failure
 from clickflow.tracking.run import Run
 from clickflow.tracking.search import FoundRun, fetch_artifact
 from clickflow.tracking.store import Store, first_line
-from clickflow.training.callbacks import Pruned
-from clickflow.training.fit import read_progress
+from clickflow.training.checkpoints import read_progress
+from clickflow.training.watching import Pruned
 
 NUMBER_TAG, STATE_TAG, RETRY_TAG, STUDY_TAG = "trial.number", "trial.state", "trial.retry_of", "sweep.study"
 COMPLETE, PRUNED, RUNNING, FAILED, INTERRUPTED = "complete", "pruned", "running", "failed", "interrupted"

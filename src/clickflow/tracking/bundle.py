@@ -2,8 +2,12 @@
 
 No pickle anywhere, so that loading a model from a shared store cannot run what somebody else put there: weights are safetensors, tables are
 Parquet, the rest is JSON. Tables are Arrow and not Polars, since the served model does without Polars.
+
+Beside them stand their SHA-256: a file that was cut short or changed on its way would otherwise load, and score wrongly or fail at a
+request.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +15,14 @@ from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from clickflow.data.schema import Schema
+from clickflow.errors import DataError
+
+CHECKSUMS = "checksums.json"
 
 
 @dataclass(frozen=True)
@@ -50,10 +58,24 @@ class ServingBundle:
         _write_table(self.items, folder / "items.parquet")
         for field in self.schema.impression_fields:
             _write_table(self.vocabularies[field.name].select(["raw", "index"]), folder / "vocabulary" / f"{field.name}.parquet")
+        checksums = {path.relative_to(folder).as_posix(): _sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+        (folder / CHECKSUMS).write_text(json.dumps(checksums, indent=1), encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read what :meth:`write` wrote."""
+        """Read what :meth:`write` wrote.
+
+        Raises:
+            DataError: a file is missing or is not as it was written; names it.
+        """
+        _verify(folder)
+        try:
+            return cls._parse(folder)
+        except (OSError, ValueError, SafetensorError) as error:  # of a bundle without checksums
+            raise _damaged(folder, f"cannot be read ({error})") from error
+
+    @classmethod
+    def _parse(cls, folder: Path) -> Self:
         description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         schema = Schema.model_validate_json(json.dumps(description["schema"]))  # JSON mode: a list may fill a tuple
         return cls(
@@ -64,6 +86,35 @@ class ServingBundle:
             items=pq.read_table(folder / "items.parquet"),
             vocabularies={f.name: pq.read_table(folder / "vocabulary" / f"{f.name}.parquet") for f in schema.impression_fields},
         )
+
+
+def _verify(folder: Path) -> None:
+    """Compare every file with its checksum; a bundle written before there were any is taken as it is."""
+    if not (folder / CHECKSUMS).exists():
+        return
+    try:
+        checksums: dict[str, str] = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
+        names = list(checksums.items())
+    except (OSError, ValueError, AttributeError) as error:
+        raise _damaged(folder / CHECKSUMS, "cannot be read") from error
+    for name, expected in names:
+        try:
+            found = _sha256(folder / name)
+        except OSError as error:
+            raise _damaged(folder / name, f"cannot be read ({error.strerror})") from error
+        if found != expected:
+            raise _damaged(folder / name, "does not match its checksum")
+
+
+def _damaged(path: Path, what: str) -> DataError:
+    return DataError(
+        f"{path}: {what}; a model's files are never changed after it is logged; restore them from a copy or log the model again."
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write_table(table: pa.Table, path: Path) -> None:

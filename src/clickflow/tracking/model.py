@@ -8,8 +8,10 @@ to 1 before the model sees it, and it refuses integers for a ``double``, boolean
 As ``Any`` a value arrives as it was sent; :class:`RowEncoder` takes it or refuses it by name.
 """
 
+import contextlib
 import sys
 import tempfile
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,10 +27,11 @@ from mlflow.types.schema import AnyType, Array
 
 import clickflow.data.schema as fields
 from clickflow.config import flatten
-from clickflow.errors import TrackingError
+from clickflow.errors import DataError, TrackingError
 from clickflow.tracking import serving
 from clickflow.tracking.bundle import ServingBundle
 from clickflow.tracking.encoding import boolean_ids
+from clickflow.tracking.location import model_location
 from clickflow.tracking.run import Run
 from clickflow.tracking.store import Store, first_line, keep_environment
 
@@ -98,27 +101,33 @@ def load_model(store: Store, uri: str) -> "PyFuncModel":
     """
     path = list(sys.path)
     try:
-        with keep_environment({"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}):
-            local = mlflow.artifacts.download_artifacts(artifact_uri=_location(store, uri), tracking_uri=store.uri)
+        with _reading(store, uri), keep_environment({"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}):
+            local = mlflow.artifacts.download_artifacts(artifact_uri=model_location(store, uri), tracking_uri=store.uri)
             model: PyFuncModel = mlflow.pyfunc.load_model(local)
             return model
-    except (MlflowException, OSError) as error:
-        raise TrackingError(f"model {uri}: cannot be loaded from {store.uri} ({first_line(error)}); check the URI") from error
     finally:
         sys.path[:] = path
 
 
-def _location(store: Store, uri: str) -> str:
-    """Where a model's files are. MLflow would look ``models:/`` up in its global registry, which need not be this store."""
-    name = uri.removeprefix("models:/")
-    if "@" in name:
-        name, alias = name.split("@", 1)
-        version = store.client.get_model_version_by_alias(name, alias).version
-    elif "/" in name:
-        name, version = name.split("/", 1)
-    else:
-        return str(store.client.get_logged_model(name).artifact_location)
-    return str(store.client.get_model_version_download_uri(name, version))
+def read_bundle(store: Store, uri: str) -> ServingBundle:
+    """Read the files that would be served for a URI, as :func:`load_model` takes it, without making a served model of them.
+
+    Raises:
+        TrackingError: there is no such model, or its files are missing or not as they were logged.
+    """
+    with _reading(store, uri), tempfile.TemporaryDirectory() as folder:
+        files = f"{model_location(store, uri).rstrip('/')}/artifacts/{serving.BUNDLE}"
+        return ServingBundle.read(Path(mlflow.artifacts.download_artifacts(files, tracking_uri=store.uri, dst_path=folder)))
+
+
+@contextlib.contextmanager
+def _reading(store: Store, uri: str) -> Iterator[None]:
+    """One message for whatever keeps a model from being read; no bar of progress for its files."""
+    try:
+        with keep_environment({"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}):
+            yield
+    except (MlflowException, DataError, OSError) as error:
+        raise TrackingError(f"model {uri}: cannot be loaded from {store.uri} ({first_line(error)}); check the URI") from error
 
 
 def signature(bundle: ServingBundle) -> ModelSignature:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, TQDMProgressBar
@@ -15,41 +15,11 @@ from clickflow.data.batches import Batch
 from clickflow.errors import TrainingError
 from clickflow.training.finite import refuse_non_finite_weights
 from clickflow.training.norms import ActivationNorms, gradient_norms
+from clickflow.training.watching import WATCHED, MetricSink, Watcher
 
 CLICK_LOSS = "click_loss"
 AUXILIARY_LOSS = "auxiliary_loss"
 """Parts of a training step's loss, which the module gives and :class:`StepMetrics` logs."""
-
-
-class MetricSink(Protocol):
-    """Takes metrics: a tracked run, or a list in a test."""
-
-    def __call__(self, metrics: Mapping[str, float], step: int) -> None:
-        """Take the metrics of one step."""
-
-
-class Pruned(Exception):
-    """Raised by a :class:`Watcher` to end a fit that is not worth going on with."""
-
-
-class Watcher(Protocol):
-    """Follows a fit from outside: shows how far it is, or ends it by raising."""
-
-    def after_step(self, epochs: float, rows_per_second: float) -> None:
-        """A training step is done; called often, so it must be quick.
-
-        Args:
-            epochs: done so far, fractions among them.
-            rows_per_second: training rows a second so far.
-        """
-
-    def after_validation(self, number: int, metrics: Mapping[str, float]) -> None:
-        """A validation is done.
-
-        Args:
-            number: of the validation, from 1; a resumed fit counts on.
-            metrics: by name, ``val/…`` among them.
-        """
 
 
 class SinkLogger(Logger):
@@ -121,6 +91,11 @@ class Watched(Callback):
         self.watcher = watcher
         self.throughput = throughput
         self.num_validations = 0
+
+    @property
+    def state_key(self) -> str:
+        """Under which Lightning keeps the state."""
+        return WATCHED
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Pass on how far it is."""

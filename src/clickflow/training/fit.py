@@ -7,67 +7,33 @@ import warnings
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-from pydantic import Field
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from torch import nn
 
-from clickflow.config import StrictConfig
 from clickflow.data.dataset import BatchLoader, PreparedDataset
-from clickflow.errors import TrainingError
 from clickflow.models.contract import draws_negatives
 from clickflow.training.callbacks import (
     EpochLines,
-    MetricSink,
     MonitorIsDefined,
     RowsProgressBar,
     SinkLogger,
     StepMetrics,
     Throughput,
     Watched,
-    Watcher,
     WeightsAreFinite,
 )
+from clickflow.training.checkpoints import load_weights
+from clickflow.training.config import TrainerConfig
+from clickflow.training.loaders import loaders
 from clickflow.training.module import ClickModule
 from clickflow.training.optimizers import OptimizerConfig
 from clickflow.training.regularisation import RegularisationConfig
 from clickflow.training.schedules import ScheduleConfig
-
-Count = Annotated[int, Field(gt=0)]
-
-# Forward passes hold no gradients, so four times the rows fit and the fixed cost of a batch is paid less often.
-EVALUATION_BATCH_FACTOR = 4
-
-
-class TrainerConfig(StrictConfig):
-    """How long and in which portions a model is trained."""
-
-    max_epochs: Count = 10
-    batch_size: Count = 1024
-    """Rows a training step."""
-    max_history: Count = 100
-    """Behaviours a row, the latest ones."""
-    monitor: Literal["val/auc", "val/gauc", "val/pr_auc", "val/log_loss"] = "val/gauc"
-    """Decides which weights are best and when to stop."""
-    patience: Count = 2
-    """Validations without improvement before training stops."""
-    validations_per_epoch: Count = 1
-    gradient_clip_norm: Annotated[float, Field(gt=0)] | None = None
-    """Largest L2 norm of all gradients together; longer ones are scaled down. None does not clip."""
-    log_every_num_steps: Count = 50
-    """Steps between two points of loss and gradient norms."""
-    num_threads: Count | None = None
-    """Of torch; None leaves torch's own choice. Metrics are identical only for an equal number."""
-    progress_bar: bool = True
-    """A bar in a terminal, one line an epoch elsewhere; false shows neither."""
-
-    @property
-    def mode(self) -> Literal["min", "max"]:
-        """Whether the monitored metric is better low or high."""
-        return "min" if self.monitor == "val/log_loss" else "max"
+from clickflow.training.watching import MetricSink, Watcher
 
 
 @dataclass(frozen=True)
@@ -221,57 +187,6 @@ def fit(
         best_checkpoint=best_path,
         last_checkpoint=Path(last.best_model_path),
     )
-
-
-def load_weights(model: nn.Module, checkpoint: Path) -> int:
-    """Put the weights of a checkpoint into a model; returns the checkpoint's epoch.
-
-    Raises:
-        TrainingError: the file is damaged or belongs to another model.
-    """
-    try:
-        saved = torch.load(checkpoint, weights_only=True)
-        state = {key.removeprefix("model."): value for key, value in saved["state_dict"].items() if key.startswith("model.")}
-        model.load_state_dict(state)
-    except Exception as error:  # unpickling damaged bytes may raise anything
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise TrainingError(
-            f"checkpoint {checkpoint.name}: cannot be loaded ({reason}); it must be whole and of this model; train again."
-        ) from error
-    return int(saved["epoch"])
-
-
-def read_progress(checkpoint: Path) -> tuple[int, int]:
-    """Steps and validations that were done when a watched fit wrote a checkpoint.
-
-    Raises:
-        TrainingError: the file is damaged.
-    """
-    try:
-        saved = torch.load(checkpoint, weights_only=True)
-        return int(saved["global_step"]), int(saved["callbacks"][Watched.__name__]["num_validations"])
-    except Exception as error:  # unpickling damaged bytes may raise anything
-        raise TrainingError(f"checkpoint {checkpoint.name}: cannot be loaded ({type(error).__name__}); train again.") from error
-
-
-def loaders(
-    dataset: PreparedDataset, config: TrainerConfig, seed: int, *, draws_negatives: bool = False
-) -> tuple[BatchLoader, BatchLoader]:
-    """Loaders of the train and the validation split; only the train split's may draw a negative for each behaviour."""
-    train = BatchLoader(
-        dataset.split("train"),
-        batch_size=config.batch_size,
-        max_history=config.max_history,
-        seed=seed,
-        draws_negatives=draws_negatives,
-    )
-    return train, evaluation_loader(dataset, "validation", config)
-
-
-def evaluation_loader(dataset: PreparedDataset, split: str, config: TrainerConfig) -> BatchLoader:
-    """Loader of a split in its own order."""
-    batch_size = EVALUATION_BATCH_FACTOR * config.batch_size
-    return BatchLoader(dataset.split(split), batch_size=batch_size, max_history=config.max_history)
 
 
 def seed_everything(seed: int, num_threads: int | None = None) -> None:

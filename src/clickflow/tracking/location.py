@@ -1,0 +1,60 @@
+"""Where a model's files are: from a URI, by the store's own registry.
+
+MLflow would look ``models:/`` up in its global registry, which need not be this store. A name, an alias or a version that does not exist is
+answered with those that do.
+"""
+
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+from clickflow.errors import TrackingError
+from clickflow.tracking.store import Store
+
+SCHEME = "models:/"
+ALLOWED = "models:/m-… (as a run logged it), models:/name@alias or models:/name/version"
+NOT_THERE = (ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), ErrorCode.Name(INVALID_PARAMETER_VALUE))
+NAMES_SHOWN = 20
+
+
+def model_location(store: Store, uri: str) -> str:
+    """The URI of the folder that holds a model's files.
+
+    Args:
+        store: where the model is logged or registered.
+        uri: ``models:/m-…``, ``models:/name@alias`` or ``models:/name/version``.
+
+    Raises:
+        TrackingError: no such model; lists what there is.
+        MlflowException: the store does not answer.
+    """
+    name = uri.removeprefix(SCHEME)
+    if not name or name == uri:
+        raise TrackingError(f"model {uri}: not a model's URI; allowed: {ALLOWED}")
+    try:
+        if "@" in name:
+            name, alias = name.split("@", 1)
+            version = store.client.get_model_version_by_alias(name, alias).version
+        elif "/" in name:
+            name, version = name.split("/", 1)
+        else:
+            return str(store.client.get_logged_model(name).artifact_location)
+        return str(store.client.get_model_version_download_uri(name, version))
+    except MlflowException as error:
+        if error.error_code in NOT_THERE:
+            raise TrackingError(f"model {uri}: {_what_there_is(store, name)}") from error
+        raise
+
+
+def _what_there_is(store: Store, name: str) -> str:
+    """Of a registered model its versions and aliases; else the names of registered ones."""
+    try:
+        aliases = store.client.get_registered_model(name).aliases
+    except MlflowException:
+        names = [model.name for model in store.client.search_registered_models(max_results=NAMES_SHOWN)]
+        known = f"registered there: {', '.join(names)}" if names else "no model is registered there"
+        return f"not in {store.uri}; {known}; allowed: {ALLOWED}"
+    versions = sorted(int(found.version) for found in store.client.search_model_versions(f"name='{name}'"))
+    named = [f"{alias} (version {version})" for alias, version in sorted(aliases.items())]
+    return (
+        f"no such version or alias; {name} has versions: {', '.join(map(str, versions)) or 'none'}; aliases: {', '.join(named) or 'none'}"
+    )
