@@ -119,8 +119,8 @@ def _ratio(numerator: Tensor, denominator: Tensor) -> tuple[Tensor, Tensor]:
 def _average_precision(preds: Tensor, click: Tensor, of_users: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
     """Average precision and its standard error.
 
-    With P the precision down to a row's score and N the rows down to it, a row's weight changes the metric by (P - metric) / clicks if it is
-    a click, and changes the precision at each click scored like it or below by (click - P) / N, with that click's P and N.
+    With P the precision down to a row's score and N the rows down to it, a row's weight changes the metric by (P - metric) / clicks if it
+    is a click, and changes the precision at each click scored like it or below by (click - P) / N, with that click's P and N.
     """
     order = preds.argsort(descending=True)
     is_click = click[order].double()

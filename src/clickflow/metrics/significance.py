@@ -45,9 +45,7 @@ class PairedDifference(NamedTuple):
 _NO_DIFFERENCE = PairedDifference(0.0, 0.0, 0.0, 1.0)
 
 
-def delong(
-    preds: Tensor, base_preds: Tensor, target: Tensor, *, group: Tensor | None = None, alpha: float = 0.05
-) -> PairedDifference:
+def delong(preds: Tensor, base_preds: Tensor, target: Tensor, *, group: Tensor | None = None, alpha: float = 0.05) -> PairedDifference:
     """DeLong's paired test for the difference of two AUCs (DeLong, DeLong & Clarke-Pearson 1988), in O(S B log B).
 
     A click's placement is the share of the non-clicks scored below it, a non-click's that of the clicks scored above it, ties one half; the

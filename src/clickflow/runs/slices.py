@@ -4,7 +4,8 @@ Decision: the buckets of lengths and counts are the same for every data set and 
 side. What a field is sliced by are its most frequent values in the split, with the others together.
 """
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ from clickflow.data.schema import ITEM, CategoricalField, NumericField, Schema
 from clickflow.errors import ConfigError
 from clickflow.metrics.click_metrics import Rows
 from clickflow.metrics.strata import metrics_by_stratum
+
+Field = CategoricalField | NumericField
 
 LENGTHS = {0: "0", 1: "1 to 2", 3: "3 to 5", 6: "6 to 10", 11: "11 to 20", 21: "21 to 50", 51: "51 to 100", 101: "over 100"}
 """Least number of behaviours -> bucket."""
@@ -48,7 +51,7 @@ class Slicing:
 
 def check_fields(fields: Sequence[str], schema: Schema, data: str) -> None:
     """Raise a ConfigError unless all are fields of a data set."""
-    allowed = [field.name for field in (*schema.categorical, *schema.numeric)]
+    allowed = [field.name for field in _fields(schema)]
     for name in fields:
         if name not in allowed:
             raise ConfigError(f"slice_fields = {name}: no field of data set {data}; {suggest(name, allowed)}")
@@ -85,12 +88,16 @@ def _slicings(dataset: PreparedDataset, split: Split, fields: Sequence[str] | No
     is_known = np.isin(split.rows["group"], dataset.split("train").rows["group"])
     if is_known.any() and not is_known.all():
         yield Slicing("user", np.where(is_known, 0, 1), ["in train", "cold"])
-    for field in (*split.schema.categorical, *split.schema.numeric):
+    for field in _fields(split.schema):
         if field.name in fields if fields is not None else _has_few_values(field):
             yield _by_number(split, field) if isinstance(field, NumericField) else _by_value(dataset, split, field)
 
 
-def _has_few_values(field: CategoricalField | NumericField) -> bool:
+def _fields(schema: Schema) -> list[Field]:
+    return [*schema.categorical, *schema.numeric]
+
+
+def _has_few_values(field: Field) -> bool:
     return isinstance(field, NumericField) or (field.name != ITEM and field.vocabulary_size <= SMALL_VOCABULARY)
 
 
@@ -126,6 +133,33 @@ def _by_number(split: Split, field: NumericField) -> Slicing:
     edges = np.unique(np.quantile(standardised, [0.25, 0.5, 0.75]))
     edges = edges[edges < standardised.max()]
     shown = [f"{field.mean + field.std * edge:.4g}" for edge in edges]
-    between = [f"over {low} to {high}" for low, high in zip(shown, shown[1:], strict=False)]
+    between = [f"over {low} to {high}" for low, high in itertools.pairwise(shown)]
     values = [f"to {shown[0]}", *between, f"over {shown[-1]}"] if shown else ["all"]
     return Slicing(field.name, np.searchsorted(edges, standardised, side="left"), values)
+
+
+def slice_columns(row: Mapping[str, Any]) -> dict[str, str]:
+    """A row of the table as a person reads it, heading -> text."""
+    interval = "" if row["auc_low"] is None else f" [{row['auc_low']:.4f}, {row['auc_high']:.4f}]"
+    return {
+        "slice": str(row["slice"]),
+        "value": str(row["value"]),
+        "rows": f"{row['rows']:,}",
+        "users": f"{row['users']:,}",
+        "click rate": f"{row['click_rate']:.4f}",
+        "AUC [95 %]": _number(row["auc"]) + interval,
+        "GAUC": _number(row["gauc"]),
+        "log loss": _number(row["log_loss"]),
+        "calibration": _number(row["calibration"]),
+    }
+
+
+def slices_as_markdown(table: pl.DataFrame) -> str:
+    """The table in Markdown."""
+    rows = [slice_columns(row) for row in table.iter_rows(named=True)]
+    lines = [list(rows[0]), ["---", "---", *["---:"] * (len(rows[0]) - 2)], *(list(row.values()) for row in rows)]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
