@@ -4,6 +4,7 @@ Exit code 0: promoted, or already the champion. 3: not better; nothing changed b
 """
 
 import sys
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -32,6 +33,11 @@ def story(config: PromoteConfig, console: Console) -> None:
             sys.exit(EXIT_CODE_NO)
 
 
+def experiment_as_key(arguments: Sequence[str]) -> list[str]:
+    """``experiment=NAME`` means MLflow's experiment here, and not a config of the group ``conf/experiment``."""
+    return [f"++{argument}" if argument.startswith("experiment=") else argument for argument in arguments]
+
+
 def print_outcome(console: Console, config: PromoteConfig, outcome: Outcome) -> None:
     """What was decided and why."""
     run = outcome.candidate
@@ -40,34 +46,35 @@ def print_outcome(console: Console, config: PromoteConfig, outcome: Outcome) -> 
         soft_wrap=True,
     )
     name = config.name if outcome.version is None else f"{config.name} version {outcome.version}"
-    would = "dry run: would be " if config.dry_run else ""
+    dry = "dry run: " if config.dry_run else ""
     if outcome.kind == ALREADY:
         console.print(f"[bold]{name} is already the champion[/]; nothing to do")
     elif outcome.verdict is None:
-        console.print(f"[bold]{would}promoted[/]: {name} is the first champion; its model passed the checks", soft_wrap=True)
+        console.print(f"[bold]{dry}{outcome.kind}[/]: {name} is the first champion; its model passed the checks", soft_wrap=True)
     else:
         than = f"{outcome.verdict.difference} against version {outcome.champion} on the same test rows"
-        console.print(f"[bold]{would}{outcome.kind}[/]: {name}: {than}", soft_wrap=True)
+        console.print(f"[bold]{dry}{outcome.kind}[/]: {name}: {than}", soft_wrap=True)
         if outcome.kind == REFUSED:
             console.print(f"not promoted: {outcome.verdict.needed}", soft_wrap=True)
     if outcome.url is not None:
         console.print(outcome.url, soft_wrap=True)
     if outcome.kind != REFUSED and not config.dry_run:
-        _print_next(console, config)
+        _print_next(console, config, outcome)
 
 
-def _print_next(console: Console, config: PromoteConfig) -> None:
+def _print_next(console: Console, config: PromoteConfig, outcome: Outcome) -> None:
     uri = config.tracking.uri or f"sqlite:///{config.home.absolute()}/mlflow.db"
     where = "".join(f" {override}" for override in store_overrides(config.home, config.tracking))
     serve = f"MLFLOW_TRACKING_URI={uri} mlflow models serve -m models:/{config.name}@champion --env-manager local"
     console.print(f"serve it:\n  [bold]{serve}[/]", soft_wrap=True)
-    console.print(f"take it back:\n  [bold]python pipelines/promote.py name={config.name} rollback=true{where}[/]", soft_wrap=True)
+    if outcome.champion not in (None, outcome.version):
+        console.print(f"take it back:\n  [bold]python pipelines/promote.py name={config.name} rollback=true{where}[/]", soft_wrap=True)
 
 
 def _roll_back(console: Console, config: PromoteConfig) -> None:
     done = roll_back(config, progress_printer(console))
-    would = "dry run: would be " if config.dry_run else ""
-    console.print(f"[bold]{would}rolled back[/]: {config.name} version {done.taken_back} -> version {done.champion}, the champion again")
+    dry = "dry run: " if config.dry_run else ""
+    console.print(f"[bold]{dry}rolled back[/]: {config.name} version {done.taken_back} -> version {done.champion}, the champion again")
     console.print(done.url, soft_wrap=True)
 
 
@@ -108,4 +115,4 @@ def _difference(decision: Decision) -> str:
 
 
 if __name__ == "__main__":
-    launch("promote", PromoteConfig, story)
+    launch("promote", PromoteConfig, story, rewrite=experiment_as_key)

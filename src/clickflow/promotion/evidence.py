@@ -21,7 +21,7 @@ from clickflow.runs.slices import slices_as_markdown
 from clickflow.tracking.registry import Version
 
 TEST_TAGS = ("auc", "gauc", "log_loss")
-RUN_TAGS = ("model", "data", "protocol", "dataset.fingerprint", "git.commit", "git.dirty")
+RUN_TAGS = ("model", "data", "protocol", "dataset.fingerprint")
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,9 @@ def description(evidence: Evidence, config: PromoteConfig) -> str:
     """The text at the top of a version's page."""
     run, evaluation, champion = evidence.candidate.run, evidence.evaluation, evidence.champion_evaluation
     lines = [
-        f"**{run.tags.get('model', 'model')}** on **{run.tags.get('data', 'data')}** ({run.tags.get('protocol', 'protocol')})",
+        f"{run.tags.get('model')} on {run.tags.get('data')} ({run.tags.get('protocol')}), {config.metric} {evidence.candidate.value:.4f}",
         "",
-        f"Gate: {evidence.gate}.",
+        f"Gate: **{evidence.gate}**.",
         "",
         _table(evaluation, champion, evidence.champion),
         f"Chosen by {config.metric} = {evidence.candidate.value:.4f} in experiment {evidence.candidate.experiment}. "
@@ -131,7 +131,7 @@ def model_card(evidence: Evidence, config: PromoteConfig, run_config: Mapping[st
 def _table(evaluation: Evaluation, champion: Evaluation | None, version: Version | None) -> str:
     heading = ["test split", "this model [95 %]", *([f"champion, version {version.number} [95 %]"] if version else [])]
     rows = [
-        [SHOWN.get(name, name), *(_with_interval(one, name) for one in (evaluation, champion) if one is not None)]
+        [SHOWN.get(name, name.replace("_", " ")), *(_with_interval(one, name) for one in (evaluation, champion) if one is not None)]
         for name in evaluation.scored.metrics
     ]
     lines = [heading, ["---", *["---:"] * (len(heading) - 1)], *rows]

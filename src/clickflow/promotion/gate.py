@@ -15,7 +15,7 @@ from clickflow.metrics.click_metrics import Rows
 from clickflow.metrics.ranking import MetricUndefinedWarning
 from clickflow.metrics.significance import PairedDifference, bootstrap_gauc, delong
 
-SHOWN = {"auc": "AUC", "gauc": "GAUC"}
+SHOWN = {"auc": "AUC", "gauc": "GAUC", "pr_auc": "PR-AUC"}
 LEAST_REPLICATES = 2_000
 TAIL_REPLICATES = 20
 """Half of these lie beyond each end of the interval, at least."""

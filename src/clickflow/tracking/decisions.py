@@ -45,10 +45,10 @@ class Decision:
 
     kind: str
     version: int
-    champion: int | None
-    successor: int | None
-    at: str
-    by: str
+    champion: int | None = None
+    successor: int | None = None
+    at: str = ""
+    by: str = ""
     number: int | None = None
     undoes: int | None = None
     details: Mapping[str, Any] = field(default_factory=dict, compare=False)
@@ -119,8 +119,8 @@ def _carry_out(registry: Registry, claim: str, move: Decision) -> bool:
     The claim may be of a number that is taken (it was made on an old reading of the log) or of a champion that is no more (an
     alias moved by hand): then nothing is done but to take it away.
     """
+    champion = registry.alias(CHAMPION)  # before the log: a champion of a later move comes with a log that has this one
     recorded = _recorded(registry, move)
-    champion = registry.alias(CHAMPION)
     if recorded is None and champion in (move.champion, move.successor):
         _set_aliases(registry, move)
         registry.set_tags(move.version, {f"{LOG_PREFIX}{move.number:04}": _write(move), STATE_TAG: _in_words(move)})
@@ -158,7 +158,7 @@ def _in_words(decision: Decision) -> str:
 
 
 def _write(decision: Decision) -> str:
-    return json.dumps(asdict(decision), sort_keys=True)
+    return json.dumps({key: value for key, value in asdict(decision).items() if value is not None and value != {}})
 
 
 def _read(text: str) -> Decision:
