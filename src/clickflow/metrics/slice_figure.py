@@ -60,7 +60,8 @@ def slice_figure(points: Sequence[SlicePoint], whole: float, title: str) -> Figu
     low, high = axes.get_xlim()
     widen = max(0.0, NARROWEST - (high - low)) / 2
     axes.set_xlim(low - widen, high + widen)
-    figure.legend(loc="outside lower center", ncols=3, fontsize=9, labelcolor=INK, frameon=False)
+    if points:
+        figure.legend(loc="outside lower center", ncols=3, fontsize=9, labelcolor=INK, frameon=False)
     return figure
 
 

@@ -31,7 +31,7 @@ SMALL_VOCABULARY = 1_000
 """Ids a field has at most to be sliced by without being asked for."""
 NUM_VALUES = 15
 """Values of a field with a line of their own."""
-OTHER, UNKNOWN = "other", "not in train"
+OTHER, UNKNOWN = "(other)", "(not in train)"
 
 
 @dataclass(frozen=True)
