@@ -46,21 +46,21 @@ def slice_figure(points: Sequence[SlicePoint], whole: float, title: str) -> Figu
         whole: AUC of all rows, NaN where they are of one class.
         title: of the figure.
     """
-    points, headings = _placed([point for point in points if math.isfinite(point.auc)])
-    num_lines = len(points) + len(headings)
+    placed, headings = _placed([point for point in points if math.isfinite(point.auc)])
+    num_lines = len(placed) + len(headings)
     figure = Figure(figsize=(8.0, 1.3 + HEIGHT_PER_LINE * max(num_lines, 1)), dpi=RESOLUTION_DPI, layout=layout())
     axes = figure.subplots()
     dress(axes, title, "AUC", "")
     axes.grid(visible=False, axis="y")
     if math.isfinite(whole):
         axes.axvline(whole, label=f"all rows  ({whole:.4f})", **REFERENCE)
-    _draw(axes, points)
-    _label(axes, points, headings)
+    _draw(axes, placed)
+    _label(axes, placed, headings)
     axes.set_ylim(num_lines - 0.4, -1.6)
     low, high = axes.get_xlim()
     widen = max(0.0, NARROWEST - (high - low)) / 2
     axes.set_xlim(low - widen, high + widen)
-    if points:
+    if placed:
         figure.legend(loc="outside lower center", ncols=3, fontsize=9, labelcolor=INK, frameon=False)
     return figure
 
