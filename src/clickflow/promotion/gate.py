@@ -17,6 +17,7 @@ from clickflow.metrics.significance import PairedDifference, bootstrap_gauc, del
 
 SHOWN = {"auc": "AUC", "gauc": "GAUC", "pr_auc": "PR-AUC"}
 LEAST_REPLICATES = 2_000
+NO_DIFFERENCE = PairedDifference(0.0, 0.0, 0.0, 1.0)
 TAIL_REPLICATES = 20
 """Half of these lie beyond each end of the interval, at least."""
 
@@ -54,6 +55,8 @@ class Verdict:
         difference, low, _, _ = self.found
         if math.isnan(low):
             return "these rows cannot tell how sure the difference is; test rows of more users with clicks and non-clicks are needed"
+        if self.found == NO_DIFFERENCE:
+            return "it ranks these rows exactly as the champion does; a better model is needed"
         needed = f"the lower end must lie above {self.min_effect:+.4f}"
         if difference <= self.min_effect:
             return f"{needed}; a better model is needed"

@@ -18,7 +18,7 @@ def call_problems(model: "PyFuncModel", replaced: "PyFuncModel") -> list[str]:
     if old is None:
         return []
     if new is None:
-        return ["it has no signature"]
+        return ["has no signature"]
     accepted, sent = new.inputs.input_dict(), old.inputs.input_dict()
     problems = [_sending_problem(name, column, accepted.get(name)) for name, column in sent.items()]
     problems += [
