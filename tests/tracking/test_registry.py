@@ -1,5 +1,6 @@
 """The registry in plain values, on a real store."""
 
+import contextlib
 import time
 from dataclasses import replace
 
@@ -7,7 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from clickflow.errors import TrackingError
-from clickflow.tracking.decisions import PROMOTED, Decision, move, moves_of, next_number
+from clickflow.tracking.decisions import PROMOTED, Decision, move, moves_of, next_number, settle
 from clickflow.tracking.location import model_location
 from clickflow.tracking.registry import CHAMPION, PREVIOUS, Registry
 from clickflow.tracking.store import Store
@@ -102,6 +103,39 @@ def test_moves_on_a_real_store_leave_no_claim(registry, store, run):
     assert (registry.alias(CHAMPION), registry.alias(PREVIOUS)) == (3, 2)
     assert [(one.champion, one.successor) for one in moves_of(registry.versions())] == [(None, 1), (1, 2), (2, 3)]
     assert [model.name for model in store.client.search_registered_models(f"name LIKE '{registry.name}%'")] == [registry.name]
+
+
+def test_a_move_that_is_cut_off_at_any_write_is_finished_by_the_next_command(registry, store, run, monkeypatch):
+    for _ in range(2):
+        registry.register(run.id, logged(store, run).model_id)
+    writes = ("create_registered_model", "set_registered_model_alias", "set_model_version_tag", "delete_registered_model")
+    for last_write in range(8):
+        versions, champion = registry.versions(), registry.alias(CHAMPION)
+        target = 2 if champion == 1 else 1
+        at = f"2026-01-01T00:00:0{last_write}.000000Z"
+        asked = Decision(PROMOTED, target, champion, target, at, "me@here", next_number(versions))
+        remaining = iter(range(last_write))
+        with monkeypatch.context() as patch:
+            for name in writes:
+                patch.setattr(store.client, name, cut_off(getattr(store.client, name), remaining))
+            with contextlib.suppress(KeyboardInterrupt):
+                move(registry, asked)
+        settle(registry)
+        moves = moves_of(registry.versions())
+        assert [one.number for one in moves] == list(range(1, len(moves) + 1))
+        expected = (moves[-1].successor, moves[-1].champion) if moves else (None, None)
+        assert (registry.alias(CHAMPION), registry.alias(PREVIOUS)) == expected
+        assert [model.name for model in store.client.search_registered_models(f"name LIKE '{registry.name}%'")] == [registry.name]
+    assert len(moves) == 7  # only before its claim is a move lost
+
+
+def cut_off(call, remaining):
+    def cut(*arguments, **keywords):
+        if next(remaining, None) is None:
+            raise KeyboardInterrupt
+        return call(*arguments, **keywords)
+
+    return cut
 
 
 def test_a_registry_that_went_away_is_named_within_ten_seconds():
