@@ -60,9 +60,7 @@ def main() -> None:
         stratum = torch.randint(values, (ROWS,), generator=torch.Generator().manual_seed(1))
         fast, _ = timed(lambda stratum=stratum: metrics_by_stratum(preds[0], target, group, stratum), repeats=3)
         slow, _ = timed(lambda stratum=stratum, values=values: by_filtering(preds[0], target, group, stratum, values), repeats=1)
-        print(
-            f"  {f'slices of {values:,} values':<58}{fast:>10.3f} s   by filtering {slow:.1f} s, without intervals, {slow / fast:,.1f} times"
-        )
+        print(f"  {f'slices of {values:,} values':<58}{fast:>10.3f} s   by filtering, no intervals {slow:.1f} s, {slow / fast:,.1f} times")
 
 
 def coverage() -> None:
