@@ -67,7 +67,7 @@ class ActivationUnit(nn.Module):
         of_target, of_outer, of_behaviour = torch.split(self.first.weight, [dim, dim**2, dim], dim=1)
         per_row = F.linear(target, of_target, self.first.bias)  # (B, H)
         contracted = target @ of_outer.reshape(-1, dim, dim).permute(1, 2, 0).reshape(dim, -1)  # (B, D * H): one product for all rows
-        matrices = contracted.unflatten(1, (dim, -1)) + of_behaviour.t()  # (B, D, H)
+        matrices = contracted.view(len(target), dim, contracted.shape[1] // dim) + of_behaviour.t()  # (B, D, H)
         return pairs.of_rows(per_row) + segment_matmul(pairs.of_behaviours(history), matrices, pairs.offsets)  # (P, H)
 
     def _product(self, target: Tensor, history: Tensor, pairs: Pairs) -> Tensor:
