@@ -8,7 +8,6 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from clickflow.data.schema import ITEM
@@ -32,7 +31,8 @@ class CandidateRows:
             counts[self._lists] = [len(column[row]) for row in np.flatnonzero(self._lists)]
             self._counts = counts
             self.rows = np.repeat(np.arange(len(column)), counts)
-            self.items = object_array(chain.from_iterable(column[row] if self._lists[row] else (column[row],) for row in range(len(column))))
+            cells = (cell if is_list else (cell,) for cell, is_list in zip(column, self._lists, strict=True))
+            self.items = object_array(chain.from_iterable(cells))
 
     def __len__(self) -> int:
         return len(self.items)
@@ -65,6 +65,16 @@ class CandidateRows:
             return preds
         parts = np.split(preds, self._counts.cumsum()[:-1])
         return [part.tolist() if is_list else float(part[0]) for part, is_list in zip(parts, self._lists, strict=True)]
+
+
+def count_candidates(column: NDArray[Any]) -> int:
+    """How many candidates a column ``item`` names.
+
+    >>> count_candidates(object_array([1, [2, 3], []]))
+    3
+    """
+    lists = list_rows(column)
+    return len(column) if lists is None else len(column) - int(lists.sum()) + sum(len(candidates) for candidates in column[lists])
 
 
 def list_rows(column: NDArray[Any]) -> NDArray[np.bool_] | None:
