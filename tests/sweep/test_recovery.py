@@ -13,16 +13,17 @@ from clickflow.sweep.order import Order
 from clickflow.sweep.recovery import Recovery
 from clickflow.sweep.space import Interval, SearchSpace
 from clickflow.sweep.trial_run import COMPLETE, NUMBER_TAG, PRUNED, STATE_TAG, STUDY_TAG
-from clickflow.sweep.trials import PROGRESS, REASON, Worker, count
+from clickflow.sweep.trials import PROGRESS, REASON, count
 from clickflow.tracking.lifecycle import PARENT_TAG
+from clickflow.tracking.owner import Owner
 from clickflow.tracking.search import read_run
 from clickflow.tracking.store import open_store
 from pipelines.launch import composed_config
 from tests.sweep.books import RATE, make_book
 
-ME = Worker.here()
-DEAD = Worker(ME.host, ME.pid, ME.started - 1000)
-ELSEWHERE = Worker("elsewhere-1", 1, 0.0)
+ME = Owner.here()
+DEAD = Owner(ME.host, ME.pid, ME.started - 1000)
+ELSEWHERE = Owner("elsewhere-1", 1, 0.0)
 CAUSES = {ME.pid: "worker process was ended by SIGKILL"}.get
 
 

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Protocol
 
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import make_url
 
 from clickflow.config import flatten
 from clickflow.data.prepare import prepare
-from clickflow.errors import TrackingError, TrainingError
-from clickflow.runs.train import Progress, log_dataset, refuse_one_class
+from clickflow.errors import TrackingError, TrainingError, without_passwords
+from clickflow.runs.train import Progress, log_dataset, logged_values, refuse_one_class
 from clickflow.sweep.config import SweepRunConfig
 from clickflow.sweep.order import Order
 from clickflow.sweep.recovery import Recovery
@@ -264,10 +263,10 @@ def _parent_run(store: Store, config: SweepRunConfig, run_id: str | None) -> Ite
 
 
 def _shown_values(config: SweepRunConfig) -> dict[str, object]:
-    """The config without the database's password."""
-    values = config.model_dump(mode="json")
+    """The config without the databases' passwords."""
+    values = logged_values(config)
     if config.sweep.storage is not None:
-        values["sweep"]["storage"] = make_url(config.sweep.storage).render_as_string(hide_password=True)
+        values["sweep"]["storage"] = without_passwords(config.sweep.storage)
     return values
 
 

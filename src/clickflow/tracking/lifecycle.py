@@ -16,7 +16,9 @@ from typing import Any
 from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-from clickflow.errors import TrackingError
+from clickflow.errors import TrackingError, without_passwords
+from clickflow.tracking.lineage import machine_tags
+from clickflow.tracking.owner import Owner
 from clickflow.tracking.run import Run
 from clickflow.tracking.search import get_run
 from clickflow.tracking.store import Store, first_line
@@ -61,7 +63,8 @@ def open_run(
     with _sigterm_raises():
         run = None
         try:
-            run = _create(store, name, tags if parent_run_id is None else {**tags, PARENT_TAG: parent_run_id})
+            parent = {} if parent_run_id is None else {PARENT_TAG: parent_run_id}
+            run = _create(store, name, {**Owner.here().tags, **machine_tags(), **tags, **parent})
             run.log_params(params)
             with _system_metrics(run, log_system_metrics):
                 yield run
@@ -88,6 +91,7 @@ def reopen_run(store: Store, run_id: str) -> Iterator[Run]:
         run = _find(store, run_id)
         try:
             run.remove_tag(ERROR_TAG)
+            run.set_tags({**Owner.here().tags, **machine_tags()})
             run.restart()
             yield run
             run.close()
@@ -204,7 +208,7 @@ def _end_after(error: BaseException, run: Run, error_tag: str, traceback_file: s
     steps: list[Callable[[], object]] = [set_status_even_if_interrupted]
     if status != "FINISHED":
         steps.append(lambda: run.set_tags({error_tag: _reason(error)}))
-        steps.append(lambda: run.log_text("".join(traceback.format_exception(error)), traceback_file))
+        steps.append(lambda: run.log_text(without_passwords("".join(traceback.format_exception(error))), traceback_file))
     steps.append(run.close)
     with ExitStack() as stack:  # calls the last one first, and the rest also when one is interrupted
         for step in reversed(steps):
