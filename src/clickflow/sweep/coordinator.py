@@ -27,7 +27,7 @@ from clickflow.sweep.storage import open_storage, storage_faults, study_folder
 from clickflow.sweep.study import PARENT, READY, describe, describe_study, enqueue_grid, open_study, total
 from clickflow.sweep.trials import GIVEN_UP, REASON, THREADS, Book, Counts, count, is_surplus
 from clickflow.sweep.worker import STOP
-from clickflow.tracking.lifecycle import open_run, reopen_run
+from clickflow.tracking.lifecycle import KIND_TAG, open_run, reopen_run
 from clickflow.tracking.lineage import lineage_tags
 from clickflow.tracking.run import Run
 from clickflow.tracking.search import read_run
@@ -250,7 +250,7 @@ def _parent_run(store: Store, config: SweepRunConfig, run_id: str | None) -> Ite
         return
     values = _shown_values(config)
     tags = {
-        "kind": "sweep",
+        KIND_TAG: "sweep",
         "sweep.study": config.sweep.study_name,
         "data": config.data.name,
         "protocol": config.protocol.name,

@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 ERROR_TAG = "error"
 PARENT_TAG = "mlflow.parentRunId"
+KIND_TAG = "kind"
+"""Says of a run that it is no training to choose among others: a comparison, a grid, a sweep, a reproduction."""
+TRIAL_STATE_TAG = "trial.state"
 
 
 class Terminated(KeyboardInterrupt):
