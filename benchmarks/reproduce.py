@@ -3,9 +3,9 @@
     python benchmarks/reproduce.py                        # five models, two threads
     python benchmarks/reproduce.py --rows 20000 --threads 1
 
-Each model is trained, evaluated on the test split, and then reproduced in a process of its own: other process, other hash seed, other number of
-torch's own threads (the run says with how many it was trained). Dropout, Dice and DIEN's drawn negatives are on. Given are the metrics and points
-that were compared and how many of them differ; the exit code is 3 if any does.
+Each model is trained, evaluated on the test split, and then reproduced in a process of its own: other process, other hash seed, other
+number of torch's own threads (the run says with how many it was trained). Dropout, Dice and DIEN's drawn negatives are on. Given are the
+metrics and points that were compared and how many of them differ; the exit code is 3 if any does.
 """
 
 import argparse
@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+import torch
 
 from clickflow.config import validate
 from clickflow.errors import EXIT_CODE_NO
@@ -39,6 +41,7 @@ def main() -> None:
     arguments = parser.parse_args()
     print(f"{arguments.rows:,} impressions, {arguments.epochs} epochs, {arguments.threads} threads")
     print(f"{'model':8}{'val GAUC':>10}{'train s':>9}  reproduced")
+    torch.set_num_threads(arguments.threads)
     agree = True
     with tempfile.TemporaryDirectory() as folder:
         for model, overrides in MODELS.items():
@@ -54,7 +57,6 @@ def reproduced(home: Path, model: str, overrides: list[str], arguments: argparse
             f"model={model}",
             f"data.num_impressions={arguments.rows}",
             f"trainer.max_epochs={arguments.epochs}",
-            f"trainer.num_threads={arguments.threads}",
             "trainer.progress_bar=false",
             "tracking.log_system_metrics=false",
             *overrides,

@@ -36,12 +36,11 @@ def story(config: ReproduceConfig, console: Console) -> None:
 
 def _print_differing(console: Console, differing: list[MetricAgreement]) -> None:
     table = Table(title="metrics that are not identical, largest difference first", title_justify="left")
-    for heading in ("metric", "differ", "largest", "first step", "then", "now"):
+    for heading in ("metric", "points", "largest", "first step"):
         table.add_column(heading, justify="left" if heading == "metric" else "right", no_wrap=heading != "metric", overflow="fold")
     for metric in sorted(differing, key=lambda metric: -metric.largest)[:NUM_ROWS]:
-        first = metric.differences[0]
-        counts = (f"{len(metric.differences):,} of {metric.num_points:,}", f"{metric.largest:.2g}", f"{first.step:,}")
-        table.add_row(metric.metric, *counts, _value(first.old), _value(first.new))
+        points = f"{len(metric.differences):,} of {metric.num_points:,}"
+        table.add_row(metric.metric, points, f"{metric.largest:.2g}", f"{metric.differences[0].step:,}")
     console.print(table)
 
 

@@ -144,9 +144,7 @@ def _refuse(old: FoundRun) -> None:
     if tags.get(KIND_TAG, REPRODUCTION) != REPRODUCTION:
         raise TrackingError(f"run_id = {old.run_id}: is a {tags[KIND_TAG]}, which trains nothing itself; name one of the runs below it.")
     if old.status != "FINISHED":
-        raise TrackingError(
-            f"run_id = {old.run_id}: its status is {old.status}; only a FINISHED run can be reproduced; train it with train.py."
-        )
+        raise TrackingError(f"run_id = {old.run_id}: its status is {old.status}; only a FINISHED run can be reproduced; train it again.")
     if tags.get(TRIAL_STATE_TAG) == "pruned":
         raise TrackingError(
             f"run_id = {old.run_id}: was pruned by its sweep, so how far it came depends on the other trials; name a trial whose tag "
