@@ -92,6 +92,7 @@ def test_every_metric_is_identical_whatever_the_number_of_threads_here(old, tmp_
         "epoch",
         "latency_milliseconds",
         "rows_per_second",
+        "test/times_opened",
         "train/rows_per_second",
         "train_seconds",
     }

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from clickflow.runs.evaluate import TIMES_OPENED
+
 Histories = Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
 """Metric -> steps (P,) and values (P,)."""
 
 TIMINGS = frozenset({"rows_per_second", "train_seconds", "latency_milliseconds"})
-BOOKKEEPING = frozenset({"epoch", "trial_number"})
-"""The axis of a chart, which a training that was carried on may lack at the seam; a trial's place in its sweep."""
+BOOKKEEPING = frozenset({"epoch", "trial_number", TIMES_OPENED})
+"""The axis of a chart, which a training that was carried on may lack at the seam; a trial's place in its sweep; looks at the test split."""
 PHASES = ("best/", "roc/", "pr/", "test/")
 """Prefixes of what is logged after the training, in this order: the first difference is where the runs parted."""
 

@@ -27,7 +27,7 @@ from clickflow.sweep.storage import open_storage, storage_faults, study_folder
 from clickflow.sweep.study import PARENT, READY, describe, describe_study, enqueue_grid, open_study, total
 from clickflow.sweep.trials import GIVEN_UP, REASON, THREADS, Book, Counts, count, is_surplus
 from clickflow.sweep.worker import STOP
-from clickflow.tracking.lifecycle import KIND_TAG, open_run, reopen_run
+from clickflow.tracking.lifecycle import DIRECTIONS_TAG, KIND_TAG, METRICS_TAG, open_run, reopen_run
 from clickflow.tracking.lineage import lineage_tags
 from clickflow.tracking.run import Run
 from clickflow.tracking.search import read_run
@@ -139,6 +139,7 @@ def _sweep(
     study, is_new = open_study(storage, config, spec)
     num_trials = total(config, space, composer)
     with _parent_run(store, config, study.user_attrs.get(PARENT)) as parent:
+        parent.set_tags({METRICS_TAG: ",".join(config.sweep.metric), DIRECTIONS_TAG: ",".join(config.sweep.directions)})
         if is_new:
             log_dataset(parent, dataset)
             describe_study(study, spec, parent.id)

@@ -30,6 +30,8 @@ PARENT_TAG = "mlflow.parentRunId"
 KIND_TAG = "kind"
 """Says of a run that it is no training to choose among others: a comparison, a grid, a sweep, a reproduction."""
 TRIAL_STATE_TAG = "trial.state"
+METRICS_TAG, DIRECTIONS_TAG = "sweep.metrics", "sweep.directions"
+"""Of a sweep's parent run: what its trials are ranked by, and whether that is better low or high; several with commas between."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -105,7 +107,7 @@ def reopen_run(store: Store, run_id: str) -> Iterator[Run]:
 
 
 @contextmanager
-def closing_dead_run(store: Store, run_id: str, status: str, reason: str) -> Iterator[Run]:
+def closing_dead_run(store: Store, run_id: str, status: str, reason: str, end_time: int | None = None) -> Iterator[Run]:
     """Add what is left to a run whose process died, then give it the status and the reason that the process could not give.
 
     Args:
@@ -113,6 +115,7 @@ def closing_dead_run(store: Store, run_id: str, status: str, reason: str) -> Ite
         run_id: of the run.
         status: ``FAILED``, or ``KILLED`` where somebody meant to end it.
         reason: becomes the tag ``error``.
+        end_time: milliseconds since 1970; None is now.
     """
     run = _find(store, run_id)
     try:
@@ -120,7 +123,7 @@ def closing_dead_run(store: Store, run_id: str, status: str, reason: str) -> Ite
     finally:
         run.set_tags({ERROR_TAG: reason})
         run.close()
-        run.terminate(status)
+        run.terminate(status, end_time)
 
 
 @contextmanager
