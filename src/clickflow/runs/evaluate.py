@@ -18,12 +18,14 @@ from torch import nn
 from clickflow.config import validate
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import prepare
+from clickflow.data.storage import digest_source
 from clickflow.errors import DataError, TrackingError
 from clickflow.metrics.intervals import Interval, intervals
 from clickflow.models import ModelConfig, build_model
 from clickflow.runs.config import EvaluateConfig, RunConfig
 from clickflow.runs.report import ScoredSplit, log_intervals, log_slices, log_split, score
 from clickflow.runs.slices import check_fields, slice_table
+from clickflow.runs.train import digest_tag
 from clickflow.tracking.lifecycle import resume_run
 from clickflow.tracking.location import FoundModel, find_model
 from clickflow.tracking.model import read_bundle
@@ -174,8 +176,21 @@ def open_dataset(run: Run, config: RunConfig) -> PreparedDataset:
 
 
 def read_model(run: Run, config: RunConfig, dataset: PreparedDataset, scratch: Path) -> nn.Module:
-    """The model with the best weights of a run."""
+    """The model with the best weights of a run.
+
+    Raises:
+        TrackingError: the checkpoint is not there, or is not as the training wrote it.
+    """
     model = build_model(config.model, dataset.schema)
-    path = run.download("checkpoints/best.ckpt", scratch)
+    try:
+        path = run.download("checkpoints/best.ckpt", scratch)
+    except TrackingError as error:
+        raise TrackingError(f"{error}; where only the checkpoint was deleted, evaluate the logged model: model=models:/m-…") from error
+    expected, found = run.tags.get(digest_tag(path)), digest_source(path)
+    if expected not in (None, found):  # runs made before there were digests have none
+        raise TrackingError(
+            f"run {run.id}, checkpoints/{path.name}: SHA-256 = {found[:12]}, but the training wrote {str(expected)[:12]}; the file was "
+            "damaged or replaced; restore it from a copy, or train again."
+        )
     load_weights(model, path)
     return model

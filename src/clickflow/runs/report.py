@@ -3,6 +3,7 @@
 import math
 import re
 import tempfile
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from clickflow.metrics.curves import Curve, pr_curve, roc_curve
 from clickflow.metrics.figures import pr_figure, reliability_figure, roc_figure
 from clickflow.metrics.intervals import Interval
 from clickflow.metrics.ranking import auc
+from clickflow.metrics.slice_figure import SlicePoint, slice_figure
 from clickflow.runs.slices import slices_as_markdown
 from clickflow.tracking.run import DESCRIPTION_TAG, Run
 from clickflow.training.config import TrainerConfig
@@ -103,9 +105,15 @@ def shown_interval(interval: Interval | None) -> str:
 
 
 def log_slices(run: Run, split: str, table: pl.DataFrame) -> None:
-    """Log ``slices/<split>.csv`` and ``slices/<split>.md``."""
+    """Log ``slices/<split>.csv``, ``slices/<split>.md`` and ``figures/<split>/slices.png``."""
     run.log_text(table.write_csv(), f"slices/{split}.csv")
     run.log_text(slices_as_markdown(table), f"slices/{split}.md")
+    columns = table.select("slice", "value", "rows", *(pl.col(name).fill_null(math.nan) for name in ("auc", "auc_low", "auc_high")))
+    whole, *points = (SlicePoint(*row) for row in columns.iter_rows())
+    with warnings.catch_warnings():
+        # Values in a script that matplotlib's font lacks; the tables have them.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        run.log_figure(slice_figure(points, whole.auc, f"AUC by slice of the {split} split"), f"figures/{split}/slices.png")
 
 
 def _log_figures(run: Run, scored: ScoredSplit, roc: Curve, pr: Curve) -> None:

@@ -14,6 +14,7 @@ from torch import nn
 from clickflow.config import flatten
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import prepare
+from clickflow.data.storage import digest_source
 from clickflow.errors import ConfigError, DataError, TrackingError, TrainingError, without_passwords
 from clickflow.models import build_model
 from clickflow.runs.attention import log_attention
@@ -232,11 +233,23 @@ def checkpoint_folder(home: Path, run_id: str) -> Path:
 
 
 def keep_checkpoints(run: Run, home: Path) -> None:
-    """Move what checkpoints there are from the home folder to the run's artifacts."""
+    """Move what checkpoints there are from the home folder to the run's artifacts; their digests are in its tags first."""
     folder = checkpoint_folder(home, run.id)
-    for checkpoint in sorted(folder.glob("*.ckpt")):
+    checkpoints = sorted(folder.glob("*.ckpt"))
+    if checkpoints:
+        run.set_tags({digest_tag(checkpoint): digest_source(checkpoint) for checkpoint in checkpoints})
+    for checkpoint in checkpoints:
         run.log_file(checkpoint, "checkpoints")
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def digest_tag(checkpoint: Path) -> str:
+    """Tag of a run that has the SHA-256 of one of its checkpoints.
+
+    >>> digest_tag(Path("checkpoints/best.ckpt"))
+    'checkpoints.best.sha256'
+    """
+    return f"checkpoints.{checkpoint.stem}.sha256"
 
 
 def refuse_one_class(dataset: PreparedDataset, names: tuple[str, ...] = ("train", "validation")) -> None:
