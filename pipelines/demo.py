@@ -28,7 +28,7 @@ def story(config: RunConfig, console: Console) -> None:
         trained = train(config.model_copy(update={"model": model}), progress)
         progress(f"evaluating {model.name} on the test split")
         test = evaluate(EvaluateConfig(run_id=trained.run_id, home=config.home, tracking=config.tracking))
-        results.append((trained, test.metrics))
+        results.append((trained, test.scored.metrics))
     _print_comparison(console, results)
     console.print(
         f"{time.perf_counter() - start:.0f} s in all. next: [bold]make ui[/] shows both runs, their curves and models", soft_wrap=True

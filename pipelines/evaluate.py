@@ -10,8 +10,10 @@ from pipelines.tables import print_metrics
 
 def story(config: EvaluateConfig, console: Console) -> None:
     """Evaluate and print the test metrics."""
-    scored = evaluate(config)
-    print_metrics(console, f"run {config.run_id}, test", scored.metrics)
+    evaluation = evaluate(config)
+    print_metrics(console, f"run {evaluation.run_id}, test", evaluation.scored.metrics)
+    times, runs = evaluation.openings.times, evaluation.openings.runs
+    console.print(f"the test split of this data set has been opened {times:,} times, by {runs:,} runs", soft_wrap=True)
     console.print("next: [bold]make ui[/] to lay its curves over those of other runs")
 
 

@@ -34,7 +34,7 @@ def client(trained):
 
 
 def test_test_metrics_are_those_of_the_logged_predictions(trained, client, tmp_path):
-    scored = evaluation(trained.config.home, trained.run_id)
+    scored = evaluation(trained.config.home, trained.run_id).scored
     run = client.get_run(trained.run_id)
     rows = pl.read_parquet(client.download_artifacts(trained.run_id, "predictions/test.parquet", str(tmp_path)))
     assert scored.metrics["auc"] == pytest.approx(roc_auc_score(rows["label"], rows["preds"]), abs=1e-6)
@@ -54,7 +54,7 @@ def test_an_unknown_run_is_refused(trained):
 def test_data_prepared_again_must_be_what_the_run_saw(trained, client):
     home, fingerprint = trained.config.home, client.get_run(trained.run_id).data.tags["dataset.fingerprint"]
     shutil.rmtree(home / "datasets")
-    assert evaluation(home, trained.run_id).metrics["auc"] > 0  # prepared again, the same
+    assert evaluation(home, trained.run_id).scored.metrics["auc"] > 0  # prepared again, the same
     client.set_tag(trained.run_id, "dataset.fingerprint", "0" * 64)
     with pytest.raises(DataError, match=r"was trained on 000000000000; the source has changed since"):
         evaluation(home, trained.run_id)

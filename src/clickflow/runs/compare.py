@@ -174,7 +174,7 @@ def _against_base(runs: list[_Scored], base: list[_Scored]) -> dict[str, PairedD
             )
     preds, base_preds = (torch.from_numpy(np.stack([one.preds for one in group])) for group in (runs, base))
     target, group = torch.from_numpy(first.label), torch.from_numpy(first.group)
-    return {"auc": delong(preds, base_preds, target), "gauc": bootstrap_gauc(preds, base_preds, target, group)}
+    return {"auc": delong(preds, base_preds, target, group=group), "gauc": bootstrap_gauc(preds, base_preds, target, group)}
 
 
 def _write(folder: Path, results: list[ModelResult], base: str, first_runs: Mapping[str, FoundRun], store: Store) -> None:

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 from mlflow.entities import Run as MlflowRun
+from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
 from clickflow.errors import TrackingError
 from clickflow.tracking.store import Store, first_line
+
+RUNS_PER_REQUEST = 1000
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,26 @@ def find_runs(store: Store, tags: Mapping[str, str], status: str | None = None) 
     except MlflowException as error:
         raise TrackingError(f"tracking.uri = {store.uri}: runs cannot be searched ({first_line(error)}); check the store") from error
     return [_found(run) for run in runs]
+
+
+def last_values(store: Store, tags: Mapping[str, str], metric: str) -> dict[str, float]:
+    """Run id -> last value of a metric, of all runs that have it and these tags: in every experiment, deleted ones too.
+
+    Raises:
+        TrackingError: the store does not answer.
+    """
+    conditions = [f"metrics.`{metric}` > 0", *(f"tags.`{key}` = '{value}'" for key, value in tags.items())]
+    client, values, token = store.client, {}, None
+    try:
+        experiments = [str(found.experiment_id) for found in client.search_experiments(ViewType.ALL)]
+        while True:
+            found = client.search_runs(experiments, " and ".join(conditions), ViewType.ALL, RUNS_PER_REQUEST, page_token=token)
+            values.update({run.info.run_id: float(run.data.metrics[metric]) for run in found})
+            token = found.token
+            if not token:
+                return values
+    except MlflowException as error:
+        raise TrackingError(f"tracking.uri = {store.uri}: runs cannot be searched ({first_line(error)}); check the store") from error
 
 
 def get_run(store: Store, run_id: str) -> MlflowRun:
