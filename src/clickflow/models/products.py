@@ -21,7 +21,7 @@ def field_vectors(embedded: EmbeddedBatch, pooled: Tensor, embedding_dim: int) -
     Returns:
         (B, F, E), F = 2 * item fields + user and context fields.
     """
-    return torch.cat([pooled, embedded.target, embedded.context], dim=1).view(len(pooled), -1, embedding_dim)
+    return torch.cat([pooled, embedded.target, embedded.context], dim=1).unflatten(1, (-1, embedding_dim))
 
 
 def inner_products(vectors: Tensor) -> Tensor:
