@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from clickflow.config import Contradictions, FilePath, Names, StrictConfig
 from clickflow.data.schema import HISTORY, ITEM
-from clickflow.tracking.config import TrackingConfig
+from clickflow.tracking.config import ModelUri, TrackingConfig
 
 Name = Annotated[str, Field(min_length=1)]
 
@@ -26,7 +26,7 @@ class ColumnsConfig(StrictConfig):
 class PredictConfig(StrictConfig):
     """Score the rows of a table, or the best candidates for each of its users."""
 
-    model: Annotated[str, Field(pattern="^models:/.+")]
+    model: ModelUri
     """URI of a model: ``models:/m-…``, ``models:/name/3`` or ``models:/name@champion``."""
     input: FilePath
     """Parquet or CSV: a file, a glob, or a folder; one row a row to score, or a user."""

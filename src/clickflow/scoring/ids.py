@@ -19,6 +19,7 @@ NUMBER = "a finite number; write one, or null where it is missing"
 INTEGER_ID = "an integer id; the model was trained on integer ids; write integers"
 TEXT_ID = "a text id; the model was trained on text ids; write texts"
 LARGEST = 2**63 - 1  # of int64
+TOO_LARGE = "larger than 64 bits hold; ids that large must be texts, in training too"
 VALUES_PER_ID = 0.25
 """Arrow's lookup hashes all known ids at each call: worth it for this many values an id or more."""
 
@@ -69,37 +70,49 @@ class IdTable:
         """What a column of such ids holds, for messages."""
         return INTEGER_ID if self.is_integer else TEXT_ID
 
-    def known(self, ids: pa.Array, required: bool) -> NDArray[np.int64]:
-        """(R,) positions of the ids among those of the table; -1 for an unknown or missing one.
+    def canonical(self, ids: pa.Array, required: bool, is_text: bool = False) -> pa.Array:
+        """(R,) ids of any type that :meth:`takes` -> as int64 or large_string, as the known ones are; null for a missing one.
+
+        Args:
+            ids: as the table has them.
+            required: whether a missing one is a fault.
+            is_text: texts of a CSV, to be parsed.
 
         Raises:
             BadValue: a value that is no such id, or a missing one where each is required.
         """
         ids = ids.dictionary_decode() if pa.types.is_dictionary(ids.type) else ids
-        ids = _from_floats(ids) if self.is_integer and pa.types.is_floating(ids.type) else ids
+        if self.is_integer:
+            ids = _parsed_integers(ids) if is_text else _integers(ids)
+        else:
+            ids = ids.cast(pa.large_string())
         if required and ids.null_count:
             raise BadValue(int(np.asarray(ids.is_null()).argmax()), None, "missing; every row needs one; drop the row")
-        ids = _as_int64(ids) if self.is_integer else ids.cast(pa.large_string())
+        return pc.utf8_lower(ids) if self._is_boolean else ids
+
+    def known(self, ids: pa.Array) -> NDArray[np.int64]:
+        """(R,) canonical ids -> (R,) positions among those of the table; -1 for an unknown or missing one."""
         if not self.is_integer:
-            return self._known_texts(pc.utf8_lower(ids) if self._is_boolean else ids)
+            return self._known_texts(ids)
         positions: NDArray[np.int64] = self._hashed.get_indexer(ids.fill_null(0).to_numpy())
         if ids.null_count:
             positions[np.asarray(ids.is_null())] = -1
         return positions
 
-    def __call__(self, ids: pa.Array, required: bool) -> NDArray[np.int64]:
-        """(R,) raw ids -> (R,) indices.
+    def __call__(self, ids: pa.Array, required: bool, is_text: bool = False) -> NDArray[np.int64]:
+        """(R,) ids as :meth:`canonical` takes them -> (R,) indices.
 
         Raises:
             BadValue: a value that is no such id, or a missing one where each is required.
         """
-        return self._index[self.known(ids, required)]
+        return self._index[self.known(self.canonical(ids, required, is_text))]
 
     def _known_texts(self, ids: pa.Array) -> NDArray[np.int64]:
         if len(ids) >= VALUES_PER_ID * len(self._ids):
-            return np.asarray(pc.index_in(ids, value_set=self._ids).fill_null(-1)).astype(np.int64)
+            found: NDArray[np.int32] = np.asarray(pc.index_in(ids, value_set=self._ids).fill_null(-1))
+            return found.astype(np.int64)
         encoded = ids.dictionary_encode()  # so that each distinct text becomes a Python object once
-        positions = np.append(self._hashed.get_indexer(encoded.dictionary.to_numpy(zero_copy_only=False)), -1)
+        positions: NDArray[np.int64] = np.append(self._hashed.get_indexer(encoded.dictionary.to_numpy(zero_copy_only=False)), -1)
         return positions[np.asarray(encoded.indices.fill_null(len(positions) - 1))]
 
 
@@ -114,67 +127,52 @@ def is_number(dtype: pa.DataType) -> bool:
     return any(test(dtype) for test in tests)
 
 
-def numbers(values: pa.Array) -> NDArray[np.float64]:
-    """(R,) numbers -> (R,) float64; NaN for a missing one.
+def numbers(values: pa.Array, is_text: bool = False) -> NDArray[np.float64]:
+    """(R,) numbers, or texts of a CSV -> (R,) float64; NaN for a missing one.
 
     Raises:
-        BadValue: an infinite number.
+        BadValue: an infinite number, or a text that is no number.
     """
-    if pa.types.is_boolean(values.type):
+    if is_text:
+        values = pc.utf8_trim_whitespace(values)
+        _refuse(~_matches(values, r"(?i)^([+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan)$"), values, f"not {NUMBER}")
+    elif pa.types.is_boolean(values.type):
         values = values.cast(pa.int8())
     result: NDArray[np.float64] = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    infinite = np.isinf(result)
-    if infinite.any():
-        position = int(infinite.argmax())
-        raise BadValue(position, float(result[position]), f"not {NUMBER}")
+    _refuse(np.isinf(result), values, f"not {NUMBER}")
     return result
 
 
-def parsed_integers(texts: pa.Array) -> pa.Array:
-    """Texts of a CSV as integers; ``7.0`` is one too, as pandas writes a column of integers with gaps.
-
-    Raises:
-        BadValue: a text that is no integer.
-    """
-    texts = pc.replace_substring_regex(pc.utf8_trim_whitespace(texts), r"\.0+$", "")
-    _refuse_unless(pc.match_substring_regex(texts, r"^-?\d{1,38}$"), texts, f"not {INTEGER_ID}")
+def _parsed_integers(texts: pa.Array) -> pa.Array:
+    """Texts as int64; ``7.0`` is one too, as pandas writes a column of integers with gaps."""
+    whole = pc.replace_substring_regex(pc.utf8_trim_whitespace(texts), r"\.0+$", "")
+    _refuse(~_matches(whole, r"^-?\d+$"), texts, f"not {INTEGER_ID}")
     try:
-        return texts.cast(pa.int64())
-    except pa.ArrowInvalid:  # beyond 64 bits
-        return texts.cast(pa.decimal128(38))
+        return whole.cast(pa.int64())
+    except pa.ArrowInvalid:
+        beyond = [text is not None and not -LARGEST <= int(text) <= LARGEST for text in whole.to_pylist()]
+        _refuse(np.array(beyond), texts, TOO_LARGE)
+        raise
 
 
-def parsed_numbers(texts: pa.Array) -> pa.Array:
-    """Texts of a CSV as float64.
-
-    Raises:
-        BadValue: a text that is no number.
-    """
-    texts = pc.utf8_trim_whitespace(texts)
-    _refuse_unless(pc.match_substring_regex(texts, r"(?i)^([+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan)$"), texts, f"not {NUMBER}")
-    return texts.cast(pa.float64())
-
-
-def _refuse_unless(is_good: pa.Array, texts: pa.Array, message: str) -> None:
-    good = np.asarray(is_good.fill_null(True))
-    if not good.all():
-        position = int(good.argmin())
-        raise BadValue(position, texts[position].as_py(), message)
-
-
-def _from_floats(ids: pa.Array) -> pa.Array:
-    """Floats that are integers, as pandas writes a column of integers with gaps, as int64; null for NaN."""
-    values = ids.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    missing = np.isnan(values)
-    wrong = ~missing & ~((np.abs(values) < EXACT_IN_FLOAT) & (values == np.round(values)))
-    if wrong.any():
-        position = int(wrong.argmax())
-        raise BadValue(position, float(values[position]), f"not {INTEGER_ID}")
-    return pa.array(np.where(missing, 0, values).astype(np.int64), mask=missing)
-
-
-def _as_int64(ids: pa.Array) -> pa.Array:
-    """Integers of any width as int64; null for those beyond it, which no model knows."""
-    if pa.types.is_uint64(ids.type) or pa.types.is_decimal(ids.type):
-        ids = pc.if_else(pc.less_equal(pc.abs(ids), pa.scalar(LARGEST).cast(ids.type)), ids, None)
+def _integers(ids: pa.Array) -> pa.Array:
+    """Integers of any width, and floats that are integers, as pandas has them in a column with gaps, as int64; null for NaN."""
+    if pa.types.is_floating(ids.type):
+        values = ids.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        missing = np.isnan(values)
+        _refuse(~missing & ~((np.abs(values) < EXACT_IN_FLOAT) & (values == np.round(values))), ids, f"not {INTEGER_ID}")
+        return pa.array(np.where(missing, 0, values).astype(np.int64), mask=missing)
+    if pa.types.is_uint64(ids.type):
+        _refuse(np.asarray(ids.fill_null(0)) > LARGEST, ids, TOO_LARGE)
     return ids.cast(pa.int64())
+
+
+def _matches(texts: pa.Array, pattern: str) -> NDArray[np.bool_]:
+    """(R,) whether each text matches; true for a missing one."""
+    return np.asarray(pc.match_substring_regex(texts, pattern).fill_null(True))
+
+
+def _refuse(is_bad: NDArray[np.bool_], values: pa.Array, message: str) -> None:
+    if is_bad.any():
+        position = int(is_bad.argmax())
+        raise BadValue(position, values[position].as_py(), message)

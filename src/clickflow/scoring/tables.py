@@ -1,8 +1,8 @@
 """Parquet and CSV files, one or many, as one stream of record batches in the order of their rows.
 
 Nothing of a file is held but the batch in hand: Parquet is read through a small buffer, page by page, since a row group may be as large as
-the file, and a memory map would count as memory. Where a file is cut into batches depends on the file alone, so that a run that is carried on
-sees the batches of the one that was cut short. A CSV has no types: its columns are texts, as they stand.
+the file, and a memory map would count as memory. Where a file is cut into batches depends on the file alone, so that a run that is carried
+on sees the batches of the one that was cut short. A CSV has no types: its columns are texts, as they stand.
 """
 
 from abc import ABC, abstractmethod
