@@ -3,6 +3,7 @@
 Exit code 0: promoted, or already the champion. 3: not better; nothing changed but the log. 2: an error; nothing changed.
 """
 
+import re
 import sys
 from collections.abc import Sequence
 
@@ -34,8 +35,8 @@ def story(config: PromoteConfig, console: Console) -> None:
 
 
 def experiment_as_key(arguments: Sequence[str]) -> list[str]:
-    """``experiment=NAME`` means MLflow's experiment here, and not a config of the group ``conf/experiment``."""
-    return [f"++{argument}" if argument.startswith("experiment=") else argument for argument in arguments]
+    """``experiment=NAME`` means MLflow's experiment here, and not a config of the group ``conf/experiment``, as Hydra would take it."""
+    return [re.sub(r"^experiment=", "experiment_name=", argument) for argument in arguments]
 
 
 def print_outcome(console: Console, config: PromoteConfig, outcome: Outcome) -> None:

@@ -53,7 +53,7 @@ def several(home):
 
 
 def test_the_best_finished_run_with_a_complete_model_is_chosen(home, several):
-    candidate = choice(home, experiment="several")
+    candidate = choice(home, experiment_name="several")
     assert candidate.run.run_id == several["best"]
     assert (candidate.value, candidate.experiment) == (0.7, "several")
     assert candidate.uri == f"models:/{candidate.model_id}"
@@ -64,17 +64,17 @@ def test_it_is_found_behind_many_runs_without_a_model(home):
     best = finished(store, 0.5)
     for _ in range(12):  # more than a request brings
         finished(store, 0.9, model=None)
-    assert choice(home, experiment="parents").run.run_id == best
+    assert choice(home, experiment_name="parents").run.run_id == best
 
 
 def test_a_run_that_was_rolled_back_is_chosen_only_if_asked_for(home, several):
-    assert choice(home, experiment="several", taken_back=[several["best"]]).run.run_id == several["second"]
+    assert choice(home, experiment_name="several", taken_back=[several["best"]]).run.run_id == several["second"]
     assert choice(home, run_id=several["best"], taken_back=[several["best"]]).run.run_id == several["best"]
     both = [several["best"], several["second"]]
     with pytest.raises(
         PromotionError, match=r"no finished run with val/gauc and a model; version 3 was rolled back \(run_id=.* promotes it"
     ):
-        choice(home, experiment="several", taken_back=both)
+        choice(home, experiment_name="several", taken_back=both)
 
 
 def test_without_an_experiment_the_champions_is_searched(home, several):
@@ -114,13 +114,13 @@ def test_runs_that_cannot_be_promoted_are_refused(home, several):
 def test_a_run_of_another_experiment_than_asked_for_is_refused(home, several):
     store_of(home, "else")
     with pytest.raises(PromotionError, match="is a run of experiment several, not of else; leave out one of the two"):
-        choice(home, run_id=several["best"], experiment="else")
+        choice(home, run_id=several["best"], experiment_name="else")
 
 
 def test_an_experiment_without_finished_runs_is_refused_with_a_suggestion(home, several):
     with pytest.raises(
         PromotionError, match=r"experiment = severel: no experiment of this name with a finished run; did you mean several\?"
     ):
-        choice(home, experiment="severel")
+        choice(home, experiment_name="severel")
     with pytest.raises(PromotionError, match="experiment = several: no finished run with val/auc and a model; train one"):
-        choice(home, experiment="several", metric="val/auc")
+        choice(home, experiment_name="several", metric="val/auc")

@@ -1,5 +1,7 @@
 """The registry in plain values, on a real store."""
 
+import contextlib
+import multiprocessing
 import time
 from dataclasses import replace
 
@@ -7,10 +9,13 @@ import pytest
 from mlflow import MlflowClient
 
 from clickflow.errors import TrackingError
-from clickflow.tracking.decisions import PROMOTED, Decision, move, moves_of, next_number
+from clickflow.tracking.config import TrackingConfig
+from clickflow.tracking.decisions import PROMOTED, Decision, move, moves_of, next_number, settle
+from clickflow.tracking.lifecycle import open_run
 from clickflow.tracking.location import model_location
 from clickflow.tracking.registry import CHAMPION, PREVIOUS, Registry
-from clickflow.tracking.store import Store
+from clickflow.tracking.store import Store, open_store
+from tests.postgres import running_postgres
 
 
 @pytest.fixture
@@ -102,6 +107,74 @@ def test_moves_on_a_real_store_leave_no_claim(registry, store, run):
     assert (registry.alias(CHAMPION), registry.alias(PREVIOUS)) == (3, 2)
     assert [(one.champion, one.successor) for one in moves_of(registry.versions())] == [(None, 1), (1, 2), (2, 3)]
     assert [model.name for model in store.client.search_registered_models(f"name LIKE '{registry.name}%'")] == [registry.name]
+
+
+def test_a_move_that_is_cut_off_at_any_write_is_finished_by_the_next_command(registry, store, run, monkeypatch):
+    for _ in range(2):
+        registry.register(run.id, logged(store, run).model_id)
+    writes = ("create_registered_model", "set_registered_model_alias", "set_model_version_tag", "delete_registered_model")
+    for last_write in range(8):
+        versions, champion = registry.versions(), registry.alias(CHAMPION)
+        target = 2 if champion == 1 else 1
+        at = f"2026-01-01T00:00:0{last_write}.000000Z"
+        asked = Decision(PROMOTED, target, champion, target, at, "me@here", next_number(versions))
+        remaining = iter(range(last_write))
+        with monkeypatch.context() as patch:
+            for name in writes:
+                patch.setattr(store.client, name, cut_off(getattr(store.client, name), remaining))
+            with contextlib.suppress(KeyboardInterrupt):
+                move(registry, asked)
+        settle(registry)
+        moves = moves_of(registry.versions())
+        assert [one.number for one in moves] == list(range(1, len(moves) + 1))
+        expected = (moves[-1].successor, moves[-1].champion) if moves else (None, None)
+        assert (registry.alias(CHAMPION), registry.alias(PREVIOUS)) == expected
+        assert [model.name for model in store.client.search_registered_models(f"name LIKE '{registry.name}%'")] == [registry.name]
+    assert len(moves) == 7  # only before its claim is a move lost
+
+
+def cut_off(call, remaining):
+    def cut(*arguments, **keywords):
+        if next(remaining, None) is None:
+            raise KeyboardInterrupt
+        return call(*arguments, **keywords)
+
+    return cut
+
+
+def promote_until_done(uri, home, version, barrier):
+    """In a process of its own: as the pipeline, whoever comes second decides anew against the new champion."""
+    registry = Registry(open_store(TrackingConfig(uri=uri), home), "ctr")
+    registry.versions()
+    barrier.wait(60)
+    is_done = False
+    while not is_done:
+        settle(registry)
+        number, champion = next_number(registry.versions()), registry.alias(CHAMPION)
+        is_done = move(registry, Decision(PROMOTED, version, champion, version, str(time.time()), f"process {version}", number))
+
+
+@pytest.mark.slow
+def test_processes_that_promote_at_the_same_time_on_postgresql_are_all_done(tmp_path):
+    with running_postgres() as uri:
+        config = TrackingConfig(uri=uri, experiment_name="race", artifact_location=str(tmp_path / "artifacts"))
+        store = open_store(config, tmp_path)
+        registry = Registry(store, "ctr")
+        with open_run(store, name="n", params={}, tags={}, log_system_metrics=False) as run:
+            versions = [registry.register(run.id, logged(store, run).model_id).number for _ in range(3)]
+        context = multiprocessing.get_context("spawn")
+        barrier = context.Barrier(len(versions))
+        processes = [context.Process(target=promote_until_done, args=(uri, tmp_path, version, barrier)) for version in versions]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(120)
+        assert [process.exitcode for process in processes] == [0, 0, 0]
+        moves = moves_of(registry.versions())
+        assert sorted(one.version for one in moves) == versions
+        assert [one.champion for one in moves] == [None, *(one.successor for one in moves[:-1])]
+        assert (registry.alias(CHAMPION), registry.alias(PREVIOUS)) == (moves[-1].successor, moves[-1].champion)
+        assert [model.name for model in store.client.search_registered_models()] == ["ctr"]
 
 
 def test_a_registry_that_went_away_is_named_within_ten_seconds():

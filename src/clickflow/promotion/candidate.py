@@ -51,7 +51,7 @@ def choose(store: Store, config: PromoteConfig, champion_run_id: str | None, tak
     """
     if config.run_id is not None:
         return _asked_for(store, config, config.run_id)
-    name, experiment_id = _experiment(store, config.experiment, champion_run_id)
+    name, experiment_id = _experiment(store, config.experiment_name, champion_run_id)
     passed_over = []
     for run in best_runs(store, experiment_id, logged_name(config.metric)):
         if run.run_id in taken_back:
@@ -69,8 +69,10 @@ def choose(store: Store, config: PromoteConfig, champion_run_id: str | None, tak
 def _asked_for(store: Store, config: PromoteConfig, run_id: str) -> Candidate:
     run = read_run(store, run_id)
     name = experiment_name(store, run.experiment_id)
-    if config.experiment is not None and name != config.experiment:
-        raise PromotionError(f"run_id = {run_id}: is a run of experiment {name}, not of {config.experiment}; leave out one of the two.")
+    if config.experiment_name is not None and name != config.experiment_name:
+        raise PromotionError(
+            f"run_id = {run_id}: is a run of experiment {name}, not of {config.experiment_name}; leave out one of the two."
+        )
     if run.status != "FINISHED":
         raise PromotionError(f"run_id = {run_id}: its status is {run.status}; only a FINISHED run can be promoted; train it again.")
     value = run.metrics.get(logged_name(config.metric))

@@ -1,20 +1,28 @@
 """What a promotion is asked for."""
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from clickflow.config import Contradictions, FilePath, StrictConfig
 from clickflow.tracking.config import TrackingConfig
 
 
+def _plain(name: str) -> str:
+    """A name that needs no quoting in a URI or a query."""
+    if not re.fullmatch(r"[\w.\-]+", name):
+        raise ValueError("a registered model's name; allowed: letters, digits, _, . and -")
+    return name
+
+
 class PromoteConfig(StrictConfig):
     """Which run is to become the champion of which registered model, and how much better it has to be."""
 
-    name: Annotated[str, Field(pattern=r"^[\w.\-]+$", max_length=200)]
+    name: Annotated[str, Field(max_length=200), AfterValidator(_plain)]
     """Of the registered model: letters, digits, ``_``, ``.`` and ``-``."""
-    experiment: Annotated[str, Field(min_length=1)] | None = None
+    experiment_name: Annotated[str, Field(min_length=1)] | None = None
     """MLflow experiment to choose the best finished run from; null: the run's or the champion's, or the only one with finished runs."""
     run_id: Annotated[str, Field(min_length=1)] | None = None
     """Run to promote; null: the best by ``metric`` on the validation split."""
@@ -45,6 +53,6 @@ class PromoteConfig(StrictConfig):
             yield "rollback", "= True and history = True: ask for one at a time"
         if self.rollback or self.history:
             key = "rollback" if self.rollback else "history"
-            for given in ("experiment", "run_id"):
-                if getattr(self, given) is not None:
-                    yield given, f"= {getattr(self, given)}: {key}=true chooses no run; leave it out"
+            for given, value in (("experiment", self.experiment_name), ("run_id", self.run_id)):
+                if value is not None:
+                    yield given, f"= {value}: {key}=true chooses no run; leave it out"

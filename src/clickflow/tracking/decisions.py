@@ -108,8 +108,8 @@ def settle(registry: Registry) -> None:
     following = next_number(registry.versions())
     for number in (following - 1, following):  # of the last move all may be done but to take the claim away
         claim = _claim(registry, number)
-        tags = registry.claimed(claim)
-        if tags is not None:
+        tags = registry.claimed(claim) or {}
+        if MOVE_TAG in tags:  # else another process takes it away just now, and its tags are gone already
             _carry_out(registry, claim, _read(tags[MOVE_TAG]))
 
 

@@ -6,6 +6,7 @@ so that a command that was cut short can be given again.
 
 import contextlib
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -135,7 +136,8 @@ class Registry:
 
     def release(self, name: str) -> None:
         """Take a claim away. Another's may not be ours to take away (on a server with permissions), or be gone already."""
-        with contextlib.suppress(MlflowException):
+        with contextlib.suppress(MlflowException), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # SQLAlchemy's, where another process deletes the same row at this moment
             self._client.delete_registered_model(name)
 
     def url(self, number: int) -> str:
