@@ -5,7 +5,9 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 HOME_FOLDER := $(if $(CLICKFLOW_HOME),$(CLICKFLOW_HOME),$(CURDIR)/.clickflow)
 
-.PHONY: demo ui check test test-fast format clean
+GC :=
+
+.PHONY: demo ui gc check test test-fast format clean
 
 demo: $(INSTALLED)
 	$(BIN)/python pipelines/demo.py
@@ -14,6 +16,10 @@ ui: $(INSTALLED)
 	@mkdir -p $(HOME_FOLDER)
 	@echo "MLflow UI on http://127.0.0.1:$(PORT) (make ui PORT=5001 for another port; Ctrl-C ends it)"
 	$(BIN)/mlflow server --backend-store-uri sqlite:///$(HOME_FOLDER)/mlflow.db --artifacts-destination $(HOME_FOLDER)/artifacts --host 127.0.0.1 --port $(PORT) --workers 1
+
+# make gc GC="dry_run=true keep_best=1"
+gc: $(INSTALLED)
+	$(BIN)/python pipelines/gc.py $(GC)
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
