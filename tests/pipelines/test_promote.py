@@ -1,13 +1,15 @@
 """``promote.py`` as a user types it: exit codes, what is printed, and several of them at the same time."""
 
+import io
 import itertools
 import subprocess
 import sys
 
 import pytest
+from rich.console import Console
 
 from clickflow.config import validate
-from clickflow.errors import ConfigError
+from clickflow.errors import ConfigError, PromotionError
 from clickflow.promotion.config import PromoteConfig
 from clickflow.runs.train import train
 from clickflow.tracking.config import TrackingConfig
@@ -15,7 +17,7 @@ from clickflow.tracking.decisions import log_of, moves_of
 from clickflow.tracking.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from clickflow.tracking.store import open_store
 from pipelines.launch import REPOSITORY, composed_config
-from pipelines.promote import experiment_as_key
+from pipelines.promote import experiment_as_key, story
 from tests.runs.small import small_config
 
 SCRIPT = str(REPOSITORY / "pipelines" / "promote.py")
@@ -113,22 +115,29 @@ def check_chain(home, name):
 
 @pytest.mark.slow
 def test_exit_codes_and_what_is_printed(home):
-    code, out, _ = promote(home, "name=codes", "experiment=synthetic")
-    assert code == 0
+    def printed(*overrides):
+        out = io.StringIO()
+        story(promote_config(f"home={home}", "name=codes", *overrides), Console(file=out, width=200))
+        return out.getvalue()
+
+    out = printed("experiment=synthetic")
     for word in ("codes version 1 is the first champion", "models:/codes@champion", "mlflow models serve"):
         assert word in out
+    assert "rollback=true" not in out
     other = next(run_id for run_id in run_ids(home) if run_id not in out)
     code, out, _ = promote(home, "name=codes", f"run_id={other}", "min_effect=0.9")
     assert code == 3
     assert "not better: codes version 2: GAUC" in out
     assert "the lower end must lie above +0.9000" in out
-    code, _, err = promote(home, "name=codes", "rollback=true")
-    assert code == 2
-    assert err.startswith("PromotionError: name = codes: version 1 was the first champion")
-    code, out, _ = promote(home, "name=codes", "history=true")
-    assert code == 0
-    assert "not better" in out
-    assert f"{other[:12]}" in out
+    out = printed(f"run_id={other}", "min_effect=-0.9")
+    assert "promoted: codes version 2: GAUC" in out
+    assert f"promote.py name=codes rollback=true home={home}" in out
+    assert "codes version 2 -> version 1, the champion again" in printed("rollback=true")
+    with pytest.raises(PromotionError, match="name = codes: version 1 was the first champion"):
+        printed("rollback=true")
+    out = printed("history=true")
+    for word in ("not better", "1 → 2", "rolled back", "2 → 1", other[:12]):
+        assert word in out
 
 
 @pytest.mark.slow

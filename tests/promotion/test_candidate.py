@@ -59,6 +59,14 @@ def test_the_best_finished_run_with_a_complete_model_is_chosen(home, several):
     assert candidate.uri == f"models:/{candidate.model_id}"
 
 
+def test_of_equal_runs_the_oldest_is_chosen(home):
+    """So that a reproduction of the champion's run does not challenge it."""
+    store = store_of(home, "again")
+    first = finished(store, 0.7)
+    finished(store, 0.7)
+    assert choice(home, experiment_name="again").run.run_id == first
+
+
 def test_it_is_found_behind_many_runs_without_a_model(home):
     store = store_of(home, "parents")
     best = finished(store, 0.5)
@@ -85,7 +93,9 @@ def test_without_an_experiment_the_champions_is_searched(home, several):
 
 def test_without_a_champion_either_an_experiment_must_be_named_where_there_are_several(home, several):
     finished(store_of(home, "another"), 0.5)
-    with pytest.raises(PromotionError, match=r"experiment = null: .* several have finished runs: another, .*several; set experiment=NAME"):
+    with pytest.raises(
+        PromotionError, match=r"experiment = null: .* several have finished runs: .*another, .*several; set experiment=NAME"
+    ):
         choice(home)
 
 

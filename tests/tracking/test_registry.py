@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from clickflow.errors import TrackingError
 from clickflow.tracking.config import TrackingConfig
@@ -77,6 +78,21 @@ def test_a_name_that_is_not_registered_has_no_versions(registry):
     assert registry.alias(CHAMPION) is None
     assert registry.claimed(registry.name) is None
     registry.release(registry.name)
+
+
+def test_a_tag_that_two_processes_set_first_at_once_is_set(registry, store, run, monkeypatch):
+    """MLflow's store looks, and then both insert; the one that comes second is refused by the database."""
+    registry.register(run.id, logged(store, run).model_id)
+    attempts = []
+
+    def refused_once(*arguments):
+        attempts.append(arguments)
+        if len(attempts) == 1:
+            raise MlflowException("UNIQUE constraint failed: model_version_tags.key")
+
+    monkeypatch.setattr(store.client, "set_model_version_tag", refused_once)
+    registry.set_tags(1, {"gate": "passed"})
+    assert attempts == [(registry.name, "1", "gate", "passed")] * 2
 
 
 def test_a_claim_is_made_once(registry):

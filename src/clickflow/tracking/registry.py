@@ -7,8 +7,9 @@ so that a command that was cut short can be given again.
 import contextlib
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
@@ -77,15 +78,15 @@ class Registry:
         """Move an alias to a version; None takes it away. Moving it to where it is does nothing."""
         with self._talking(f"alias {alias} cannot be moved"):
             if number is not None:
-                self._client.set_registered_model_alias(self.name, alias, str(number))
+                _twice(lambda: self._client.set_registered_model_alias(self.name, alias, str(number)))
             elif self.alias(alias) is not None:
-                self._client.delete_registered_model_alias(self.name, alias)
+                _twice(lambda: self._client.delete_registered_model_alias(self.name, alias))
 
     def set_tags(self, number: int, tags: Mapping[str, str]) -> None:
         """Set tags of a version; a later value replaces an earlier one."""
         with self._talking(f"tags of version {number} cannot be set"):
             for key, value in tags.items():
-                self._client.set_model_version_tag(self.name, str(number), key, value)
+                _twice(partial(self._client.set_model_version_tag, self.name, str(number), key, value))
 
     def describe(self, number: int, markdown: str) -> None:
         """Set the text at the top of a version's page."""
@@ -136,9 +137,8 @@ class Registry:
 
     def release(self, name: str) -> None:
         """Take a claim away. Another's may not be ours to take away (on a server with permissions), or be gone already."""
-        with contextlib.suppress(MlflowException), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # SQLAlchemy's, where another process deletes the same row at this moment
-            self._client.delete_registered_model(name)
+        with contextlib.suppress(MlflowException):
+            _twice(lambda: self._client.delete_registered_model(name))
 
     def url(self, number: int) -> str:
         """A version's page: on the server, or in the UI that ``make ui`` starts over the local store."""
@@ -154,7 +154,7 @@ class Registry:
         known = json.loads(self._client.get_logged_model(model_id).tags.get(MODEL_VERSIONS_TAG, "[]"))
         if not any((one["name"], int(one["version"])) == (self.name, number) for one in known):
             links = [*known, {"name": self.name, "version": number}]
-            self._client.set_logged_model_tags(model_id, {MODEL_VERSIONS_TAG: json.dumps(links)})
+            _twice(lambda: self._client.set_logged_model_tags(model_id, {MODEL_VERSIONS_TAG: json.dumps(links)}))
 
     @contextlib.contextmanager
     def _talking(self, what: str) -> Iterator[None]:
@@ -165,3 +165,15 @@ class Registry:
 
     def _failure(self, what: str, error: MlflowException) -> TrackingError:
         return TrackingError(f"registered model {self.name}: {what} ({first_line(error)}); check the store {self.store.uri}")
+
+
+def _twice(write: Callable[[], object]) -> None:
+    """Repeat a write that failed: where two processes set the same thing for the first time, MLflow's store has both insert it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # SQLAlchemy's, where two processes delete the same row
+        try:
+            write()
+        except MlflowException as error:
+            if error.error_code in NOT_THERE:
+                raise
+            write()

@@ -80,15 +80,16 @@ def last_values(store: Store, tags: Mapping[str, str], metric: str) -> dict[str,
 
 
 def best_runs(store: Store, experiment_id: str, metric: str) -> Iterator[FoundRun]:
-    """Finished runs of an experiment that have a metric, the highest first; the store sorts, and is asked for a few at a time.
+    """Finished runs of an experiment that have a metric, the highest first, and of equal ones the oldest.
 
-    The condition on the metric leaves out no AUC, but without it SQLite joins every run with every metric of that name: 6 to 9 seconds for
-    10,000 runs instead of 0.1.
+    The store sorts, and is asked for a few at a time. The condition on the metric leaves out no AUC, but without it SQLite joins every run
+    with every metric of that name: 4 to 9 seconds for 10,000 runs instead of 0.1.
 
     Raises:
         TrackingError: the store does not answer.
     """
-    condition, order, token = f"attributes.status = 'FINISHED' and metrics.`{metric}` >= 0", [f"metrics.`{metric}` DESC"], None
+    condition = f"attributes.status = 'FINISHED' and metrics.`{metric}` >= 0"
+    order, token = [f"metrics.`{metric}` DESC", "attributes.start_time ASC"], None
     while True:
         try:
             found = store.client.search_runs(
