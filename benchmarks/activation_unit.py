@@ -53,7 +53,7 @@ class Form:
         if is_plain:
             unit = self.model.activation_unit
             name = f"_{unit.inputs}"
-            setattr(unit, name, lambda target, history, pairs: unit.first(plain_features(unit.inputs, target, history, pairs)))
+            setattr(unit, name, lambda target, history, _: lambda pairs: unit.first(plain_features(unit.inputs, target, history, pairs)))
 
     def step(self, batch: Batch) -> None:
         """One training step, timed."""

@@ -27,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from clickflow.config import StrictConfig, suggest, validate
-from clickflow.errors import EXIT_CODE_ERROR, EXIT_CODE_INTERRUPTED, ClickflowError, ConfigError
+from clickflow.errors import EXIT_CODE_ERROR, EXIT_CODE_INTERRUPTED, ClickflowError, ConfigError, without_passwords
 from clickflow.tracking.config import TrackingConfig
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -230,9 +230,9 @@ def progress_printer(console: Console) -> Callable[[str], None]:
 
 
 def store_overrides(home: Path, tracking: TrackingConfig) -> list[str]:
-    """What a command needs to find the same store, where it is not the default one."""
+    """What a command needs to find the same store, where it is not the default one; a password is for the user to fill in."""
     overrides = [] if home == Path(os.environ.get("CLICKFLOW_HOME", REPOSITORY / ".clickflow")) else [f"home={home}"]
-    return overrides if tracking.uri is None else [*overrides, f"tracking.uri={tracking.uri}"]
+    return overrides if tracking.uri is None else [*overrides, f"tracking.uri={without_passwords(tracking.uri)}"]
 
 
 def composed_config(config_name: str, overrides: Sequence[str], config_dir: str | None = None) -> dict[str, Any]:

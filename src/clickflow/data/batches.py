@@ -53,6 +53,27 @@ class Batch:
         """(H, ...) a value a history -> (B, ...), that of each row's history."""
         return values if self.history_of is None else values.index_select(0, self.history_of)
 
+    def part(self, start: int, stop: int) -> "Batch":
+        """The rows from ``start`` up to ``stop``, with the histories that they read and those between."""
+        rows = slice(start, stop)
+        first, last = start, min(stop, len(self)) - 1
+        if self.history_of is not None:
+            of_part = self.history_of[rows]
+            first, last = int(of_part.min()), int(of_part.max())
+        offsets = self.offsets[first : last + 2]
+        values = slice(int(offsets[0]), int(offsets[-1]))
+        return Batch(
+            target=self.target[:, rows],
+            history=self.history[:, values],
+            offsets=offsets - offsets[0],
+            context=self.context[:, rows],
+            numeric=self.numeric[rows],
+            label=None if self.label is None else self.label[rows],
+            group=None if self.group is None else self.group[rows],
+            negative_history=None if self.negative_history is None else self.negative_history[:, values],
+            history_of=None if self.history_of is None else of_part - first,
+        )
+
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device; itself where it already lies there."""
         if self.target.device == device:

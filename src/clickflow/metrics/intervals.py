@@ -138,7 +138,7 @@ def _average_precision(preds: Tensor, click: Tensor, of_users: Callable[[Tensor]
 
 
 def _jackknife_error(influence: Tensor) -> Tensor:
-    """Standard error from what each user's (U,) weight adds to a metric; NaN for a single user, and 0 where rounding alone is left."""
+    """Standard error from what the weight of each user (U,) adds to a metric; NaN for a single user."""
     users = len(influence)
     variance = (influence**2).sum() * users / (users - 1) if users > 1 else influence.new_full((), math.nan)
     return variance.sqrt()

@@ -14,6 +14,9 @@ from clickflow.metrics.intervals import auc_and_error, logit_interval
 from clickflow.metrics.placements import clustered
 from clickflow.metrics.ranking import check_group, check_inputs, user_statistics
 
+FEWEST = 10
+"""Clicks, and non-clicks, below which a stratum's AUC has no interval: a variance of a handful of placements is a guess."""
+
 
 def metrics_by_stratum(preds: Tensor, target: Tensor, user: Tensor, stratum: Tensor, *, alpha: float = 0.05) -> dict[str, Tensor]:
     """Measure each of K strata.
@@ -43,7 +46,8 @@ def metrics_by_stratum(preds: Tensor, target: Tensor, user: Tensor, stratum: Ten
 
     clicks = torch.bincount(stratum[click], minlength=len(rows))
     auc, error = auc_and_error(preds, click, cluster, of_cluster)
-    low, high = logit_interval(auc, error, alpha)
+    enough = torch.minimum(clicks, rows - clicks) >= FEWEST
+    low, high = logit_interval(auc, torch.where(enough, error, math.nan), alpha)
     impressions, user_clicks, twice_u = user_statistics(preds, click, cluster)
     pairs = user_clicks * (impressions - user_clicks)
     weight = torch.where(pairs > 0, impressions, 0)  # a user of one class does not count

@@ -5,8 +5,10 @@ behaviour and gathered; what concerns the target alone, once a row; only what co
 history of its own, as in training, pairs and behaviours are the same in the same order, and nothing is gathered for them.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from clickflow.data.batches import Batch, jagged_ranges
@@ -31,7 +33,6 @@ class Pairs:
     def of(cls, batch: Batch) -> "Pairs":
         """The pairs of a batch.
 
-        >>> import torch
         >>> none = torch.zeros(0, 3)
         >>> shared = Batch(none, torch.tensor([[7, 8, 9]]), torch.tensor([0, 2, 3]), none, none, history_of=torch.tensor([1, 0, 0]))
         >>> Pairs.of(shared).behaviours
@@ -41,6 +42,15 @@ class Pairs:
             return cls(batch.offsets, row_of_each(batch.offsets))
         behaviours, offsets = jagged_ranges(batch.of_rows(batch.offsets[:-1]), batch.of_rows(batch.offsets[1:]))
         return cls(offsets, row_of_each(offsets), behaviours)
+
+    def blocks(self, size: int) -> Iterator["Pairs"]:
+        """The same pairs, at most ``size`` at a time, of the same rows and behaviours; one empty block where there are none."""
+        num_pairs = len(self.rows)
+        for start in range(0, max(num_pairs, 1), size):
+            stop = min(start + size, num_pairs)
+            offsets = self.offsets.clamp(start, stop) - start  # rows that lie outside are empty
+            behaviours = torch.arange(start, stop, device=offsets.device) if self.behaviours is None else self.behaviours[start:stop]
+            yield Pairs(offsets, self.rows[start:stop], behaviours)
 
     def of_rows(self, values: Tensor) -> Tensor:
         """(B, ...) a value a row -> (P, ...)."""

@@ -18,12 +18,14 @@ from torch import nn
 from clickflow.config import validate
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import prepare
+from clickflow.data.storage import digest_source
 from clickflow.errors import DataError, TrackingError
 from clickflow.metrics.intervals import Interval, intervals
 from clickflow.models import ModelConfig, build_model
 from clickflow.runs.config import EvaluateConfig, RunConfig
 from clickflow.runs.report import ScoredSplit, log_intervals, log_slices, log_split, score
 from clickflow.runs.slices import check_fields, slice_table
+from clickflow.runs.train import digest_tag
 from clickflow.tracking.lifecycle import resume_run
 from clickflow.tracking.location import FoundModel, find_model
 from clickflow.tracking.model import read_bundle
@@ -86,15 +88,7 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     with resume_run(store, run_id, "evaluation") as run:
         if run.status != "FINISHED":
             raise TrackingError(f"run_id = {run.id}: its status is {run.status}; only a FINISHED run can be evaluated; train it again.")
-        with tempfile.TemporaryDirectory() as scratch:
-            run_config = read_config(run, Path(scratch))
-            dataset = open_dataset(run, run_config)
-            check_fields(config.slice_fields or (), dataset.schema, dataset.manifest.name)
-            trainer = run_config.trainer
-            if found:
-                model, trainer = _read_registered(store, found, dataset, trainer)
-            else:
-                model = read_model(run, run_config, dataset, Path(scratch))
+        dataset, model, trainer = _read(run, found, config)
         times_opened = _record_opening(run)
         scored = score(model, dataset, "test", trainer)
         evaluation = Evaluation(
@@ -103,13 +97,24 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
             intervals(*scored.rows),
             slice_table(dataset, "test", scored.rows, config.slice_fields),
             times_opened,
-            test_openings(store, dataset.manifest.fingerprint),
+            openings_of(store, dataset.manifest.fingerprint),
         )
         _log(run, dataset, evaluation)
         return evaluation
 
 
-def test_openings(store: Store, fingerprint: str) -> Openings:
+def _read(run: Run, found: FoundModel | None, config: EvaluateConfig) -> tuple[PreparedDataset, nn.Module, TrainerConfig]:
+    """What is scored, and how; all that can be wrong is found before the test split is opened."""
+    with tempfile.TemporaryDirectory() as scratch:
+        run_config = read_config(run, Path(scratch))
+        dataset = open_dataset(run, run_config)
+        check_fields(config.slice_fields or (), dataset.schema, dataset.manifest.name)
+        if found:
+            return dataset, *_read_registered(run.store, found, dataset, run_config.trainer)
+        return dataset, read_model(run, run_config, dataset, Path(scratch)), run_config.trainer
+
+
+def openings_of(store: Store, fingerprint: str) -> Openings:
     """How often the test split of a data set was opened, over all runs of the store."""
     values = last_values(store, {FINGERPRINT_TAG: fingerprint}, TIMES_OPENED)
     return Openings(int(sum(values.values())), len(values))
@@ -174,8 +179,21 @@ def open_dataset(run: Run, config: RunConfig) -> PreparedDataset:
 
 
 def read_model(run: Run, config: RunConfig, dataset: PreparedDataset, scratch: Path) -> nn.Module:
-    """The model with the best weights of a run."""
+    """The model with the best weights of a run.
+
+    Raises:
+        TrackingError: the checkpoint is not there, or is not as the training wrote it.
+    """
     model = build_model(config.model, dataset.schema)
-    path = run.download("checkpoints/best.ckpt", scratch)
+    try:
+        path = run.download("checkpoints/best.ckpt", scratch)
+    except TrackingError as error:
+        raise TrackingError(f"{error}; where only the checkpoint was deleted, evaluate the logged model: model=models:/m-…") from error
+    expected, found = run.tags.get(digest_tag(path)), digest_source(path)
+    if expected not in (None, found):  # runs made before there were digests have none
+        raise TrackingError(
+            f"run {run.id}, checkpoints/{path.name}: SHA-256 = {found[:12]}, but the training wrote {str(expected)[:12]}; the file was "
+            "damaged or replaced; restore it from a copy, or train again."
+        )
     load_weights(model, path)
     return model

@@ -31,7 +31,7 @@ SMALL_VOCABULARY = 1_000
 """Ids a field has at most to be sliced by without being asked for."""
 NUM_VALUES = 15
 """Values of a field with a line of their own."""
-OTHER, UNKNOWN = "other", "not in train"
+OTHER, UNKNOWN = "(other)", "(not in train)"
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def slice_table(dataset: PreparedDataset, split_name: str, rows: Rows, fields: S
 
 
 def _slicings(dataset: PreparedDataset, split: Split, fields: Sequence[str] | None) -> Iterator[Slicing]:
-    yield Slicing("all", np.zeros(len(split), np.int64), ["all"])
+    yield Slicing("all rows", np.zeros(len(split), np.int64), [""])
     yield _buckets("history length", split.rows["history_end"].astype(np.int64) - split.rows["history_start"], LENGTHS)
     counts = np.append(0, dataset.vocabulary(ITEM)["count"].to_numpy())
     yield _buckets("item count in train", counts[_values(split, ITEM, "index")], COUNTS)

@@ -4,6 +4,7 @@ MLflow would look ``models:/`` up in its global registry, which need not be this
 answered with those that do.
 """
 
+import re
 from dataclasses import dataclass
 
 from mlflow.exceptions import MlflowException
@@ -66,20 +67,15 @@ def find_model(store: Store, uri: str) -> FoundModel:
     Raises:
         TrackingError: no such model, no run is known of it, or the store does not answer.
     """
-    name = uri.removeprefix(SCHEME)
+    name, client = uri.removeprefix(SCHEME), store.client
     try:
         model_location(store, uri)  # answers what is not there
         if "@" in name or "/" in name:
-            version = (
-                store.client.get_model_version_by_alias(*name.split("@", 1))
-                if "@" in name
-                else store.client.get_model_version(*name.split("/", 1))
-            )
-            uri, run_id, model_id = f"{SCHEME}{version.name}/{version.version}", version.run_id, version.model_id
+            find = client.get_model_version_by_alias if "@" in name else client.get_model_version
+            version = find(*re.split("[@/]", name, maxsplit=1))
+            uri, run_id = f"{SCHEME}{version.name}/{version.version}", version.run_id
         else:
-            run_id, model_id = None, name
-        if not run_id and model_id:
-            run_id = store.client.get_logged_model(model_id).source_run_id
+            run_id = client.get_logged_model(name).source_run_id
     except MlflowException as error:
         raise TrackingError(f"model {uri}: cannot be found in {store.uri} ({first_line(error)}); check the store") from error
     if not run_id:
