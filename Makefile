@@ -5,7 +5,9 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 HOME_FOLDER := $(if $(CLICKFLOW_HOME),$(CLICKFLOW_HOME),$(CURDIR)/.clickflow)
 
-.PHONY: demo ui check test test-fast format clean
+GC :=
+
+.PHONY: demo ui gc check test test-fast format clean
 
 demo: $(INSTALLED)
 	$(BIN)/python pipelines/demo.py
@@ -15,6 +17,10 @@ ui: $(INSTALLED)
 	@echo "MLflow UI on http://127.0.0.1:$(PORT) (make ui PORT=5001 for another port; Ctrl-C ends it)"
 	$(BIN)/mlflow server --backend-store-uri sqlite:///$(HOME_FOLDER)/mlflow.db --artifacts-destination $(HOME_FOLDER)/artifacts --host 127.0.0.1 --port $(PORT) --workers 1
 
+# make gc GC="dry_run=true keep_best=1"
+gc: $(INSTALLED)
+	$(BIN)/python pipelines/gc.py $(GC)
+
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -22,7 +28,7 @@ check: $(INSTALLED)
 	$(BIN)/lint-imports
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-fast: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 -m "not slow"

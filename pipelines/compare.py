@@ -25,7 +25,9 @@ def story(config: CompareConfig, console: Console) -> None:
     comparison = compare(config, models, progress_printer(console))
     title = f"{config.data.name}, protocol {config.protocol.name}, test split, mean ± std over seeds"
     _print(console, title, [quality_columns(result) for result in comparison.results])
-    title = f"against {config.compare.base} on the same test rows (DeLong for AUC, bootstrap over users for GAUC), and costs"
+    title = (
+        f"against {config.compare.base} on the same test rows (DeLong clustered by user for AUC, bootstrap over users for GAUC), and costs"
+    )
     _print(console, title, [significance_columns(result) for result in comparison.results])
     console.print(f"run {comparison.run_id}  {comparison.url}", soft_wrap=True)
     console.print(f"table.csv, table.md and figures in {comparison.folder}", soft_wrap=True)

@@ -27,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from clickflow.config import StrictConfig, suggest, validate
-from clickflow.errors import EXIT_CODE_ERROR, EXIT_CODE_INTERRUPTED, ClickflowError, ConfigError
+from clickflow.errors import EXIT_CODE_ERROR, EXIT_CODE_INTERRUPTED, ClickflowError, ConfigError, without_passwords
 from clickflow.tracking.config import TrackingConfig
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -137,14 +137,19 @@ def _ordered(arguments: Sequence[str]) -> list[str]:
 
 
 def lenient(arguments: Sequence[str]) -> list[str]:
-    """``key=value`` -> ``++key=value``, except for groups and Hydra's own keys."""
+    """``key=value`` -> ``++key=value``, except for groups and Hydra's own keys.
+
+    Hydra takes ``model=models:/…`` for a choice of the group ``model``; a URI is handed to it as ``model.uri``, which
+    :data:`~clickflow.tracking.config.ModelUri` takes.
+    """
     groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()} | {"hydra"}
 
     def is_config_key(argument: str) -> bool:
         key = re.match(r"([A-Za-z_][\w.]*)=", argument)
         return key is not None and not key[1].startswith("hydra.") and key[1] not in groups
 
-    return [f"++{argument}" if is_config_key(argument) else argument for argument in arguments]
+    uris_apart = [re.sub(r"^model=(?=['\"]?\w*:/)", "model.uri=", argument) for argument in arguments]
+    return [f"++{argument}" if is_config_key(argument) else argument for argument in uris_apart]
 
 
 def _checked_jobs(check: Callable[[Sequence[str], str | None], Any]) -> list[Any]:
@@ -225,9 +230,9 @@ def progress_printer(console: Console) -> Callable[[str], None]:
 
 
 def store_overrides(home: Path, tracking: TrackingConfig) -> list[str]:
-    """What a command needs to find the same store, where it is not the default one."""
+    """What a command needs to find the same store, where it is not the default one; a password is for the user to fill in."""
     overrides = [] if home == Path(os.environ.get("CLICKFLOW_HOME", REPOSITORY / ".clickflow")) else [f"home={home}"]
-    return overrides if tracking.uri is None else [*overrides, f"tracking.uri={tracking.uri}"]
+    return overrides if tracking.uri is None else [*overrides, f"tracking.uri={without_passwords(tracking.uri)}"]
 
 
 def composed_config(config_name: str, overrides: Sequence[str], config_dir: str | None = None) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """What the pipelines print: tables a person reads."""
 
+import itertools
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+import polars as pl
 from rich.console import Console
 from rich.table import Table
 
@@ -11,6 +13,9 @@ from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import prepare
 from clickflow.data.schema import TimestampUnit
 from clickflow.runs.config import PrepareConfig
+from clickflow.runs.evaluate import Evaluation
+from clickflow.runs.report import shown_metrics
+from clickflow.runs.slices import slice_columns
 from pipelines.launch import progress_printer
 
 HEADINGS = {
@@ -21,6 +26,11 @@ HEADINGS = {
     "log_loss": "log loss",
     "oracle_auc": "oracle AUC",
 }
+SLICE_HEADINGS = ("slice", "value", "rows", "click rate", "AUC [95 %]", "GAUC", "log loss", "calibration")
+SLICES_SHOWN = 8
+"""Lines a sort of slice; all are in the run."""
+SLICE_WIDTH = 130
+"""Columns that the table of slices fits into."""
 PER_SECOND = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000}
 
 
@@ -70,6 +80,44 @@ def print_metrics(console: Console, title: str, metrics: Mapping[str, float]) ->
         table.add_column(HEADINGS.get(name, name), justify="right")
     table.add_row(*(f"{value:,.0f}" if name == "gauc_users_skipped" else f"{value:.4f}" for name, value in metrics.items()))
     console.print(table)
+
+
+def print_evaluation(console: Console, evaluation: Evaluation) -> None:
+    """Test metrics with their intervals, the slices, and how often the test split was opened."""
+    table = Table(title="test split", title_justify="left")
+    for heading in ("metric", "value", "95 % interval"):
+        table.add_column(heading, justify="left" if heading == "metric" else "right")
+    for name, *shown in shown_metrics(evaluation.scored.metrics, evaluation.intervals):
+        table.add_row(HEADINGS.get(name, name), *shown)
+    console.print(table)
+    _print_slices(console, evaluation.slices)
+    times, runs = evaluation.openings.times, evaluation.openings.runs
+    console.print(
+        f"the test split of this data set has been opened {_counted(times, 'time')}, by {_counted(runs, 'run')}; the more often it decides "
+        "between models, the less it tells of new users",
+        soft_wrap=True,
+    )
+
+
+def _print_slices(console: Console, slices: pl.DataFrame) -> None:
+    """The first lines of each sort of slice, as wide as they need to be; the rest is in the run."""
+    rows = [(row["slice"], slice_columns(row)) for row in slices.iter_rows(named=True)]
+    table = Table(title="by slice", title_justify="left")
+    for heading in SLICE_HEADINGS:
+        table.add_column(heading, justify="left" if heading in ("slice", "value") else "right", no_wrap=True)
+    for _, found in itertools.groupby(rows, key=lambda row: row[0]):
+        lines = [columns for _, columns in found]
+        shown = lines if len(lines) <= SLICES_SHOWN else lines[: SLICES_SHOWN - 1]
+        for position, line in enumerate(shown):
+            table.add_row(*(("" if position and heading == "slice" else line[heading]) for heading in SLICE_HEADINGS))
+        if len(shown) < len(lines):
+            table.add_row("", f"… {len(lines) - len(shown)} more")
+        table.add_section()
+    Console(file=console.file, width=max(console.width, SLICE_WIDTH), highlight=False).print(table)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
 def _date(moment: int, unit: TimestampUnit | str) -> str:

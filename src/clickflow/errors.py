@@ -5,13 +5,31 @@ and exit with :data:`EXIT_CODE_ERROR`; a question that is answered with no (not 
 :data:`EXIT_CODE_NO`. Wrong arguments of a function are a plain ``ValueError``; ``assert`` is for invariants.
 """
 
+import re
+
 EXIT_CODE_ERROR = 2
 EXIT_CODE_NO = 3
 EXIT_CODE_INTERRUPTED = 130
 
 
 class ClickflowError(Exception):
-    """Base of every error that reaches the user as one message instead of a traceback."""
+    """Base of every error that reaches the user as one message instead of a traceback.
+
+    Passwords in URIs are hidden here, once for all: messages stand in logs and in the tags of runs.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_passwords(message))
+
+
+def without_passwords(text: str) -> str:
+    """A text with the passwords in its URIs hidden.
+
+    >>> without_passwords("tracking.uri = postgresql://ada:s3cr@host/db?user=u&password=p1: refused")
+    'tracking.uri = postgresql://ada:***@host/db?user=u&password=***: refused'
+    """
+    text = re.sub(r"(\w://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
+    return re.sub(r"([?&]password=)[^&\s:]*", r"\1***", text)
 
 
 class ConfigError(ClickflowError):

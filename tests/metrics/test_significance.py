@@ -214,18 +214,72 @@ def test_the_bootstrap_is_as_wide_as_the_spread_over_other_users():
     assert np.mean([result.high - result.low for result in results]) == pytest.approx(2 * 1.96 * spread, rel=0.2)
 
 
-def test_only_the_bootstrap_sees_that_a_users_rows_share_what_a_model_gets_right():
-    target, group = torch.arange(1000) % 2, torch.arange(1000) // 20
-    generator = torch.Generator().manual_seed(0)
+def user_log(random: int, *, users: int = 50, rows: int = 20) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Models equally good for the average user, but each with its own lot for each user: signal 1 with a standard deviation of 1."""
+    generator = torch.Generator().manual_seed(random)
+    group = torch.arange(users * rows) // rows
+    target = torch.arange(users * rows) % 2
 
     def predict() -> Tensor:
-        """Equally good for the average user, but its own lot for each user: signal 1 with a standard deviation of 1."""
-        signal = 1 + torch.randn(50, generator=generator)
-        return (signal[group] * target + torch.randn(1000, generator=generator)).sigmoid()[None]
+        signal = 1 + torch.randn(users, generator=generator)
+        return (signal[group] * target + torch.randn(len(group), generator=generator)).sigmoid()[None]
 
-    logs = [(predict(), predict(), target) for _ in range(150)]
-    assert np.mean([delong(*log).p_value < 0.05 for log in logs]) > 0.15
-    assert 0.01 <= np.mean([bootstrap_gauc(*log, group, num_replicates=400).p_value < 0.05 for log in logs]) <= 0.10
+    return predict(), predict(), target, group
+
+
+def test_only_tests_that_take_users_see_that_their_rows_share_what_a_model_gets_right():
+    logs = [user_log(random) for random in range(150)]
+    assert np.mean([delong(*log[:3]).p_value < 0.05 for log in logs]) > 0.15
+    assert 0.01 <= np.mean([delong(*log[:3], group=log[3]).p_value < 0.05 for log in logs]) <= 0.10
+    assert 0.01 <= np.mean([bootstrap_gauc(*log, num_replicates=400).p_value < 0.05 for log in logs]) <= 0.10
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.2])
+def test_the_clustered_interval_covers_as_often_as_it_says_and_the_plain_one_does_not(alpha):
+    # The two models differ in nothing but chance, so the true difference of their AUCs is 0.
+    logs = [user_log(random, users=40, rows=12) for random in range(300)]
+    plain = [delong(*log[:3], alpha=alpha) for log in logs]
+    by_user = [delong(*log[:3], group=log[3], alpha=alpha) for log in logs]
+    covered, covered_plain = (np.mean([result.low <= 0 <= result.high for result in results]) for results in (by_user, plain))
+    assert abs(covered - (1 - alpha)) <= 0.035 + alpha / 10  # three binomial standard errors
+    assert covered_plain < covered - 0.05
+    assert [result.p_value < alpha for result in by_user] == [not result.low <= 0 <= result.high for result in by_user]
+
+
+def test_the_clustered_error_is_that_of_a_bootstrap_over_users():
+    preds, base_preds, target, group = user_log(3, users=60, rows=15)
+    result = delong(preds, base_preds, target, group=group)
+    generator = np.random.default_rng(0)
+    members = [(group == user).nonzero().flatten() for user in group.unique()]
+    differences = []
+    for _ in range(400):
+        index = torch.cat([members[user] for user in generator.integers(len(members), size=len(members))])
+        differences.append(auc(preds[0, index], target[index]) - auc(base_preds[0, index], target[index]))
+    assert (result.high - result.low) / 2 / 1.96 == pytest.approx(np.std(differences), rel=0.12)
+
+
+def test_where_each_row_is_a_user_the_clustered_test_is_the_plain_one():
+    preds, base_preds, target, _ = click_log(300)
+    users = torch.randperm(300) - 100
+    assert delong(preds, base_preds, target, group=users) == pytest.approx(delong(preds, base_preds, target), abs=1e-12)
+
+
+def test_a_smaller_alpha_gives_a_wider_interval_and_the_same_p_value():
+    preds, base_preds, target, group = click_log(600)
+    for narrow, wide in (
+        (delong(preds, base_preds, target, alpha=0.1), delong(preds, base_preds, target, alpha=0.01)),
+        (bootstrap_gauc(preds, base_preds, target, group, alpha=0.1), bootstrap_gauc(preds, base_preds, target, group, alpha=0.01)),
+    ):
+        assert wide.low < narrow.low < narrow.high < wide.high
+        assert wide.p_value == narrow.p_value
+
+
+@pytest.mark.parametrize("alpha", [0, 1, -0.1, math.nan])
+def test_an_alpha_that_is_no_probability_is_refused(alpha):
+    with pytest.raises(ValueError, match=r"alpha = .*: must be in \(0, 1\), as 0\.05 for a 95 % interval"):
+        delong(*click_log(30)[:3], alpha=alpha)
+    with pytest.raises(ValueError, match=r"alpha = .*: must be in \(0, 1\)"):
+        bootstrap_gauc(*click_log(30), alpha=alpha)
 
 
 @pytest.mark.parametrize("num_replicates", [40, 400, 2000])
@@ -242,8 +296,8 @@ def test_the_p_value_is_below_5_percent_exactly_where_the_interval_leaves_out_ze
 @given(rows)
 def test_swapping_the_models_flips_every_sign(drawn):
     preds, base_preds, target, group = columns(drawn)
-    for function, args in ((delong, (target,)), (bootstrap_gauc, (target, group))):
-        forward, backward = quietly(function, preds, base_preds, *args), quietly(function, base_preds, preds, *args)
+    for function, args, of in ((delong, (target,), {}), (delong, (target,), {"group": group}), (bootstrap_gauc, (target, group), {})):
+        forward, backward = quietly(function, preds, base_preds, *args, **of), quietly(function, base_preds, preds, *args, **of)
         assert swapped(backward) == pytest.approx(forward, abs=0, nan_ok=True)
 
 
@@ -252,6 +306,8 @@ def test_swapping_the_models_flips_every_sign(drawn):
 def test_the_order_of_rows_is_irrelevant(drawn, random):
     shuffled, drawn = columns(random.sample(drawn, len(drawn))), columns(drawn)
     assert quietly(delong, *shuffled[:3]) == pytest.approx(quietly(delong, *drawn[:3]), abs=1e-12, nan_ok=True)
+    shuffled_by_user, by_user = (quietly(delong, *log[:3], group=log[3]) for log in (shuffled, drawn))
+    assert shuffled_by_user == pytest.approx(by_user, abs=1e-12, nan_ok=True)
     assert quietly(bootstrap_gauc, *shuffled) == pytest.approx(quietly(bootstrap_gauc, *drawn), abs=0, nan_ok=True)
 
 
@@ -259,7 +315,8 @@ def test_the_order_of_rows_is_irrelevant(drawn, random):
 @given(rows)
 def test_the_numbers_keep_their_order_and_their_bounds(drawn):
     preds, base_preds, target, group = columns(drawn)
-    for result in (quietly(delong, preds, base_preds, target), quietly(bootstrap_gauc, preds, base_preds, target, group)):
+    by_user = quietly(delong, preds, base_preds, target, group=group)
+    for result in (quietly(delong, preds, base_preds, target), by_user, quietly(bootstrap_gauc, preds, base_preds, target, group)):
         assert math.isnan(result.difference) or -1 <= result.difference <= 1
         assert math.isnan(result.p_value) or (result.low <= result.high and 0 < result.p_value <= 1)
 
@@ -347,8 +404,19 @@ def test_a_group_that_is_no_integer_column_beside_the_predictions_is_refused(gro
     preds = torch.tensor([[0.5, 0.6]])
     with pytest.raises(ValueError, match=r"group = torch\.\w+ of shape .*: must be an integer column of shape \(2,\)"):
         bootstrap_gauc(preds, preds, torch.tensor([0, 1]), group)
+    with pytest.raises(ValueError, match=r"group = torch\.\w+ of shape .*: must be an integer column of shape \(2,\)"):
+        delong(preds, preds, torch.tensor([0, 1]), group=group)
+
+
+def test_a_single_user_has_a_difference_of_the_auc_but_no_interval():
+    preds, base_preds, target, _ = click_log(40)
+    with pytest.warns(MetricUndefinedWarning, match=r"delong, interval: undefined, .* non-clicks of 1 users do not vary"):
+        result = delong(preds, base_preds, target, group=torch.zeros(40, dtype=torch.long))
+    assert result == pytest.approx((delong(preds, base_preds, target).difference, math.nan, math.nan, math.nan), nan_ok=True)
 
 
 def test_too_few_replicates_for_the_tails_are_refused():
     with pytest.raises(ValueError, match=r"num_replicates = 39: must be at least 40, for tails of 2\.5 %"):
         bootstrap_gauc(*click_log(30), num_replicates=39)
+    with pytest.raises(ValueError, match=r"num_replicates = 199: must be at least 200, for tails of 0\.5 %"):
+        bootstrap_gauc(*click_log(30), num_replicates=199, alpha=0.01)

@@ -20,7 +20,8 @@ from optuna.trial import TrialState
 
 from clickflow.errors import TrainingError
 from clickflow.sweep.storage import open_storage
-from clickflow.sweep.trials import Worker, is_surplus, retries, worker_of
+from clickflow.sweep.trials import is_surplus, retries, worker_of
+from clickflow.tracking.owner import Owner
 from pipelines.cluster import Cluster, ClusterWorkers
 from pipelines.launch import CONF, REPOSITORY
 from tests.processes import still_alive
@@ -106,7 +107,7 @@ def assert_complete(home, total):
     return trials
 
 
-def assert_gone(workers: list[Worker], seconds=20):
+def assert_gone(workers: list[Owner], seconds=20):
     deadline = time.monotonic() + seconds
     while any(worker.is_alive() for worker in workers):
         assert time.monotonic() < deadline, "a worker is left"

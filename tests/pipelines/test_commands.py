@@ -44,7 +44,8 @@ def test_train_then_evaluate_by_the_commands_it_prints(tmp_path):
     assert f"evaluate.py run_id={trained.info.run_id}" in done.stdout
     done = run("evaluate", home, f"run_id={trained.info.run_id}")
     assert done.returncode == 0
-    assert "oracle" in done.stdout
+    for words in ("oracle", "95 % interval", "history length", "has been opened 1 time, by 1 run", f"run {trained.info.run_id}"):
+        assert words in done.stdout
     [evaluated] = runs(home)
     assert evaluated.data.metrics["test/auc"] > 0
 

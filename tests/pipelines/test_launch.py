@@ -7,7 +7,9 @@ import pytest
 
 from clickflow.config import validate
 from clickflow.errors import ConfigError
+from clickflow.runs.cleanup import CleanupConfig
 from clickflow.runs.config import CompareConfig, EvaluateConfig, PrepareConfig, RunConfig
+from clickflow.runs.reproduce import ReproduceConfig
 from clickflow.sweep.config import SweepRunConfig
 from clickflow.tracking.config import TrackingConfig
 from pipelines.launch import CONF, REPOSITORY, composed_config, launch, store_overrides
@@ -19,8 +21,10 @@ CLASSES = {
     "compare": CompareConfig,
     "sweep": SweepRunConfig,
     "demo": RunConfig,
+    "reproduce": ReproduceConfig,
+    "gc": CleanupConfig,
 }
-REQUIRED = {"evaluate": ["run_id=abc"]}
+REQUIRED = {"evaluate": ["run_id=abc"], "reproduce": ["run_id=abc"]}
 
 
 def choices(group: str) -> list[str]:
@@ -167,7 +171,7 @@ def test_several_values_without_m_are_refused_with_the_remedy(run):
 
 
 def test_a_required_key_that_is_missing_is_named(run):
-    code, _, err = run("evaluate")
+    code, _, err = run("reproduce")
     assert code == 2
     assert "run_id: required, but not given" in err
 

@@ -83,7 +83,9 @@ def test_its_numbers_are_those_of_the_logged_predictions(home, compared, tmp_pat
             preds[result.label, seed] = scores
             assert result.metrics["gauc"][seed] == pytest.approx(gauc(scores, label, group).value, abs=1e-9)
 
-    expected = delong(torch.stack([preds["DIN", 0], preds["DIN", 1]]), torch.stack([preds["Base", 0], preds["Base", 1]]), label)
+    expected = delong(
+        torch.stack([preds["DIN", 0], preds["DIN", 1]]), torch.stack([preds["Base", 0], preds["Base", 1]]), label, group=group
+    )
 
     assert din.against_base["auc"] == expected
     assert expected.difference == pytest.approx(din.mean("auc") - base.mean("auc"), abs=1e-6)  # torchmetrics sums in float32

@@ -1,18 +1,17 @@
 """Taking, finishing and failing trials: never more than the total, never twice, and nothing is lost."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from clickflow.sweep.trials import FIXED_PARAMS, GIVEN_UP, REASON, RETRIES, RETRY_OF, Book, Failure, Worker, count, is_surplus, retries
+from clickflow.sweep.trials import FIXED_PARAMS, GIVEN_UP, REASON, RETRIES, RETRY_OF, Book, Failure, count, is_surplus, retries
+from clickflow.tracking.owner import Owner
 from tests.sweep.books import RATE, add, make_book
 
-ME = Worker.here()
+ME = Owner.here()
 BROKE = Failure("it broke")
 
 
@@ -226,24 +225,6 @@ def test_whatever_happens_the_total_is_never_passed_and_is_reached_by_going_on(t
         happen("take")
         happen("finish")
     assert count(book.trials()).finished == total
-
-
-class TestWorker:
-    def test_this_process_is_alive(self):
-        assert ME.is_alive()
-        assert ME.is_here
-
-    def test_a_later_process_with_the_same_id_is_another(self):
-        assert not Worker(ME.host, ME.pid, ME.started - 100).is_alive()
-
-    def test_a_dead_process_is_dead_even_before_its_parent_looks(self):
-        child = subprocess.Popen([sys.executable, "-c", ""])
-        worker = Worker(ME.host, child.pid, ME.started)
-        child.wait()
-        assert not worker.is_alive()
-
-    def test_another_machines_process_is_not_here(self):
-        assert not Worker("elsewhere-1", ME.pid, ME.started).is_here
 
 
 def test_counts_are_by_state_and_leave_surplus_trials_out():

@@ -1,7 +1,9 @@
 import subprocess
 import sys
 
-from clickflow.tracking.lineage import command_line, environment_report, git_state, lineage_tags
+import torch
+
+from clickflow.tracking.lineage import command_line, environment_report, git_state, lineage_tags, machine_tags, thread_tags
 
 
 def git(folder, *arguments):
@@ -51,3 +53,14 @@ def test_environment_report_names_python_threads_and_packages():
     assert f"python: {sys.version.split()[0]}" in report
     assert "torch_threads: " in report
     assert "\nmlflow==" in report
+
+
+def test_the_command_is_told_without_passwords(monkeypatch):
+    monkeypatch.setattr(sys, "orig_argv", ["/usr/bin/python3", "train.py", "tracking.uri=postgresql://ada:pw@host/db"])
+    assert command_line() == "python3 train.py 'tracking.uri=postgresql://ada:***@host/db'"
+    assert "ada:***@host" in environment_report()
+
+
+def test_the_processor_and_its_instructions_are_told():
+    assert machine_tags()["machine.cpu"].endswith(f"({torch.backends.cpu.get_cpu_capability()})")
+    assert thread_tags() == {"machine.threads": "1"}

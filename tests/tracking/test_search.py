@@ -3,8 +3,9 @@
 import pytest
 
 from clickflow.errors import TrackingError
+from clickflow.tracking import search
 from clickflow.tracking.lifecycle import open_run
-from clickflow.tracking.search import fetch_artifact, find_runs, metric_histories, read_run
+from clickflow.tracking.search import fetch_artifact, find_runs, last_values, metric_histories, read_run
 
 
 def finished(store, name, tags):
@@ -56,3 +57,19 @@ def test_an_unknown_run_is_refused(store):
 def test_a_run_below_another_one_names_its_parent(store):
     with open_run(store, name="child", params={}, tags={}, log_system_metrics=False, parent_run_id="abc") as run:
         assert run.tags["mlflow.parentRunId"] == "abc"
+
+
+def test_last_values_are_found_in_every_experiment_page_by_page_and_of_deleted_runs(store, monkeypatch):
+    monkeypatch.setattr(search, "RUNS_PER_REQUEST", 2)
+    client, expected = store.client, {}
+    for number, experiment in enumerate([store.experiment_id] * 3 + [client.create_experiment("values, elsewhere")]):
+        run_id = client.create_run(experiment).info.run_id
+        client.set_tag(run_id, "data", "values-1")
+        for value in (number + 1, number + 2):
+            client.log_metric(run_id, "test/looks", value, step=value)
+        expected[run_id] = number + 2
+    client.delete_run(run_id)
+    client.set_tag(client.create_run(store.experiment_id).info.run_id, "data", "values-1")  # one that has no such metric
+
+    assert last_values(store, {"data": "values-1"}, "test/looks") == expected
+    assert last_values(store, {"data": "values-2"}, "test/looks") == {}

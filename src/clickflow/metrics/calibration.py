@@ -52,9 +52,14 @@ def log_loss(preds: Tensor, target: Tensor) -> float:
     preds, target = check_inputs(preds, target)
     if not len(preds):
         return undefined("log_loss", "there are no rows")
+    return float(row_losses(preds, target).mean())
+
+
+def row_losses(preds: Tensor, click: Tensor) -> Tensor:
+    """(B,) float64: binary cross-entropy in nats of each of (B,) probabilities, clamped as in :func:`log_loss`; ``click`` is (B,) bool."""
     eps = torch.finfo(preds.dtype).eps
     clamped = preds.clamp(eps, 1 - eps).double()
-    return float(-torch.where(target, clamped, 1 - clamped).log().mean())
+    return -torch.where(click, clamped, 1 - clamped).log()
 
 
 def calibration(preds: Tensor, target: Tensor) -> float:

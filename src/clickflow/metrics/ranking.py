@@ -177,6 +177,12 @@ def check_group(group: Tensor, preds: Tensor) -> None:
         raise ValueError(f"group = {group.dtype} of shape {tuple(group.shape)}: must be an integer column of shape {tuple(preds.shape)}")
 
 
+def check_alpha(alpha: float) -> None:
+    """Raise a ValueError unless an interval can miss with probability ``alpha``."""
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha = {alpha}: must be in (0, 1), as 0.05 for a 95 % interval")
+
+
 def one_class(target: Tensor) -> str:
     """Why (B,) bool targets have no pair of a click and a non-click, in words; empty where they have one.
 

@@ -5,8 +5,9 @@ with several seeds; what is compared is the mean over seeds of its metric. The i
 trained models: other rows (AUC) or other users (GAUC) of the same kind. It does not include the variation between seeds, which a table
 shows beside it as a standard deviation.
 
-Decision: GAUC is resampled by user, because a user's impressions are no independent rows. DeLong's test does take the rows as independent;
-where a user's impressions share what one model gets right, its interval is too narrow, and the bootstrap's is the one to trust.
+Decision: both take users, not rows, as what is drawn, because a user's impressions are no independent rows. Given ``group``, DeLong's
+variance is Obuchowski's for clustered rows; without it the rows are taken as independent, and where a user's impressions share what one
+model gets right the interval is too narrow.
 
 Seeds are summed as integers (twice a placement, twice a U), so equal models differ by exactly 0 and swapping the models flips every sign.
 """
@@ -19,10 +20,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from clickflow.metrics.ranking import check_group, check_inputs, differs_from_previous, one_class, segments, undefined, user_statistics
+from clickflow.metrics.placements import auc_variance, twice_placements
+from clickflow.metrics.ranking import check_alpha, check_group, check_inputs, one_class, undefined, user_statistics
 
-_TAIL = 0.025  # beyond either end of a 95 % interval
-_FEWEST_REPLICATES = 40  # below, no replicate lies in the tail
 _CHUNK_DRAWS = 2**19  # users drawn at once, 8 bytes each
 
 
@@ -31,8 +31,8 @@ class PairedDifference(NamedTuple):
 
     Attributes:
         difference: metric of the model less that of the base, in [-1, 1]; NaN where the rows cannot define the metric.
-        low: lower end of the 95 % interval.
-        high: upper end of the 95 % interval. Both ends and ``p_value`` are NaN where the rows cannot tell how sure the difference is.
+        low: lower end of the 1 - alpha interval.
+        high: upper end of the 1 - alpha interval. Both ends and ``p_value`` are NaN where the rows cannot tell how sure the difference is.
         p_value: two-sided, of the hypothesis that there is no difference.
     """
 
@@ -45,26 +45,30 @@ class PairedDifference(NamedTuple):
 _NO_DIFFERENCE = PairedDifference(0.0, 0.0, 0.0, 1.0)
 
 
-def delong(preds: Tensor, base_preds: Tensor, target: Tensor) -> PairedDifference:
+def delong(preds: Tensor, base_preds: Tensor, target: Tensor, *, group: Tensor | None = None, alpha: float = 0.05) -> PairedDifference:
     """DeLong's paired test for the difference of two AUCs (DeLong, DeLong & Clarke-Pearson 1988), in O(S B log B).
 
     A click's placement is the share of the non-clicks scored below it, a non-click's that of the clicks scored above it, ties one half; the
     AUC is the mean placement of either class. With d the difference of the models' placements, m clicks and n non-clicks, the variance of
-    the AUCs' difference is var(d of the clicks) / m + var(d of the non-clicks) / n. The AUC is linear in the placements, so placements
-    averaged over seeds make this exact for the mean AUC. The interval and the p-value are the normal distribution's; ``low`` and ``high``
-    are not cut at -1 and 1.
+    the AUCs' difference is var(d of the clicks) / m + var(d of the non-clicks) / n, and with ``group`` what
+    :func:`~clickflow.metrics.placements.auc_variance` makes of it for users. The AUC is linear in the placements, so placements averaged
+    over seeds make this exact for the mean AUC. The interval and the p-value are the normal distribution's; ``low`` and ``high`` are not
+    cut at -1 and 1.
 
     Args:
         preds: (S, B) click probabilities of the model, a row for each seed.
         base_preds: (S', B) those of the base model.
         target: (B,) 1 click, 0 no click.
+        group: (B,) integer, the user of each impression, any values; None where the rows are independent.
+        alpha: in (0, 1), the interval's chance to miss.
 
     Raises:
-        ValueError: predictions are no (seeds, rows) of probabilities, or ``target`` is no column of 0 and 1 beside them.
+        ValueError: predictions are no (seeds, rows) of probabilities, ``target`` is no column of 0 and 1 or ``group`` no integer column
+            beside them, or ``alpha`` is no probability.
 
     Warns:
         MetricUndefinedWarning: without a click or without a non-click, and all is NaN; or the placements' differences do not vary (as with
-            a single click), and only ``difference`` is a number.
+            a single click, or a single user), and only ``difference`` is a number.
 
     The model places one of two clicks above one non-click more than the base does:
 
@@ -74,26 +78,31 @@ def delong(preds: Tensor, base_preds: Tensor, target: Tensor) -> PairedDifferenc
     [0.25, -0.443, 0.943, 0.4795]
     """
     preds, base_preds, click = _check(preds, base_preds, target)
+    check_alpha(alpha)
+    if group is not None:
+        check_group(group, preds[0])
     if reason := one_class(click):
         return PairedDifference(*[undefined("delong", reason)] * 4)
-    difference = _difference(preds, base_preds, lambda column: _twice_placements(column, click))  # (B,)
+    difference = _difference(preds, base_preds, lambda column: twice_placements(column, click))  # (B,)
     if not difference.any():
         return _NO_DIFFERENCE
-    unit = 2 * len(preds) * len(base_preds)
-    of_clicks, of_non_clicks = difference[click], difference[~click]
-    clicks, non_clicks = len(of_clicks), len(of_non_clicks)
-    mean = int(of_clicks.sum()) / (unit * clicks * non_clicks)
-    variance = _variance_of_mean(of_clicks.double() / (unit * non_clicks)) + _variance_of_mean(of_non_clicks.double() / (unit * clicks))
+    clicks = int(click.sum())
+    non_clicks, unit = len(click) - clicks, 2 * len(preds) * len(base_preds)
+    mean = int(difference[click].sum()) / (unit * clicks * non_clicks)
+    placements = difference.double() / (unit * torch.where(click, non_clicks, clicks))
+    cluster, stratum = _clusters(group, len(click))
+    variance = float(auc_variance(placements, click, cluster, stratum))
     if not variance > 0:
-        reason = f"the differences of {clicks:,} clicks and {non_clicks:,} non-clicks do not vary"
+        users = "" if group is None else f" of {len(stratum):,} users"
+        reason = f"the differences of {clicks:,} clicks and {non_clicks:,} non-clicks{users} do not vary"
         return PairedDifference(mean, *[undefined("delong, interval", reason)] * 3)
     error = math.sqrt(variance)
-    margin = NormalDist().inv_cdf(1 - _TAIL) * error
+    margin = NormalDist().inv_cdf(1 - alpha / 2) * error
     return PairedDifference(mean, mean - margin, mean + margin, math.erfc(abs(mean) / error / math.sqrt(2)))
 
 
 def bootstrap_gauc(
-    preds: Tensor, base_preds: Tensor, target: Tensor, group: Tensor, *, num_replicates: int = 2000, seed: int = 0
+    preds: Tensor, base_preds: Tensor, target: Tensor, group: Tensor, *, num_replicates: int = 2000, seed: int = 0, alpha: float = 0.05
 ) -> PairedDifference:
     """Paired bootstrap over users for the difference of two GAUCs (Efron & Tibshirani 1993; users are the clusters).
 
@@ -101,20 +110,21 @@ def bootstrap_gauc(
     :func:`~clickflow.metrics.ranking.gauc`. A replicate draws as many of the users that count, with replacement, and takes for both models
     the GAUC of the drawn. No row is scored again: each user's difference, averaged over seeds, is weighed by how often it was drawn.
 
-    The interval runs from the 2.5 % to the 97.5 % percentile of the replicates' differences. With c the number of replicates at or below 0,
-    or of those at or above 0 where that is less, the p-value is (1 + 2 c) / (1 + replicates), at most 1: it is below 0.05 exactly where the
-    interval leaves out 0 (with a multiple of 40 replicates, such as the 2,000) and never 0.
+    The interval runs from the alpha / 2 to the 1 - alpha / 2 quantile of the replicates' differences. With c the number of replicates at or
+    below 0, or of those at or above 0 where that is less, the p-value is (1 + 2 c) / (1 + replicates), at most 1: it is below alpha exactly
+    where the interval leaves out 0 (where alpha / 2 is a whole number of replicates, as with 0.05 of the 2,000) and never 0.
 
     Args:
         preds: (S, B) click probabilities of the model, a row for each seed.
         base_preds: (S', B) those of the base model.
         target: (B,) 1 click, 0 no click.
         group: (B,) integer, the user of each impression; any values, in any order.
-        num_replicates: resamples of the users, at least 40.
+        num_replicates: resamples of the users, at least 2 / alpha: with fewer no replicate lies in the tail.
         seed: of the draws; the order of the rows does not matter to them.
+        alpha: in (0, 1), the interval's chance to miss.
 
     Raises:
-        ValueError: as in :func:`delong`; ``group`` is no integer column beside the predictions; or too few replicates.
+        ValueError: as in :func:`delong`, or too few replicates.
 
     Warns:
         MetricUndefinedWarning: no user has both a click and a non-click, and all is NaN; or the difference is the same for every user (as
@@ -122,8 +132,9 @@ def bootstrap_gauc(
     """
     preds, base_preds, click = _check(preds, base_preds, target)
     check_group(group, preds[0])
-    if num_replicates < _FEWEST_REPLICATES:
-        raise ValueError(f"num_replicates = {num_replicates}: must be at least {_FEWEST_REPLICATES}, for tails of 2.5 %")
+    check_alpha(alpha)
+    if num_replicates * alpha < 2:
+        raise ValueError(f"num_replicates = {num_replicates}: must be at least {math.ceil(2 / alpha)}, for tails of {50 * alpha:g} %")
     impressions, clicks, _ = user_statistics(preds[0], click, group)
     pairs = clicks * (impressions - clicks)  # (U,) pairs of a click and a non-click
     both = pairs > 0
@@ -138,7 +149,7 @@ def bootstrap_gauc(
     if bool((difference == difference[0]).all()):
         return PairedDifference(mean, *[undefined("bootstrap_gauc, interval", f"all {len(weight):,} users have the same difference")] * 3)
     replicates = _resampled_means(difference.cpu(), weight.cpu(), num_replicates, torch.Generator().manual_seed(seed)).sort().values
-    tail = int(_TAIL * (num_replicates - 1))
+    tail = int(alpha / 2 * (num_replicates - 1))
     count = 2 * min(int((replicates <= 0).sum()), int((replicates >= 0).sum()))
     p_value = min(1.0, (1 + count) / (1 + num_replicates))
     return PairedDifference(mean, float(replicates[tail]), float(replicates[-1 - tail]), p_value)
@@ -164,25 +175,12 @@ def _difference(preds: Tensor, base_preds: Tensor, statistic: Callable[[Tensor],
     return total * len(base_preds) - base_total * len(preds)
 
 
-def _twice_placements(preds: Tensor, click: Tensor) -> Tensor:
-    """(B,) int64: twice the non-clicks below each click, twice the clicks above each non-click, ties one half.
-
-    The non-clicks below a click are its midrank among all rows less that among the clicks, which Sun & Xu (2014) get from three sorts.
-    A running count of the non-clicks gives them from one.
-    """
-    order = preds.argsort()
-    start, end, tie = segments(differs_from_previous(preds[order]))
-    before = torch.cat([start.new_zeros(1), (~click[order]).cumsum(0)])  # (B + 1,) non-clicks before each place in the order
-    non_clicks_below = before[start] + before[end]  # (ties,) twice their number
-    clicks_above = 2 * int(click.sum()) - (start + end - non_clicks_below)
-    placements = torch.empty_like(tie)
-    placements[order] = torch.where(click[order], non_clicks_below[tie], clicks_above[tie])
-    return placements
-
-
-def _variance_of_mean(values: Tensor) -> float:
-    """Unbiased variance of the mean of independent (N,) values; NaN for a single one, and exactly 0 where they are equal."""
-    return float((values - values[0]).var()) / len(values) if len(values) > 1 else math.nan
+def _clusters(group: Tensor | None, num_rows: int) -> tuple[Tensor, Tensor]:
+    """Clusters and strata for ``auc_variance``: users, or else each row by itself, in one stratum."""
+    if group is None:
+        return torch.arange(num_rows), torch.zeros(num_rows, dtype=torch.int64)
+    users, cluster = torch.unique(group, return_inverse=True)
+    return cluster, torch.zeros_like(users, dtype=torch.int64)
 
 
 def _resampled_means(values: Tensor, weight: Tensor, num_replicates: int, generator: torch.Generator) -> Tensor:

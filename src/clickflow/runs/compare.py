@@ -26,7 +26,7 @@ from clickflow.runs.comparison import COSTS, METRICS, ModelResult, as_csv, as_ma
 from clickflow.runs.config import CompareConfig, EvaluateConfig, RunConfig
 from clickflow.runs.evaluate import evaluate
 from clickflow.runs.train import CONFIG_DIGEST_TAG, PartOf, Progress, config_digest, refuse_one_class, train
-from clickflow.tracking.lifecycle import open_run
+from clickflow.tracking.lifecycle import KIND_TAG, open_run
 from clickflow.tracking.lineage import git_state, lineage_tags
 from clickflow.tracking.run import Run
 from clickflow.tracking.search import FoundRun, fetch_artifact, find_runs, metric_histories, read_run
@@ -84,7 +84,7 @@ def compare(config: CompareConfig, models: Mapping[str, RunConfig], progress: Pr
     """
     store = open_store(config.tracking, config.home)
     values = config.model_dump(mode="json", include={"compare", "data", "protocol"})
-    tags = {"kind": "comparison", "data": config.data.name, "protocol": config.protocol.name, **lineage_tags(Path(__file__).parent)}
+    tags = {KIND_TAG: "comparison", "data": config.data.name, "protocol": config.protocol.name, **lineage_tags(Path(__file__).parent)}
     with open_run(store, name=f"compare-{config.data.name}", params=flatten(values), tags=tags, log_system_metrics=False) as parent:
         parent.log_dict(values, "config.yaml")
         dataset = prepare(config.data, config.protocol, config.home, progress)
@@ -122,7 +122,8 @@ def _score_all(
 
 def _score(place: _Place, label: str, config: RunConfig, progress: Progress) -> _Scored:
     """Collect the newest finished run of this config on this data, or train one; evaluate it unless that was done."""
-    found = find_runs(place.store, {CONFIG_DIGEST_TAG: config_digest(config), "dataset.fingerprint": place.fingerprint}, "FINISHED")
+    wanted = {CONFIG_DIGEST_TAG: config_digest(config), "dataset.fingerprint": place.fingerprint}
+    found = [run for run in find_runs(place.store, wanted, "FINISHED") if KIND_TAG not in run.tags]  # no reproduction
     if found:
         run_id = found[0].run_id
         commit = found[0].tags.get("git.commit", "")
@@ -174,7 +175,7 @@ def _against_base(runs: list[_Scored], base: list[_Scored]) -> dict[str, PairedD
             )
     preds, base_preds = (torch.from_numpy(np.stack([one.preds for one in group])) for group in (runs, base))
     target, group = torch.from_numpy(first.label), torch.from_numpy(first.group)
-    return {"auc": delong(preds, base_preds, target), "gauc": bootstrap_gauc(preds, base_preds, target, group)}
+    return {"auc": delong(preds, base_preds, target, group=group), "gauc": bootstrap_gauc(preds, base_preds, target, group)}
 
 
 def _write(folder: Path, results: list[ModelResult], base: str, first_runs: Mapping[str, FoundRun], store: Store) -> None:

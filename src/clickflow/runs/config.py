@@ -12,7 +12,7 @@ from clickflow.data.sources.movielens import MovieLensConfig
 from clickflow.data.sources.synthetic import SyntheticConfig
 from clickflow.data.sources.union import DataConfig
 from clickflow.models import ModelConfig
-from clickflow.tracking.config import TrackingConfig
+from clickflow.tracking.config import ModelUri, TrackingConfig
 from clickflow.training.config import TrainerConfig
 from clickflow.training.optimizers import OptimizerConfig
 from clickflow.training.regularisation import RegularisationConfig
@@ -117,11 +117,23 @@ class CompareConfig(RunConfig):
 
 
 class EvaluateConfig(StrictConfig):
-    """Which run to evaluate on the test split."""
+    """What to evaluate on the test split: a run's best weights, or a logged or registered model."""
 
-    run_id: Annotated[str, Field(min_length=1)]
+    run_id: Annotated[str, Field(min_length=1)] | None = None
+    """Of a finished training run."""
+    model: ModelUri | None = None
+    """URI of a model: ``models:/m-…``, ``models:/name/3`` or ``models:/name@champion``."""
+    slice_fields: Names | None = None
+    """Fields to slice the test metrics by; null: all with few values."""
     home: FilePath
     tracking: TrackingConfig
+
+    @model_validator(mode="after")
+    def _names_one_thing(self) -> Self:
+        if (self.run_id is None) == (self.model is None):
+            given = "both are given" if self.run_id else "neither is given"
+            raise Contradictions([("run_id", f"and model: {given}; set one of run_id=RUN and model=models:/NAME@ALIAS")])
+        return self
 
 
 def _missing_columns(data: DataConfig, protocol: ProtocolConfig) -> Iterator[tuple[str, str]]:

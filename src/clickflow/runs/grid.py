@@ -6,7 +6,7 @@ from pathlib import Path
 
 from clickflow.errors import TrainingError
 from clickflow.runs.config import RunConfig
-from clickflow.tracking.lifecycle import PARENT_TAG, open_run
+from clickflow.tracking.lifecycle import KIND_TAG, PARENT_TAG, open_run
 from clickflow.tracking.lineage import lineage_tags
 from clickflow.tracking.run import Run
 from clickflow.tracking.search import FoundRun, find_runs
@@ -38,7 +38,7 @@ def grid_parents(configs: Sequence[RunConfig], swept: Mapping[str, str]) -> Iter
 def _parent(configs: Sequence[RunConfig], swept: Mapping[str, str]) -> Iterator[Run]:
     config = configs[0]
     store = open_store(config.tracking, config.home)
-    tags = {"kind": "grid", "data": config.data.name, "protocol": config.protocol.name, **lineage_tags(Path(__file__).parent)}
+    tags = {KIND_TAG: "grid", "data": config.data.name, "protocol": config.protocol.name, **lineage_tags(Path(__file__).parent)}
     params = {f"grid.{key}": values for key, values in swept.items()}
     with open_run(store, name=f"grid-{'-'.join(swept)}", params=params, tags=tags, log_system_metrics=False) as parent:
         yield parent

@@ -1,10 +1,15 @@
 """What a scored split leaves in its run: metrics, curves that overlay, figures, predictions."""
 
+import math
+import re
 import tempfile
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 from torch import nn
 
@@ -14,8 +19,11 @@ from clickflow.metrics.calibration import reliability
 from clickflow.metrics.click_metrics import ClickMetrics, Rows
 from clickflow.metrics.curves import Curve, pr_curve, roc_curve
 from clickflow.metrics.figures import pr_figure, reliability_figure, roc_figure
+from clickflow.metrics.intervals import Interval
 from clickflow.metrics.ranking import auc
-from clickflow.tracking.run import Run
+from clickflow.metrics.slice_figure import SlicePoint, slice_figure
+from clickflow.runs.slices import slices_as_markdown
+from clickflow.tracking.run import DESCRIPTION_TAG, Run
 from clickflow.training.config import TrainerConfig
 from clickflow.training.loaders import evaluation_loader
 from clickflow.training.predict import predict
@@ -71,6 +79,50 @@ def log_split(run: Run, dataset: PreparedDataset, scored: ScoredSplit, *, curve_
         path = Path(scratch) / f"{scored.name}.parquet"
         write_predictions(path, dataset, scored.name, preds.numpy())
         run.log_file(path, "predictions")
+
+
+def log_intervals(run: Run, scored: ScoredSplit, intervals: Mapping[str, Interval]) -> None:
+    """Log both ends of each interval (``test/auc_low``, ``test/auc_high``), and put the metrics into the run's description.
+
+    Args:
+        run: where to.
+        scored: the split.
+        intervals: metric -> 95 % interval; NaN ends are left out.
+    """
+    ends = {f"{scored.name}/{name}_{end}": value for name, found in intervals.items() for end, value in found._asdict().items()}
+    run.log_metrics({name: value for name, value in ends.items() if math.isfinite(value)}, step=0)
+    heading = f"| {scored.name} | value | 95 % interval |"
+    lines = [f"| {' | '.join(line)} |" for line in shown_metrics(scored.metrics, intervals)]
+    table = "\n".join([heading, "|---|---:|---:|", *lines]) + "\n"
+    description = run.tags.get(DESCRIPTION_TAG, "")
+    without = re.sub(rf"^{re.escape(heading)}\n(\|.*\n?)*", "", description, flags=re.MULTILINE).rstrip()
+    run.set_description(f"{without}\n\n{table}")
+
+
+def shown_metrics(metrics: Mapping[str, float], intervals: Mapping[str, Interval]) -> list[tuple[str, str, str]]:
+    """Name, value and interval of each metric, as tables show them; a dash where the rows cannot tell."""
+    lines = []
+    for name, value in metrics.items():
+        shown = "–" if math.isnan(value) else f"{value:,.0f}" if name == "gauc_users_skipped" else f"{value:.4f}"
+        lines.append((name, shown, shown_interval(intervals.get(name))))
+    return lines
+
+
+def shown_interval(interval: Interval | None) -> str:
+    """An interval as tables show it; a dash where there is none."""
+    return "–" if interval is None or math.isnan(interval.low) else f"[{interval.low:.4f}, {interval.high:.4f}]"
+
+
+def log_slices(run: Run, split: str, table: pl.DataFrame) -> None:
+    """Log ``slices/<split>.csv``, ``slices/<split>.md`` and ``figures/<split>/slices.png``."""
+    run.log_text(table.write_csv(), f"slices/{split}.csv")
+    run.log_text(slices_as_markdown(table), f"slices/{split}.md")
+    columns = table.select("slice", "value", "rows", *(pl.col(name).fill_null(math.nan) for name in ("auc", "auc_low", "auc_high")))
+    whole, *points = (SlicePoint(*row) for row in columns.iter_rows())
+    with warnings.catch_warnings():
+        # Values in a script that matplotlib's font lacks; the tables have them.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        run.log_figure(slice_figure(points, whole.auc, f"AUC by slice of the {split} split"), f"figures/{split}/slices.png")
 
 
 def _log_figures(run: Run, scored: ScoredSplit, roc: Curve, pr: Curve) -> None:

@@ -14,14 +14,15 @@ from torch import nn
 from clickflow.config import flatten
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import prepare
-from clickflow.errors import ConfigError, DataError, TrackingError, TrainingError
+from clickflow.data.storage import digest_source
+from clickflow.errors import ConfigError, DataError, TrackingError, TrainingError, without_passwords
 from clickflow.models import build_model
 from clickflow.runs.attention import log_attention
 from clickflow.runs.config import RunConfig
 from clickflow.runs.report import ScoredSplit, log_split, score
 from clickflow.tracking.bundle import ServingBundle
 from clickflow.tracking.lifecycle import open_run
-from clickflow.tracking.lineage import environment_report, lineage_tags
+from clickflow.tracking.lineage import environment_report, lineage_tags, thread_tags
 from clickflow.tracking.model import log_model
 from clickflow.tracking.run import Run
 from clickflow.tracking.store import Store, open_store
@@ -94,7 +95,7 @@ def train(config: RunConfig, progress: Progress = lambda stage: None, *, part_of
 @contextlib.contextmanager
 def open_training_run(store: Store, config: RunConfig, part_of: PartOf | None = None) -> Iterator[Run]:
     """Open the run of a training; config and environment are in it before the work starts."""
-    values = config.model_dump(mode="json")
+    values = logged_values(config)
     name = f"{config.model.name}-seed{config.seed}"
     tags = {"model": config.model.name, "data": config.data.name, "protocol": config.protocol.name}
     with open_run(
@@ -141,6 +142,7 @@ def train_in(
     from clickflow.training.fit import seed_everything
 
     seed_everything(config.seed, config.trainer.num_threads)
+    run.set_tags(thread_tags())
     model = build_model(config.model, dataset.schema)
     result = _fit_and_keep_checkpoints(run, model, dataset, config, watcher, resume_from)
     progress("validating and logging")
@@ -153,6 +155,14 @@ def train_in(
     model_uri = log_model(run, serving_bundle(model, dataset, config))
     run.set_description(_description(config, dataset, result, validation, costs))
     return TrainedRun(run.id, run.url, config, result, validation.metrics, costs, model_uri)
+
+
+def logged_values(config: RunConfig) -> dict[str, Any]:
+    """A config as a run keeps it: without the store's password."""
+    values = config.model_dump(mode="json")
+    if config.tracking.uri is not None:
+        values["tracking"]["uri"] = without_passwords(config.tracking.uri)
+    return values
 
 
 def config_digest(config: RunConfig) -> str:
@@ -223,11 +233,23 @@ def checkpoint_folder(home: Path, run_id: str) -> Path:
 
 
 def keep_checkpoints(run: Run, home: Path) -> None:
-    """Move what checkpoints there are from the home folder to the run's artifacts."""
+    """Move what checkpoints there are from the home folder to the run's artifacts; their digests are in its tags first."""
     folder = checkpoint_folder(home, run.id)
-    for checkpoint in sorted(folder.glob("*.ckpt")):
+    checkpoints = sorted(folder.glob("*.ckpt"))
+    if checkpoints:
+        run.set_tags({digest_tag(checkpoint): digest_source(checkpoint) for checkpoint in checkpoints})
+    for checkpoint in checkpoints:
         run.log_file(checkpoint, "checkpoints")
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def digest_tag(checkpoint: Path) -> str:
+    """Tag of a run that has the SHA-256 of one of its checkpoints.
+
+    >>> digest_tag(Path("checkpoints/best.ckpt"))
+    'checkpoints.best.sha256'
+    """
+    return f"checkpoints.{checkpoint.stem}.sha256"
 
 
 def refuse_one_class(dataset: PreparedDataset, names: tuple[str, ...] = ("train", "validation")) -> None:

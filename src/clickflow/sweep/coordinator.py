@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Protocol
 
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import make_url
 
 from clickflow.config import flatten
 from clickflow.data.prepare import prepare
-from clickflow.errors import TrackingError, TrainingError
-from clickflow.runs.train import Progress, log_dataset, refuse_one_class
+from clickflow.errors import TrackingError, TrainingError, without_passwords
+from clickflow.runs.train import Progress, log_dataset, logged_values, refuse_one_class
 from clickflow.sweep.config import SweepRunConfig
 from clickflow.sweep.order import Order
 from clickflow.sweep.recovery import Recovery
@@ -28,7 +27,7 @@ from clickflow.sweep.storage import open_storage, storage_faults, study_folder
 from clickflow.sweep.study import PARENT, READY, describe, describe_study, enqueue_grid, open_study, total
 from clickflow.sweep.trials import GIVEN_UP, REASON, THREADS, Book, Counts, count, is_surplus
 from clickflow.sweep.worker import STOP
-from clickflow.tracking.lifecycle import open_run, reopen_run
+from clickflow.tracking.lifecycle import DIRECTIONS_TAG, KIND_TAG, METRICS_TAG, open_run, reopen_run
 from clickflow.tracking.lineage import lineage_tags
 from clickflow.tracking.run import Run
 from clickflow.tracking.search import read_run
@@ -140,6 +139,7 @@ def _sweep(
     study, is_new = open_study(storage, config, spec)
     num_trials = total(config, space, composer)
     with _parent_run(store, config, study.user_attrs.get(PARENT)) as parent:
+        parent.set_tags({METRICS_TAG: ",".join(config.sweep.metric), DIRECTIONS_TAG: ",".join(config.sweep.directions)})
         if is_new:
             log_dataset(parent, dataset)
             describe_study(study, spec, parent.id)
@@ -251,7 +251,7 @@ def _parent_run(store: Store, config: SweepRunConfig, run_id: str | None) -> Ite
         return
     values = _shown_values(config)
     tags = {
-        "kind": "sweep",
+        KIND_TAG: "sweep",
         "sweep.study": config.sweep.study_name,
         "data": config.data.name,
         "protocol": config.protocol.name,
@@ -264,10 +264,10 @@ def _parent_run(store: Store, config: SweepRunConfig, run_id: str | None) -> Ite
 
 
 def _shown_values(config: SweepRunConfig) -> dict[str, object]:
-    """The config without the database's password."""
-    values = config.model_dump(mode="json")
+    """The config without the databases' passwords."""
+    values = logged_values(config)
     if config.sweep.storage is not None:
-        values["sweep"]["storage"] = make_url(config.sweep.storage).render_as_string(hide_password=True)
+        values["sweep"]["storage"] = without_passwords(config.sweep.storage)
     return values
 
 

@@ -5,20 +5,18 @@ process may do it, in any order, as often as it likes.
 """
 
 import contextlib
-import os
-import socket
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import optuna
-import psutil
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
+
+from clickflow.tracking.owner import Owner
 
 # User attributes of a trial.
 WORKER, PROGRESS, RUN_ID, REASON, SURPLUS = "worker", "progress", "run_id", "reason", "surplus"
@@ -27,39 +25,6 @@ RETRY_OF, RETRIES, GIVEN_UP, THREADS = "retry_of", "retries", "given_up", "threa
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 FIXED_PARAMS = "fixed_params"
 """Optuna's own system attribute of an enqueued trial."""
-
-
-@dataclass(frozen=True)
-class Worker:
-    """A process that works on trials.
-
-    Attributes:
-        host: machine, and container, in which its process id counts.
-        pid: process id.
-        started: seconds since 1970; tells it from a later process with the same id.
-    """
-
-    host: str
-    pid: int
-    started: float
-
-    @classmethod
-    def here(cls) -> "Worker":
-        """This process."""
-        return cls(_host(), os.getpid(), psutil.Process().create_time())
-
-    @property
-    def is_here(self) -> bool:
-        """Whether it runs, or ran, on this machine."""
-        return self.host == _host()
-
-    def is_alive(self) -> bool:
-        """Whether its process still runs; asked on its own machine."""
-        try:
-            process = psutil.Process(self.pid)
-            return bool(abs(process.create_time() - self.started) < 1 and process.status() != psutil.STATUS_ZOMBIE)
-        except psutil.NoSuchProcess:
-            return False
 
 
 @dataclass(frozen=True)
@@ -105,10 +70,10 @@ def is_surplus(trial: FrozenTrial) -> bool:
     return bool(trial.user_attrs.get(SURPLUS))
 
 
-def worker_of(trial: FrozenTrial) -> Worker | None:
+def worker_of(trial: FrozenTrial) -> Owner | None:
     """Who took a trial; None where it was not written down yet."""
     values = trial.user_attrs.get(WORKER)
-    return None if values is None else Worker(**values)
+    return None if values is None else Owner(**values)
 
 
 class Book:
@@ -142,7 +107,7 @@ class Book:
         """Trials that are left to finish; 0 or less when the sweep is complete."""
         return self.total - count(self.trials()).finished
 
-    def take(self, worker: Worker) -> optuna.Trial | None:
+    def take(self, worker: Owner) -> optuna.Trial | None:
         """Take a trial, a waiting one first; None where nothing is to be taken now.
 
         Two workers may ask at once and both see the last place free. Trial numbers are given one after the other, so the one with the
@@ -246,9 +211,3 @@ def _is_needless(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
         return trials[retry_of].state in FINISHED or _is_put_back(retry_of, before)
     point = trial.system_attrs.get(FIXED_PARAMS)
     return point is not None and any(other.state != TrialState.FAIL and other.system_attrs.get(FIXED_PARAMS) == point for other in before)
-
-
-def _host() -> str:
-    """The machine, and on Linux the container, in which process ids count."""
-    namespace = Path("/proc/self/ns/pid")
-    return f"{socket.gethostname()}-{namespace.stat().st_ino if namespace.exists() else 0}"

@@ -20,7 +20,8 @@ from clickflow.sweep.space import Composer
 from clickflow.sweep.storage import open_storage
 from clickflow.sweep.study import sampler_and_pruner
 from clickflow.sweep.trial_run import TrialWatcher, Workplace, failure_of, run_trial
-from clickflow.sweep.trials import PROGRESS, THREADS, Book, Failure, Worker
+from clickflow.sweep.trials import PROGRESS, THREADS, Book, Failure
+from clickflow.tracking.owner import Owner
 from clickflow.tracking.store import open_store
 
 STOP = "stop"
@@ -44,7 +45,7 @@ def work(order: Order, composer: Composer) -> None:
     """
     signal.signal(signal.SIGTERM, _interrupt)
     place = _workplace(order, composer)
-    worker = Worker.here()
+    worker = Owner.here()
     while place.book.num_left > 0:
         if _is_stopped(place.book, order):
             return

@@ -16,7 +16,9 @@ from typing import Any
 from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-from clickflow.errors import TrackingError
+from clickflow.errors import TrackingError, without_passwords
+from clickflow.tracking.lineage import machine_tags
+from clickflow.tracking.owner import Owner
 from clickflow.tracking.run import Run
 from clickflow.tracking.search import get_run
 from clickflow.tracking.store import Store, first_line
@@ -25,6 +27,11 @@ logger = logging.getLogger(__name__)
 
 ERROR_TAG = "error"
 PARENT_TAG = "mlflow.parentRunId"
+KIND_TAG = "kind"
+"""Says of a run that it is no training to choose among others: a comparison, a grid, a sweep, a reproduction."""
+TRIAL_STATE_TAG = "trial.state"
+METRICS_TAG, DIRECTIONS_TAG = "sweep.metrics", "sweep.directions"
+"""Of a sweep's parent run: what its trials are ranked by, and whether that is better low or high; several with commas between."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -61,7 +68,8 @@ def open_run(
     with _sigterm_raises():
         run = None
         try:
-            run = _create(store, name, tags if parent_run_id is None else {**tags, PARENT_TAG: parent_run_id})
+            parent = {} if parent_run_id is None else {PARENT_TAG: parent_run_id}
+            run = _create(store, name, {**Owner.here().tags, **machine_tags(), **tags, **parent})
             run.log_params(params)
             with _system_metrics(run, log_system_metrics):
                 yield run
@@ -88,6 +96,7 @@ def reopen_run(store: Store, run_id: str) -> Iterator[Run]:
         run = _find(store, run_id)
         try:
             run.remove_tag(ERROR_TAG)
+            run.set_tags({**Owner.here().tags, **machine_tags()})
             run.restart()
             yield run
             run.close()
@@ -98,7 +107,7 @@ def reopen_run(store: Store, run_id: str) -> Iterator[Run]:
 
 
 @contextmanager
-def closing_dead_run(store: Store, run_id: str, status: str, reason: str) -> Iterator[Run]:
+def closing_dead_run(store: Store, run_id: str, status: str, reason: str, end_time: int | None = None) -> Iterator[Run]:
     """Add what is left to a run whose process died, then give it the status and the reason that the process could not give.
 
     Args:
@@ -106,6 +115,7 @@ def closing_dead_run(store: Store, run_id: str, status: str, reason: str) -> Ite
         run_id: of the run.
         status: ``FAILED``, or ``KILLED`` where somebody meant to end it.
         reason: becomes the tag ``error``.
+        end_time: milliseconds since 1970; None is now.
     """
     run = _find(store, run_id)
     try:
@@ -113,7 +123,7 @@ def closing_dead_run(store: Store, run_id: str, status: str, reason: str) -> Ite
     finally:
         run.set_tags({ERROR_TAG: reason})
         run.close()
-        run.terminate(status)
+        run.terminate(status, end_time)
 
 
 @contextmanager
@@ -204,7 +214,7 @@ def _end_after(error: BaseException, run: Run, error_tag: str, traceback_file: s
     steps: list[Callable[[], object]] = [set_status_even_if_interrupted]
     if status != "FINISHED":
         steps.append(lambda: run.set_tags({error_tag: _reason(error)}))
-        steps.append(lambda: run.log_text("".join(traceback.format_exception(error)), traceback_file))
+        steps.append(lambda: run.log_text(without_passwords("".join(traceback.format_exception(error))), traceback_file))
     steps.append(run.close)
     with ExitStack() as stack:  # calls the last one first, and the rest also when one is interrupted
         for step in reversed(steps):

@@ -7,16 +7,21 @@ repository, the answer is ``unknown`` rather than an error, because a run must n
 import getpass
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
+from clickflow.errors import without_passwords
+
 UNKNOWN = "unknown"
+CPU_TAG, THREADS_TAG = "machine.cpu", "machine.threads"
 
 
 class GitState(NamedTuple):
@@ -46,16 +51,40 @@ def lineage_tags(folder: Path) -> dict[str, str]:
     }
     if state.commit != UNKNOWN:
         tags["mlflow.source.git.commit"] = state.commit
-    try:
-        tags["mlflow.user"] = getpass.getuser()
-    except (OSError, KeyError):  # a container may run under a user id without a name
-        tags["mlflow.user"] = UNKNOWN
+    tags["mlflow.user"] = user_name()
     return tags
 
 
+@cache
+def machine_tags() -> dict[str, str]:
+    """Tags of a run: the processor and its instructions that torch uses, on which the last bits of a result depend."""
+    cpuinfo = Path("/proc/cpuinfo")
+    model = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.exists() else None
+    name = model[1].strip() if model else platform.processor() or platform.machine()
+    return {CPU_TAG: f"{name} ({torch.backends.cpu.get_cpu_capability()})"}
+
+
+def thread_tags() -> dict[str, str]:
+    """Tags of a run: with how many threads torch works, on which the last bits of a result depend, too."""
+    return {THREADS_TAG: str(torch.get_num_threads())}
+
+
+def user_name() -> str:
+    """Who runs this process."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container may run under a user id without a name
+        return UNKNOWN
+
+
+def who() -> str:
+    """The user and the machine, ``user@machine``."""
+    return f"{user_name()}@{platform.node() or UNKNOWN}"
+
+
 def command_line() -> str:
-    """The command that started this process, as it was typed, quoted so that it can be pasted into a shell."""
-    return shlex.join([Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]])
+    """The command that started this process, quoted so that it can be pasted into a shell; passwords in URIs are hidden."""
+    return shlex.join(without_passwords(argument) for argument in [Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]])
 
 
 def environment_report() -> str:

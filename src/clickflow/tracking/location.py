@@ -4,11 +4,14 @@ MLflow would look ``models:/`` up in its global registry, which need not be this
 answered with those that do.
 """
 
+import re
+from dataclasses import dataclass
+
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from clickflow.errors import TrackingError
-from clickflow.tracking.store import Store
+from clickflow.tracking.store import Store, first_line
 
 SCHEME = "models:/"
 ALLOWED = "models:/m-… (as a run logged it), models:/name@alias or models:/name/version"
@@ -43,6 +46,41 @@ def model_location(store: Store, uri: str) -> str:
         if error.error_code in NOT_THERE:
             raise TrackingError(f"model {uri}: {_what_there_is(store, name)}") from error
         raise
+
+
+@dataclass(frozen=True)
+class FoundModel:
+    """A model as a URI named it when it was found.
+
+    Attributes:
+        uri: without an alias, which may move meanwhile: ``models:/m-…`` or ``models:/name/version``.
+        run_id: of the run that trained it.
+    """
+
+    uri: str
+    run_id: str
+
+
+def find_model(store: Store, uri: str) -> FoundModel:
+    """What a URI names now, and the run behind it.
+
+    Raises:
+        TrackingError: no such model, no run is known of it, or the store does not answer.
+    """
+    name, client = uri.removeprefix(SCHEME), store.client
+    try:
+        model_location(store, uri)  # answers what is not there
+        if "@" in name or "/" in name:
+            find = client.get_model_version_by_alias if "@" in name else client.get_model_version
+            version = find(*re.split("[@/]", name, maxsplit=1))
+            uri, run_id = f"{SCHEME}{version.name}/{version.version}", version.run_id
+        else:
+            run_id = client.get_logged_model(name).source_run_id
+    except MlflowException as error:
+        raise TrackingError(f"model {uri}: cannot be found in {store.uri} ({first_line(error)}); check the store") from error
+    if not run_id:
+        raise TrackingError(f"model {uri}: the store does not say which run trained it; register it with its run, or give run_id=RUN")
+    return FoundModel(uri, str(run_id))
 
 
 def _what_there_is(store: Store, name: str) -> str:

@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 DESCRIPTION_TAG = "mlflow.note.content"
 NON_FINITE_TAG = "non_finite_metrics"
+CHECKPOINTS_REMOVED_TAG = "checkpoints.removed"
+"""When and by whom; the run is whole but for them."""
 PARAMS_PER_REQUEST = 100  # these four are MLflow's limits
 PARAM_LENGTH = 6000
 TAG_LENGTH = 8000
@@ -157,9 +159,18 @@ class Run:
         """Fetch an artifact, a file or a folder, into the folder ``to`` (made if needed).
 
         Raises:
-            TrackingError: the run has no such artifact.
+            TrackingError: the run has no such artifact, or its checkpoints were removed.
         """
-        return fetch_artifact(self.store, self.id, artifact, to)
+        try:
+            return fetch_artifact(self.store, self.id, artifact, to)
+        except TrackingError as error:
+            removed = self.tags.get(CHECKPOINTS_REMOVED_TAG)
+            if removed is None or not artifact.startswith("checkpoints"):
+                raise
+            raise TrackingError(
+                f"run {self.id}: its checkpoints were removed {removed}; its logged model is still there (model=models:/m-…, on the run's "
+                f"page), and reproduce.py run_id={self.id} trains it again"
+            ) from error
 
     @property
     def params(self) -> dict[str, str]:
@@ -225,11 +236,11 @@ class Run:
             for start in range(0, len(points), METRICS_PER_REQUEST):
                 self._client.log_batch(self.id, metrics=points[start : start + METRICS_PER_REQUEST])
 
-    def terminate(self, status: str) -> None:
-        """Set the final status and the end time."""
+    def terminate(self, status: str, end_time: int | None = None) -> None:
+        """Set the final status and the end time, in milliseconds since 1970; None is now."""
         quiet = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}  # the pipeline prints the URL itself
         with self._storing(f"status {status}"), keep_environment(quiet):
-            self._client.set_terminated(self.id, status)
+            self._client.set_terminated(self.id, status, end_time)
 
     def _is_finite(self, key: str, value: float, step: int) -> bool:
         if math.isfinite(value):

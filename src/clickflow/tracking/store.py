@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
 
-from clickflow.errors import TrackingError
+from clickflow.errors import TrackingError, without_passwords
 from clickflow.tracking.config import TrackingConfig
 
 SQLITE = "sqlite:///"
@@ -196,6 +196,6 @@ def remedy(error: BaseException, otherwise: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an exception with its class: short enough for a tag or a message."""
+    """The first line of an exception with its class: short enough for a tag or a message, and without passwords."""
     lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}".removesuffix(": ")[:500]
+    return without_passwords(f"{type(error).__name__}: {lines[0]}".removesuffix(": "))[:500]

@@ -1,0 +1,188 @@
+"""Train a run again from what it says of itself, and hold every metric of the two against each other.
+
+The new run is the old one's child in MLflow and carries the tag ``kind = reproduction``. As every tag ``kind`` does, it says that the run
+is no candidate: whoever chooses among trainings, for a table or for promotion, takes runs without it.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+
+from clickflow.config import FilePath, Names, StrictConfig, validate
+from clickflow.data.dataset import PreparedDataset
+from clickflow.errors import TrackingError
+from clickflow.runs.agreement import Difference, Histories, MetricAgreement, as_csv, compare_histories, first_difference, is_compared
+from clickflow.runs.circumstances import Circumstances, changes, same_machine
+from clickflow.runs.config import EvaluateConfig, RunConfig
+from clickflow.runs.evaluate import evaluate, open_dataset, read_config
+from clickflow.runs.train import PartOf, Progress, open_training_run, train_in
+from clickflow.tracking.config import TrackingConfig
+from clickflow.tracking.lifecycle import KIND_TAG, TRIAL_STATE_TAG, resume_run
+from clickflow.tracking.lineage import THREADS_TAG, environment_report
+from clickflow.tracking.run import DESCRIPTION_TAG, Run
+from clickflow.tracking.search import FoundRun, get_run, metric_histories, read_run
+from clickflow.tracking.store import Store, open_store
+
+REPRODUCTION = "reproduction"
+REPRODUCES_TAG, RESULT_TAG = "reproduces", "reproduction.result"
+DEFAULT_TOLERANCE = 0.05
+"""Where machine, threads or libraries differ; see docs/reproduce.md for what was measured."""
+
+
+class TablePlace(StrictConfig):
+    """Where a further table of a log lies."""
+
+    path: str | Names | None = None
+
+
+class DataPlace(StrictConfig):
+    """Where the source lies here, in the keys of the run's own ``data``; null: where it lay when the run was made."""
+
+    path: str | Names | None = None
+    url: str | None = None
+    behaviours: TablePlace = TablePlace()
+    items: TablePlace = TablePlace()
+
+
+class ReproduceConfig(StrictConfig):
+    """Which run to train again."""
+
+    run_id: Annotated[str, Field(min_length=1)]
+    tolerance: Annotated[float, Field(ge=0)] | None = None
+    """Largest difference that still agrees, relative to a value where that is larger than 1. Null: 0, identical, where processor, threads
+    and libraries are those of the run, else 0.05."""
+    data: DataPlace = DataPlace()
+    home: FilePath
+    tracking: TrackingConfig
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What came of it.
+
+    Attributes:
+        run_id: of the new run.
+        url: of its page.
+        changes: what is different from the circumstances of the old run, one line each.
+        tolerance: with which it was judged; 0 is identical.
+        metrics: all that were compared.
+        first: the first difference beyond the tolerance; None where the runs agree.
+    """
+
+    run_id: str
+    url: str
+    changes: list[str]
+    tolerance: float
+    metrics: list[MetricAgreement]
+    first: Difference | None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every metric does."""
+        return self.first is None
+
+    @property
+    def result(self) -> str:
+        """In a word or two."""
+        if not self.agrees:
+            return "different"
+        return "identical" if not any(metric.differences for metric in self.metrics) else f"within {self.tolerance:g}"
+
+
+def reproduce(config: ReproduceConfig, progress: Progress = lambda stage: None) -> Reproduction:
+    """Train a finished run again in a new run, evaluate that if the old one was, and compare.
+
+    Raises:
+        TrackingError: there is no such run, it did not finish, it is no training, or it lacks its config.
+        DataError: the data is not what it was trained on; no run is opened.
+    """
+    store = open_store(config.tracking, config.home)
+    old = read_run(store, config.run_id)
+    _refuse(old)
+    old_config, dataset, environment = _read(store, config)
+    store = replace(store, experiment_id=store.experiment_id or get_run(store, config.run_id).info.experiment_id)
+    part_of = PartOf(
+        config.run_id,
+        f"{old.tags.get('mlflow.runName', config.run_id[:12])} reproduced",
+        {KIND_TAG: REPRODUCTION, REPRODUCES_TAG: config.run_id},
+    )
+    with _threads(old.tags.get(THREADS_TAG, "")), open_training_run(store, old_config, part_of) as run:
+        train_in(run, old_config, dataset, progress, figures=False)
+    if old.tags.get("evaluation.status") == "FINISHED":
+        progress("evaluating on the test split")
+        evaluate(EvaluateConfig(run_id=run.id, home=config.home, tracking=config.tracking))
+    progress("comparing every metric")
+    with resume_run(store, run.id, REPRODUCTION) as new:
+        now = Circumstances.of_run(new.tags, environment_report())
+        then = Circumstances.of_run(old.tags, environment)
+        tolerance = (0.0 if same_machine(then, now) else DEFAULT_TOLERANCE) if config.tolerance is None else config.tolerance
+        metrics = compare_histories(_histories(store, config.run_id), _histories(store, run.id))
+        found = Reproduction(run.id, run.url, changes(then, now), tolerance, metrics, first_difference(metrics, tolerance))
+        _log(new, config.run_id, found)
+    return found
+
+
+def _read(store: Store, config: ReproduceConfig) -> tuple[RunConfig, PreparedDataset, str]:
+    """The old run's config with the caller's places, its data, and its environment."""
+    with closing(Run(store, config.run_id)) as old, tempfile.TemporaryDirectory() as scratch:
+        values = read_config(old, Path(scratch)).model_dump(mode="json")
+        _merge(values["data"], config.data.model_dump(mode="json", exclude_none=True))
+        tracking = config.tracking.model_dump(mode="json", exclude={"experiment_name"})
+        values |= {"home": str(config.home), "tracking": {**values["tracking"], **tracking}}
+        here = validate(RunConfig, values, f"config.yaml of run {config.run_id} with the keys given here")
+        return here, open_dataset(old, here), old.download("environment.txt", Path(scratch)).read_text(encoding="utf-8")
+
+
+def _refuse(old: FoundRun) -> None:
+    tags = old.tags
+    if tags.get(KIND_TAG, REPRODUCTION) != REPRODUCTION:
+        raise TrackingError(f"run_id = {old.run_id}: is a {tags[KIND_TAG]}, which trains nothing itself; name one of the runs below it.")
+    if old.status != "FINISHED":
+        raise TrackingError(f"run_id = {old.run_id}: its status is {old.status}; only a FINISHED run can be reproduced; train it again.")
+    if tags.get(TRIAL_STATE_TAG) == "pruned":
+        raise TrackingError(
+            f"run_id = {old.run_id}: was pruned by its sweep, so how far it came depends on the other trials; name a trial whose tag "
+            f"{TRIAL_STATE_TAG} is complete."
+        )
+
+
+def _merge(values: dict[str, Any], places: dict[str, Any]) -> None:
+    """Put the given places over a run's own."""
+    for key, value in places.items():
+        if not isinstance(value, dict):
+            values[key] = value
+        elif value:
+            values[key] = {**(values.get(key) or {}), **value}
+
+
+@contextmanager
+def _threads(number: str) -> Iterator[None]:
+    """Work with as many threads as the old run, if it says; its config need not, and then another shell is another result."""
+    before = torch.get_num_threads()
+    try:
+        if number:
+            torch.set_num_threads(int(number))
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _histories(store: Store, run_id: str) -> Histories:
+    run = read_run(store, run_id)
+    return metric_histories(store, replace(run, metrics={name: value for name, value in run.metrics.items() if is_compared(name)}), "")
+
+
+def _log(run: Run, old_run_id: str, found: Reproduction) -> None:
+    """Tags, the table, and a description that says what the run is before what it holds."""
+    run.set_tags({RESULT_TAG: found.result, "reproduction.tolerance": f"{found.tolerance:g}"})
+    run.log_text(as_csv(found.metrics), "reproduction.csv")
+    circumstances = "".join(f"\n* {line}" for line in found.changes)
+    first = "" if found.first is None else f" First difference: `{found.first.metric}` at step {found.first.step}."
+    heading = f"**Reproduction of run {old_run_id}: {found.result}** ({len(found.metrics)} metrics).{first} No candidate for anything."
+    run.set_description(f"{heading}{circumstances}\n\n{run.tags.get(DESCRIPTION_TAG, '')}")

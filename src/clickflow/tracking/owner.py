@@ -1,0 +1,70 @@
+"""Who works on something: a process, told apart from every other one, so that what its death left can be closed.
+
+A process id counts on one machine, and inside a container only there, and it is given again; so the owner is host, container, id and start
+together. Whether an owner on another machine is alive cannot be asked here, and is never guessed.
+"""
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+HOST_TAG, PID_TAG, STARTED_TAG = "process.host", "process.pid", "process.started"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A process that works on a run or a trial.
+
+    Attributes:
+        host: machine, and container, in which its process id counts.
+        pid: process id.
+        started: seconds since 1970; tells it from a later process with the same id.
+    """
+
+    host: str
+    pid: int
+    started: float
+
+    @classmethod
+    def here(cls) -> Self:
+        """This process."""
+        return cls(_host(), os.getpid(), psutil.Process().create_time())
+
+    @classmethod
+    def of_run(cls, tags: Mapping[str, str]) -> Self | None:
+        """Who opened a run, by its tags; None where they do not say."""
+        try:
+            return cls(tags[HOST_TAG], int(tags[PID_TAG]), float(tags[STARTED_TAG]))
+        except (KeyError, ValueError):
+            return None
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """For :meth:`of_run`."""
+        return {HOST_TAG: self.host, PID_TAG: str(self.pid), STARTED_TAG: repr(self.started)}
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it runs, or ran, on this machine."""
+        return self.host == _host()
+
+    def is_alive(self) -> bool:
+        """Whether its process still runs; asked on its own machine."""
+        try:
+            process = psutil.Process(self.pid)
+            return bool(abs(process.create_time() - self.started) < 1 and process.status() != psutil.STATUS_ZOMBIE)
+        except psutil.NoSuchProcess:
+            return False
+
+
+@cache
+def _host() -> str:
+    """The machine, and on Linux the container, in which process ids count."""
+    namespace = Path("/proc/self/ns/pid")
+    return f"{socket.gethostname()}-{namespace.stat().st_ino if namespace.exists() else 0}"
