@@ -101,5 +101,5 @@ def test_the_demo_shows_that_attention_wins(tmp_path):
     base, din = (next(found for found in runs(home) if found.data.tags["model"] == model) for model in ("base", "din"))
     assert din.data.metrics["test/auc"] > base.data.metrics["test/auc"] + 0.02
     assert din.data.metrics["test/auc"] < din.data.metrics["test/oracle_auc"]
-    for word in ("RelaImpr", "rows/s", "best possible", "make ui"):
+    for word in ("RelaImpr", "rows/s", "best possible", "make ui", "is the first champion", "click probabilities by models:/demo-"):
         assert word in done.stdout
