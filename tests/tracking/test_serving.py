@@ -278,4 +278,4 @@ class TestLimits:
 def test_what_is_refused_is_an_error_of_both_kinds():
     assert issubclass(RequestError, DataError)
     assert issubclass(RequestError, MlflowException)
-    assert RequestError("a message").get_http_status_code() == 500  # unless the model says otherwise, as it does
+    assert RequestError("a message").get_http_status_code() == 400

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from clickflow.errors import DataError
 
@@ -29,6 +30,9 @@ Invocations = Callable[[Any, str | None, Any, Any], Any]
 
 class RequestError(DataError, MlflowException):
     """What a request holds cannot be scored: in MLflow's server a 400 with this message, elsewhere a :class:`DataError`."""
+
+    def __init__(self, message: str) -> None:
+        MlflowException.__init__(self, message, INVALID_PARAMETER_VALUE)
 
 
 @dataclass(frozen=True)
