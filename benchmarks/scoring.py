@@ -2,8 +2,8 @@
 
     python benchmarks/scoring.py [rows …] [--texts] [--users N] [--repetitions N]
 
-DIN in the shape of Amazon Electronics: 63,001 items, 801 categories, dims 32 + 32, attention 80-40, MLP 80-40, Dice, mean history 9 capped at
-100. The model is logged to a store and the rows are written in a stream beforehand; each measurement is a process of its own, as a user
+DIN in the shape of Amazon Electronics: 63,001 items, 801 categories, dims 32 + 32, attention 80-40, MLP 80-40, Dice, mean history 9 capped
+at 100. The model is logged to a store and the rows are written in a stream beforehand; each measurement is a process of its own, as a user
 starts it. ``--texts`` gives items ids as texts; ``--users`` scores 1,000 candidates for each of so many users.
 """
 

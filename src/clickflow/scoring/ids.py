@@ -82,10 +82,8 @@ class IdTable:
             BadValue: a value that is no such id, or a missing one where each is required.
         """
         ids = ids.dictionary_decode() if pa.types.is_dictionary(ids.type) else ids
-        if self.is_integer:
-            ids = _parsed_integers(ids) if is_text else _integers(ids)
-        else:
-            ids = ids.cast(pa.large_string())
+        parsed = _parsed_integers if is_text else _integers
+        ids = parsed(ids) if self.is_integer else ids.cast(pa.large_string())
         if required and ids.null_count:
             raise BadValue(int(np.asarray(ids.is_null()).argmax()), None, "missing; every row needs one; drop the row")
         return pc.utf8_lower(ids) if self._is_boolean else ids
@@ -112,8 +110,9 @@ class IdTable:
             found: NDArray[np.int32] = np.asarray(pc.index_in(ids, value_set=self._ids).fill_null(-1))
             return found.astype(np.int64)
         encoded = ids.dictionary_encode()  # so that each distinct text becomes a Python object once
-        positions: NDArray[np.int64] = np.append(self._hashed.get_indexer(encoded.dictionary.to_numpy(zero_copy_only=False)), -1)
-        return positions[np.asarray(encoded.indices.fill_null(len(positions) - 1))]
+        positions = np.append(self._hashed.get_indexer(encoded.dictionary.to_numpy(zero_copy_only=False)), -1)
+        found_texts: NDArray[np.int64] = positions[np.asarray(encoded.indices.fill_null(len(positions) - 1))]
+        return found_texts
 
 
 def is_text(dtype: pa.DataType) -> bool:

@@ -1,8 +1,8 @@
 """An output that is made in a folder beside its place and renamed into it, and that can be carried on after whatever cut it short.
 
 What costs time are the scores, so these are what is kept: a journal of as many bytes for each row of the input. The Parquet file itself
-cannot be appended to; it is written anew from the journal, at the speed of reading the input. Scores depend in their last digits on the rows
-they share a batch with, and batches are cut alike each time, so that carrying on gives the very bytes of a run that nobody disturbed.
+cannot be appended to; it is written anew from the journal, at the speed of reading the input. Scores depend in their last digits on the
+rows they share a batch with, and batches are cut alike each time, so that carrying on gives the very bytes of a run that nobody disturbed.
 """
 
 import contextlib

@@ -64,7 +64,9 @@ class IdLookup:
             raise _wrong(column, values, int(missing.argmax()), "missing; every candidate and behaviour needs an id; leave it out", rows)
         ids = _integers(column, values, missing, rows) if self.is_integer else _strings(column, values, missing, rows)
         if self.is_integer and not self._has_negative and len(ids) and ids.min() < 0:
-            raise _wrong(column, values, int(ids.argmin()), "negative, as no id is that the model was trained on; send the id itself", rows)
+            raise _wrong(
+                column, values, int(ids.argmin()), "negative, but no id of the training data is; send ids as the log has them", rows
+            )
         index = self._index[self._ids.get_indexer(ids)]
         index[missing] = 0
         return torch.from_numpy(index)
@@ -194,7 +196,9 @@ def _integers(column: str, values: NDArray[Any], missing: NDArray[np.bool_], row
     ids = np.zeros(len(values), dtype=np.int64)
     for place in np.flatnonzero(~missing):
         if not _is_integral(values[place]):
-            raise _wrong(column, values, int(place), "not an integer id; the model was trained on integer ids; send integers", rows)
+            is_integer = isinstance(values[place], (int, np.integer)) and not isinstance(values[place], bool)
+            what = "beyond 64 bits" if is_integer else "not an integer id"
+            raise _wrong(column, values, int(place), f"{what}; the model was trained on integer ids; send integers", rows)
         ids[place] = int(values[place])
     return ids
 

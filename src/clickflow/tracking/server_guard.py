@@ -1,6 +1,7 @@
 """What a request meets at ``mlflow models serve`` before it reaches the model: limits, and a 4xx that says what is wrong with it.
 
-MLflow's server reads and parses a body of any size, answers 500 where a column is missing or the JSON is nested too deeply, and repeats the
+MLflow's server parses a body of any size and makes a frame of every column in it, also of those that the model does not know: one column
+more in each of some thousand rows fills the memory. It answers 500 where a column is missing or JSON is nested too deeply, and repeats the
 request in its answers. It has no hook for any of this, but calls one function for each request, ``scoring_server.invocations``; the model
 puts its own around it when the server loads it. The model's requirements name the MLflow that this was tested with.
 """
@@ -8,11 +9,12 @@ puts its own around it when the server loads it. The model's requirements name t
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
 from clickflow.errors import DataError
 
@@ -21,12 +23,16 @@ APP = f"{SERVER}.app"  # imported by a server only; imports the model
 MAX_BODY_BYTES = "CLICKFLOW_MAX_BODY_BYTES"
 MAX_CANDIDATES = "CLICKFLOW_MAX_CANDIDATES"
 MESSAGE_LENGTH = 500
+JSON = "application/json"
 
-Invocations = Callable[[bytes, str, Any, Any], Any]
+Invocations = Callable[[Any, str | None, Any, Any], Any]
 
 
 class RequestError(DataError, MlflowException):
     """What a request holds cannot be scored: in MLflow's server a 400 with this message, elsewhere a :class:`DataError`."""
+
+    def __init__(self, message: str) -> None:
+        MlflowException.__init__(self, message, INVALID_PARAMETER_VALUE)
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,7 @@ def guarded(invocations: Invocations, limits: Limits, response: Callable[[str, i
 
     def refusal(message: str, status: int = 400) -> Any:
         answer = {"error_code": "BAD_REQUEST", "message": message[:MESSAGE_LENGTH]}
-        return response(json.dumps(answer), status, "application/json")
+        return response(json.dumps(answer), status, JSON)
 
     def invoke(data: bytes, content_type: str | None, model: Any, input_schema: Any) -> Any:
         if len(data) > limits.body_bytes:
@@ -100,12 +106,57 @@ def guarded(invocations: Invocations, limits: Limits, response: Callable[[str, i
                 f"send it in several requests or start the server with a larger {MAX_BODY_BYTES}",
                 413,
             )
+        if (content_type or "").split(";")[0].strip() != JSON:
+            return refusal(f"request content type = {content_type}: not JSON; send it as {JSON}", 415)
         try:
-            return invocations(data, content_type or "", model, input_schema)
+            return invocations(known_columns(data, input_schema.input_names()), content_type, model, input_schema)
         except MlflowException as error:
-            # Its own text: MLflow has put the request before it since.
-            return refusal(str(error))
-        except Exception as error:  # what its parser does not expect: faults of the model are MlflowExceptions here
+            return refusal(_without_request(error))
+        except Exception as error:  # of MLflow's reading of the request; whatever the model raises is an MlflowException here
             return refusal(f"request body: cannot be read ({type(error).__name__}: {error}); see docs/serve.md for what it may hold")
 
     return invoke
+
+
+def known_columns(body: bytes, names: Sequence[str]) -> Any:
+    """The JSON of a body, rows and columns without what the model does not know, which MLflow would ignore later.
+
+    Raises:
+        RequestError: it is not JSON, or not what a key of MLflow's holds.
+
+    >>> known_columns(b'{"dataframe_records": [{"item": 1, "colour": "red"}]}', ["item"])
+    {'dataframe_records': [{'item': 1}]}
+    """
+    try:
+        request = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"request body: not JSON that can be read ({error}); see docs/serve.md for what it may hold") from None
+    if not isinstance(request, dict):
+        raise RequestError(f'request body = {type(request).__name__}: not a JSON object; send {{"dataframe_records": [row, …]}}')
+    readers = {"dataframe_split": _known_of_split, "dataframe_records": _known, "inputs": _known, "instances": _known}
+    return {key: readers[key](value, names) if key in readers else value for key, value in request.items()}
+
+
+def _known(rows: Any, names: Sequence[str]) -> Any:
+    """Columns by name, or rows of them."""
+    if isinstance(rows, list):
+        return [_known(row, names) if isinstance(row, dict) else row for row in rows]
+    return {name: rows[name] for name in names if name in rows} if isinstance(rows, dict) else rows
+
+
+def _known_of_split(split: Any, names: Sequence[str]) -> Any:
+    """Names of columns and rows of values; without the index, which means nothing here."""
+    columns, rows = (split.get("columns"), split.get("data")) if isinstance(split, dict) else (None, None)
+    if not isinstance(columns, list) or not isinstance(rows, list):
+        raise RequestError("dataframe_split: no lists of columns and data; send both, or send dataframe_records")
+    for number, row in enumerate(rows):
+        if not isinstance(row, list) or len(row) != len(columns):
+            raise RequestError(f"dataframe_split, row {number:,}: not a list of {len(columns):,} values, one for each of the columns")
+    places = {name: columns.index(name) for name in names if name in columns}
+    return {"columns": list(places), "data": [[row[place] for place in places.values()] for row in rows]}
+
+
+def _without_request(error: MlflowException) -> str:
+    """The message of an error as it was raised; MLflow puts the request, or the whole signature, before it."""
+    message = str(error)
+    return message.rpartition("Error: ")[2] if message.startswith("Failed to enforce schema") else message

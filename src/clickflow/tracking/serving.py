@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import torch
 from mlflow.models import set_model
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from pydantic_core import to_json
@@ -68,7 +67,7 @@ class ClickModel(PythonModel):
             with torch.inference_mode():
                 answers = [self._score(model_input.iloc[start : start + ROWS_PER_BATCH], start) for start in starts]
         except DataError as error:
-            raise RequestError(str(error), INVALID_PARAMETER_VALUE) from None
+            raise RequestError(str(error)) from None
         if all(isinstance(answer, np.ndarray) for answer in answers):
             return pd.DataFrame({"probability": np.concatenate([np.empty(0), *answers])})
         return pd.DataFrame({"probability": list(chain.from_iterable(answers))}, dtype=object)
