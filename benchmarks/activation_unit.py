@@ -23,7 +23,7 @@ from clickflow.data.dataset import BatchLoader
 from clickflow.data.prepare import prepare
 from clickflow.data.schema import Schema
 from clickflow.models import build_model
-from clickflow.models.pooling import row_of_each
+from clickflow.models.pairs import Pairs
 from clickflow.runs.config import RunConfig
 from clickflow.training.optimizers import build_optimizer
 from pipelines.launch import composed_config
@@ -31,9 +31,9 @@ from pipelines.launch import composed_config
 NUM_BATCHES = 10
 
 
-def plain_features(inputs: str, target: Tensor, history: Tensor, offsets: Tensor) -> Tensor:
+def plain_features(inputs: str, target: Tensor, history: Tensor, pairs: Pairs) -> Tensor:
     """(N, features) for every behaviour."""
-    query = target.index_select(0, row_of_each(offsets))
+    query = pairs.of_rows(target)
     match inputs:
         case "difference":
             return torch.cat([query, query - history, history], dim=1)
@@ -53,7 +53,7 @@ class Form:
         if is_plain:
             unit = self.model.activation_unit
             name = f"_{unit.inputs}"
-            setattr(unit, name, lambda target, history, offsets: unit.first(plain_features(unit.inputs, target, history, offsets)))
+            setattr(unit, name, lambda target, history, _: lambda pairs: unit.first(plain_features(unit.inputs, target, history, pairs)))
 
     def step(self, batch: Batch) -> None:
         """One training step, timed."""

@@ -1,27 +1,40 @@
-"""``make demo``: generate a click log, train Base and DIN on it, compare them on the test split."""
+"""``make demo``: generate a click log, train Base and DIN on it, compare them on the test split, promote the better one, score."""
 
 import time
+from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from clickflow.data.dataset import PreparedDataset
 from clickflow.errors import ConfigError
 from clickflow.metrics.ranking import rela_impr
 from clickflow.models.base import BaseConfig, TowerConfig
+from clickflow.promotion.checks import raw_rows
+from clickflow.promotion.config import PromoteConfig
+from clickflow.promotion.promote import promote
 from clickflow.runs.config import EvaluateConfig, RunConfig
 from clickflow.runs.evaluate import evaluate
 from clickflow.runs.train import TrainedRun, train
+from clickflow.tracking.model import load_model
+from clickflow.tracking.store import open_store
 from pipelines.launch import launch, progress_printer
+from pipelines.promote import print_outcome
 from pipelines.tables import print_dataset, timed_prepare
+
+ROWS_SCORED = 5
+IDS_SHOWN = 5
 
 
 def story(config: RunConfig, console: Console) -> None:
-    """Prepare, train both, evaluate both, print one table."""
+    """Prepare, train both, evaluate both, print one table, promote the better one, score with it."""
     if config.model.name == "base":
         raise ConfigError("model.name = base: the demo compares Base with another model; leave it at din.")
     progress = progress_printer(console)
     start = time.perf_counter()
-    print_dataset(console, *timed_prepare(config, console))
+    dataset, seconds = timed_prepare(config, console)
+    print_dataset(console, dataset, seconds)
     tower = {name: getattr(config.model, name) for name in TowerConfig.model_fields if hasattr(config.model, name)}
     results = []
     for model in (BaseConfig(**tower), config.model):  # alike but for the pooling
@@ -30,6 +43,12 @@ def story(config: RunConfig, console: Console) -> None:
         test = evaluate(EvaluateConfig(run_id=trained.run_id, home=config.home, tracking=config.tracking))
         results.append((trained, test.scored.metrics))
     _print_comparison(console, results)
+    better = max((trained for trained, _ in results), key=lambda trained: trained.validation["gauc"])
+    # A name for each data set, since only models of the same data can take each other's place.
+    name = f"demo-{dataset.manifest.fingerprint[:6]}"
+    promotion = PromoteConfig(name=name, run_id=better.run_id, home=config.home, tracking=config.tracking)
+    print_outcome(console, promotion, promote(promotion, progress))
+    _score(console, promotion, dataset)
     console.print(
         f"{time.perf_counter() - start:.0f} s in all. next: [bold]make ui[/] shows both runs, their curves and models", soft_wrap=True
     )
@@ -46,6 +65,21 @@ def _print_comparison(console: Console, results: list[tuple[TrainedRun, dict[str
         table.add_row(trained.config.model.name, *values, improvement, f"{trained.fit.rows_per_second:,.0f}")
     if "oracle_auc" in results[0][1]:  # only the generated log knows its true click probabilities
         table.add_row("best possible", f"{results[0][1]['oracle_auc']:.4f}")
+    console.print(table)
+
+
+def _score(console: Console, promotion: PromoteConfig, dataset: PreparedDataset) -> None:
+    """What the champion makes of a few rows, asked as any caller would ask it."""
+    uri = f"models:/{promotion.name}@champion"
+    spread = np.linspace(0, dataset.manifest.splits["validation"].rows - 1, ROWS_SCORED).astype(np.int64)
+    rows = raw_rows(dataset, "validation", spread)
+    model: Any = load_model(open_store(promotion.tracking, promotion.home), uri)
+    table = Table(title=f"click probabilities by {uri}", title_justify="left")
+    for heading in ("item", f"history, its last {IDS_SHOWN} items", "probability"):
+        table.add_column(heading, justify="left" if heading.startswith("history") else "right")
+    for item, history, probability in zip(rows["item"], rows["history"], model.predict(rows)["probability"], strict=True):
+        shown = ", ".join(str(identifier) for identifier in history[-IDS_SHOWN:])
+        table.add_row(str(item), f"{'… ' if len(history) > IDS_SHOWN else ''}{shown or '(none)'}", f"{probability:.4f}")
     console.print(table)
 
 

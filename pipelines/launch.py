@@ -137,14 +137,19 @@ def _ordered(arguments: Sequence[str]) -> list[str]:
 
 
 def lenient(arguments: Sequence[str]) -> list[str]:
-    """``key=value`` -> ``++key=value``, except for groups and Hydra's own keys."""
+    """``key=value`` -> ``++key=value``, except for groups and Hydra's own keys.
+
+    Hydra takes ``model=models:/…`` for a choice of the group ``model``; a URI is handed to it as ``model.uri``, which
+    :data:`~clickflow.tracking.config.ModelUri` takes.
+    """
     groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()} | {"hydra"}
 
     def is_config_key(argument: str) -> bool:
         key = re.match(r"([A-Za-z_][\w.]*)=", argument)
         return key is not None and not key[1].startswith("hydra.") and key[1] not in groups
 
-    return [f"++{argument}" if is_config_key(argument) else argument for argument in arguments]
+    uris_apart = [re.sub(r"^model=(?=['\"]?\w*:/)", "model.uri=", argument) for argument in arguments]
+    return [f"++{argument}" if is_config_key(argument) else argument for argument in uris_apart]
 
 
 def _checked_jobs(check: Callable[[Sequence[str], str | None], Any]) -> list[Any]:

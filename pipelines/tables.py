@@ -14,7 +14,7 @@ from clickflow.data.prepare import prepare
 from clickflow.data.schema import TimestampUnit
 from clickflow.runs.config import PrepareConfig
 from clickflow.runs.evaluate import Evaluation
-from clickflow.runs.report import shown_interval
+from clickflow.runs.report import shown_metrics
 from clickflow.runs.slices import slice_columns
 from pipelines.launch import progress_printer
 
@@ -29,7 +29,7 @@ HEADINGS = {
 SLICE_HEADINGS = ("slice", "value", "rows", "click rate", "AUC [95 %]", "GAUC", "log loss", "calibration")
 SLICES_SHOWN = 8
 """Lines a sort of slice; all are in the run."""
-SLICE_WIDTH = 120
+SLICE_WIDTH = 130
 """Columns that the table of slices fits into."""
 PER_SECOND = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000}
 
@@ -87,9 +87,8 @@ def print_evaluation(console: Console, evaluation: Evaluation) -> None:
     table = Table(title="test split", title_justify="left")
     for heading in ("metric", "value", "95 % interval"):
         table.add_column(heading, justify="left" if heading == "metric" else "right")
-    for name, value in evaluation.scored.metrics.items():
-        shown = f"{value:,.0f}" if name == "gauc_users_skipped" else f"{value:.4f}"
-        table.add_row(HEADINGS.get(name, name), shown, shown_interval(evaluation.intervals.get(name)))
+    for name, *shown in shown_metrics(evaluation.scored.metrics, evaluation.intervals):
+        table.add_row(HEADINGS.get(name, name), *shown)
     console.print(table)
     _print_slices(console, evaluation.slices)
     times, runs = evaluation.openings.times, evaluation.openings.runs

@@ -14,7 +14,8 @@ from clickflow.models import ModelConfig, build_model
 from clickflow.models.activations import Activation
 from clickflow.models.contract import ModelOutput
 from clickflow.training.optimizers import AdamConfig, build_optimizer
-from tests.models.examples import FULL_SCHEMA, ITEM_SCHEMA, random_batch, take_rows
+from tests.models.examples import FULL_SCHEMA, ITEM_SCHEMA, expanded, random_batch, shared_batch, take_rows
+from tests.models.plain_loops import in_double
 
 CONFIG_CLASSES = get_args(get_args(ModelConfig)[0])
 SCHEMAS = {
@@ -34,6 +35,16 @@ LENGTHS = {
     "histories at the cap": [CAP] * 3,
 }
 
+# Lengths of histories, and the history of each row.
+SHARED = {
+    "some of each": ([3, 0, 5, 2, 1], [2, 2, 0, 1, 1, 3, 2]),
+    "one history of many rows": ([6], [0] * 8),
+    "an empty history of many rows": ([0], [0] * 4),
+    "a history a row": ([2, 0, 4], [0, 1, 2]),
+    "a history a row, in another order": ([2, 0, 4], [2, 0, 1]),
+    "histories that no row reads": ([4, 2, 0, 3], [1, 1]),
+    "no rows": ([4], []),
+}
 
 # One value more of options whose annotation does not list them.
 OTHER_VALUES = {"hidden_units": (), "dropout": 0.5, "cross_fields": ("item",)}
@@ -190,6 +201,27 @@ class TestEveryModel:
         alone = torch.cat([model(take_rows(batch, [row])).logit for row in range(len(batch))])
 
         torch.testing.assert_close(alone, whole, rtol=1e-4, atol=1e-5)
+
+    def test_rows_that_share_a_history_are_scored_as_with_a_copy_each(self, config):
+        model = build(config).eval()
+        for case, (lengths, history_of) in SHARED.items():
+            shared = shared_batch(FULL_SCHEMA, lengths, history_of)
+
+            found, copied = model(shared), model(expanded(shared))
+
+            torch.testing.assert_close(found, copied, rtol=1e-6, atol=1e-6, msg=lambda m, case=case: f"{case}: {m}")
+
+    def test_rows_that_share_a_history_give_the_gradients_of_copies(self, config):
+        model = build(config).double().eval()
+        shared = in_double(shared_batch(FULL_SCHEMA, *SHARED["some of each"]))
+
+        gradients = []
+        for batch in (shared, expanded(shared)):
+            model.zero_grad()
+            model(batch).logit.square().sum().backward()
+            gradients.append({name: p.grad.to_dense() for name, p in model.named_parameters() if p.grad is not None})
+
+        torch.testing.assert_close(gradients[0], gradients[1])
 
     def test_the_same_seed_gives_the_same_output_and_another_does_not(self, config):
         batch = random_batch(FULL_SCHEMA, NORMAL)

@@ -30,6 +30,7 @@ def make_batch(**more: torch.Tensor) -> Batch:
 def test_a_batch_knows_its_size_and_the_lengths_of_its_histories():
     assert len(make_batch()) == 3
     assert make_batch().lengths.tolist() == [2, 0, 1]
+    assert make_batch(history_of=torch.tensor([2, 0, 2])).lengths.tolist() == [1, 2, 1]
 
 
 def test_a_batch_that_is_where_it_should_be_is_not_copied():
@@ -40,7 +41,7 @@ def test_a_batch_that_is_where_it_should_be_is_not_copied():
 def test_a_batch_moves_with_all_its_tensors_and_without_those_it_has_not():
     meta = torch.device("meta")
     ids = torch.zeros(3, dtype=torch.int64)
-    moved = make_batch(label=torch.zeros(3), group=ids, negative_history=ids[None]).to(meta)
+    moved = make_batch(label=torch.zeros(3), group=ids, negative_history=ids[None], history_of=ids).to(meta)
     assert {getattr(moved, name).device for name in Batch.__slots__} == {meta}
     scoring = make_batch().to(meta)
     assert scoring.label is None

@@ -32,7 +32,7 @@ def placements_by_loop(preds: Tensor, click: Tensor) -> list[float]:
 
 
 def obuchowski_by_loop(placements: list[float], click: list[bool], user: list[int]) -> float:
-    """Equations 4 to 7 of Obuchowski (1997) as they are printed: S10, S01 and S11 over clusters."""
+    """Obuchowski (1997) as defined there: S10, S01 and S11 over clusters."""
     users = sorted(set(user))
     told = list(zip(placements, click, user, strict=True))
     v10 = {u: [p for p, c, w in told if w == u and c] for u in users}
@@ -62,7 +62,7 @@ def test_placements_are_those_of_the_loop_in_each_stratum(drawn):
 
 @settings(max_examples=150, deadline=None)
 @given(rows)
-def test_the_variance_of_each_stratum_is_the_papers(drawn):
+def test_the_variance_of_each_stratum_is_obuchowskis(drawn):
     preds, click, user, stratum = columns(drawn)
     shares = twice_placements(preds, click, stratum).double()
     for part in stratum.unique():

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from clickflow.metrics.slice_figure import SlicePoint, slice_figure
+from clickflow.metrics.slice_figure import MOST, SlicePoint, slice_figure
 
 POINTS = [
     SlicePoint("history length", "0", 100, 0.6, 0.55, 0.65),
@@ -39,3 +39,10 @@ def test_equal_slices_do_not_look_far_apart():
     points = [SlicePoint("device", str(value), 10_000, 0.7 + value / 1e6, 0.7, 0.7001) for value in range(3)]
     low, high = slice_figure(points, 0.7, "AUC by slice").axes[0].get_xlim()
     assert high - low >= 0.02
+
+
+def test_of_very_many_slices_the_first_are_drawn_and_the_title_says_so():
+    points = [SlicePoint("device", str(value), 100, 0.7, 0.65, 0.75) for value in range(1000)]
+    [axes] = slice_figure(points, 0.7, "AUC by slice").axes
+    assert axes.get_title(loc="left") == f"AUC by slice, the first {MOST} of 1,000"
+    assert len(axes.get_yticklabels()) == MOST + 1

@@ -1,6 +1,7 @@
 """Schemas and random batches for tests of models."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -58,3 +59,23 @@ def take_rows(batch: Batch, order: Sequence[int]) -> Batch:
         group=batch.group[rows],
         negative_history=None if batch.negative_history is None else batch.negative_history[:, values],
     )
+
+
+def shared_batch(schema: Schema, lengths: Sequence[int], history_of: Sequence[int], seed: int = 0) -> Batch:
+    """Rows that read these histories, one history for each length."""
+    rows, histories = random_batch(schema, [0] * len(history_of), seed), random_batch(schema, lengths, seed + 1)
+    return replace(
+        rows,
+        history=histories.history,
+        offsets=histories.offsets,
+        negative_history=None,
+        history_of=torch.tensor(history_of, dtype=torch.int64),
+    )
+
+
+def expanded(batch: Batch) -> Batch:
+    """The same rows, each with a copy of its history."""
+    assert batch.history_of is not None
+    copies = [batch.history[:, batch.offsets[number] : batch.offsets[number + 1]] for number in batch.history_of]
+    offsets = torch.tensor([0, *(copy.shape[1] for copy in copies)]).cumsum(0)
+    return replace(batch, history=torch.cat([batch.history[:, :0], *copies], dim=1), offsets=offsets, history_of=None)

@@ -8,6 +8,8 @@ from torch import nn
 
 from clickflow.models.activation_unit import ActivationUnit
 from clickflow.models.activations import Activation
+from clickflow.models.pairs import Pairs
+from clickflow.models.pooling import row_of_each
 
 DIM = 6
 LENGTHS = [3, 0, 1, 5, 2]
@@ -21,12 +23,21 @@ FEATURES = {
 ACTIVATIONS = get_args(Activation)
 
 
-def plain_weights(unit, target, history, offsets):
-    """The same layers over inputs built behaviour by behaviour."""
-    rows = torch.repeat_interleave(torch.arange(len(target)), offsets.diff())
-    if len(rows) == 0:
-        return torch.zeros(0)
-    inputs = torch.stack([FEATURES[unit.inputs](target[row], k) for row, k in zip(rows, history, strict=True)])
+def pairs_of(lengths):
+    offsets = torch.tensor([0, *lengths]).cumsum(0)
+    return Pairs(offsets, row_of_each(offsets))
+
+
+PAIRS = pairs_of(LENGTHS)
+# Two rows read three behaviours both, one reads none, one the last behaviour alone.
+SHARED = Pairs(torch.tensor([0, 3, 6, 6, 7, 7]), torch.tensor([0, 0, 0, 1, 1, 1, 3]), torch.tensor([2, 3, 4, 2, 3, 4, 10]))
+
+
+def plain_weights(unit, target, history, pairs):
+    """The same layers over inputs built pair by pair."""
+    behaviours = range(len(history)) if pairs.behaviours is None else pairs.behaviours
+    features = [FEATURES[unit.inputs](target[row], history[place]) for row, place in zip(pairs.rows, behaviours, strict=True)]
+    inputs = torch.stack(features)
     hidden = unit.activation(inputs @ unit.first.weight.T + unit.first.bias)
     for layer in unit.rest.layers:
         hidden = layer(hidden)
@@ -46,9 +57,9 @@ def random_inputs():
     )
 
 
-def value_and_gradients(weights_of, unit):
+def value_and_gradients(weights_of, unit, pairs=PAIRS):
     target, history = random_inputs()
-    weights = weights_of(unit, target, history, OFFSETS)
+    weights = weights_of(unit, target, history, pairs)
     steepness = torch.linspace(-1, 1, len(weights))  # so that no two behaviours pull alike
     (weights * steepness).sum().backward()
     gradients = {name: parameter.grad.clone() for name, parameter in unit.named_parameters()}
@@ -75,14 +86,25 @@ def test_factorised_equals_plain_in_value_and_in_every_gradient(inputs, activati
 
 
 @pytest.mark.parametrize("inputs", FEATURES)
+def test_rows_that_share_behaviours_get_the_weights_of_the_plain_unit_too(inputs):
+    unit = build("prelu", inputs=inputs)
+
+    expected, expected_gradients = value_and_gradients(plain_weights, unit, SHARED)
+    weights, gradients = value_and_gradients(ActivationUnit.__call__, unit, SHARED)
+
+    torch.testing.assert_close(weights, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(gradients, expected_gradients, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("inputs", FEATURES)
 def test_the_weight_of_a_behaviour_depends_on_nothing_but_itself_and_its_target(inputs):
     unit = build("prelu", inputs=inputs).eval()
     target, history = random_inputs()
 
-    whole = unit(target, history, OFFSETS)
+    whole = unit(target, history, PAIRS)
 
     for position, row in enumerate(ROWS):
-        alone = unit(target[row, None], history[position, None], torch.tensor([0, 1]))
+        alone = unit(target[row, None], history[position, None], pairs_of([1]))
         torch.testing.assert_close(alone[0], whole[position])
 
 
@@ -91,7 +113,7 @@ def test_dice_takes_its_statistics_over_real_behaviours_only():
     unit = build("dice")
     target, history = random_inputs()
 
-    unit(target[:2], history[:5], torch.tensor([0, 5, 5]))
+    unit(target[:2], history[:5], pairs_of([5, 0]))
 
     inputs = torch.cat([target[:1].expand(5, -1), history[:5], target[:1] - history[:5], target[:1] * history[:5]], dim=1)
     hidden = inputs @ unit.first.weight.T + unit.first.bias
@@ -107,7 +129,7 @@ def test_hardly_any_behaviours_are_fine(num_values, inputs, activation, training
     unit = build(activation, inputs=inputs).train(training)
     target, history = random_inputs()
 
-    weights = unit(target, history[:num_values], OFFSETS.clamp(max=num_values))
+    weights = unit(target, history[:num_values], pairs_of(OFFSETS.clamp(max=num_values).diff()))
     weights.sum().backward()
 
     assert weights.shape == (num_values,)
@@ -118,4 +140,4 @@ def test_the_last_layer_has_no_activation_so_weights_may_be_negative():
     unit = build("relu")
     nn.init.constant_(unit.rest.layers[-1].bias, -100.0)
 
-    assert (unit(*random_inputs(), OFFSETS) < 0).all()
+    assert (unit(*random_inputs(), PAIRS) < 0).all()

@@ -119,6 +119,23 @@ def test_gradients_are_those_of_finite_differences(kind):
     assert torch.autograd.gradcheck(states, (inputs, attention, *layer.parameters()))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_input_of_several_values_is_as_good_as_its_copies(kind):
+    order, places = StepOrder.of(offsets_of([3, 0, 1, 2])), torch.tensor([1, 0, 1, 2, 2, 0])
+    layer = build(kind, torch.float64)
+    inputs, _ = random_values([4], torch.float64)  # the last one is nobody's
+    attention = torch.rand(6, generator=torch.Generator().manual_seed(3), dtype=torch.float64).requires_grad_()
+    weights = None if kind == "gru" else attention
+
+    expected, states = layer(inputs[places], order, weights), layer(inputs, order, weights, places)
+
+    torch.testing.assert_close(states, expected)
+    leaves = [inputs, *layer.parameters(), *([] if weights is None else [weights])]
+    steepness = torch.linspace(-1, 2, states.numel(), dtype=torch.float64).view_as(states)
+    gradients, copied = (torch.autograd.grad((part * steepness).sum(), leaves) for part in (states, expected))
+    torch.testing.assert_close(gradients, copied)
+
+
 def test_the_gru_is_torchs_own_with_its_update_gate_turned_round():
     """torch's z is 1 - u, and it has a second bias, here 0."""
     lengths = [3, 1, 5, 2]

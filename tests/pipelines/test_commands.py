@@ -44,7 +44,8 @@ def test_train_then_evaluate_by_the_commands_it_prints(tmp_path):
     assert f"evaluate.py run_id={trained.info.run_id}" in done.stdout
     done = run("evaluate", home, f"run_id={trained.info.run_id}")
     assert done.returncode == 0
-    assert "oracle" in done.stdout
+    for words in ("oracle", "95 % interval", "history length", "has been opened 1 time, by 1 run", f"run {trained.info.run_id}"):
+        assert words in done.stdout
     [evaluated] = runs(home)
     assert evaluated.data.metrics["test/auc"] > 0
 
@@ -100,5 +101,5 @@ def test_the_demo_shows_that_attention_wins(tmp_path):
     base, din = (next(found for found in runs(home) if found.data.tags["model"] == model) for model in ("base", "din"))
     assert din.data.metrics["test/auc"] > base.data.metrics["test/auc"] + 0.02
     assert din.data.metrics["test/auc"] < din.data.metrics["test/oracle_auc"]
-    for word in ("RelaImpr", "rows/s", "best possible", "make ui"):
+    for word in ("RelaImpr", "rows/s", "best possible", "make ui", "is the first champion", "click probabilities by models:/demo-"):
         assert word in done.stdout

@@ -62,7 +62,7 @@ def test_model_travels_through_a_server(remote):
     np.testing.assert_allclose(load_model(remote, uri).predict(frame([FULL]))["probability"], expected(bundle, [FULL]), rtol=1e-6)
 
 
-def test_plain_mlflow_serves_the_model_and_refuses_a_float_id(store, run, tmp_path):
+def test_plain_mlflow_serves_the_model_refuses_what_is_wrong_and_goes_on(store, run, tmp_path):
     bundle = make_bundle()
     uri = log_model(run, bundle)
     command = ["models", "serve", "--model-uri", uri, "--env-manager", "local"]
@@ -72,6 +72,31 @@ def test_plain_mlflow_serves_the_model_and_refuses_a_float_id(store, run, tmp_pa
         assert answer.ok, answer.text
         preds = [row["probability"] for row in answer.json()["predictions"]]
         np.testing.assert_allclose(preds, expected(bundle, rows), rtol=1e-6)
-        refused = requests.post(f"{server}/invocations", json={"dataframe_records": [FULL | {"item": 1.5}]}, timeout=30)
-        assert refused.status_code == 400
-        assert "column 'item', row 0 = 1.5: not an integer id" in refused.text
+
+        many = {"item": [10, 20, 999], "history": [20, 30], "device": ["tv", None, "phone"]}
+        answer = requests.post(f"{server}/invocations", json={"dataframe_records": [many, FULL, {"item": [], "history": []}]}, timeout=30)
+        listed, plain, nothing = (row["probability"] for row in answer.json()["predictions"])
+        alone = [many | {"item": item, "device": device} for item, device in zip(many["item"], many["device"], strict=True)]
+        np.testing.assert_allclose([*listed, plain], expected(bundle, [*alone, FULL]), rtol=1e-6)
+        assert nothing == []
+
+        for body, status, message in (
+            ({"dataframe_records": [FULL | {"item": 1.5}]}, 400, "column 'item', row 0 = 1.5: not an integer id"),
+            ({"dataframe_records": [many | {"history": [20, None]}]}, 400, "column 'history', row 0 = None: missing"),
+            ({"dataframe_records": [{"item": 10}]}, 400, "Model is missing inputs ['history']"),
+            (
+                {"dataframe_records": [many | {"item": [10] * 100_000}]},
+                400,
+                "column 'item' = 100,000 candidates: more than the 10,000 allowed",
+            ),
+            ({"dataframe_records": [{"item": 10, "history": []}] * 100_000}, 400, "column 'item' = 100,000 candidates"),
+            ({"dataframe_records": [many | {"history": list(range(1_500_000))}]}, 413, "bytes: more than the 4,194,304 allowed"),
+            ({"dataframe_records": [FULL | {"device": "x" * 10_000_000}]}, 413, "bytes: more than the 4,194,304 allowed"),
+            ([1], 400, "request body = list: not a JSON object"),
+        ):
+            refused = requests.post(f"{server}/invocations", json=body, timeout=30)
+            assert (refused.status_code, set(refused.json())) == (status, {"error_code", "message"})
+            assert message in refused.json()["message"]
+        not_json = requests.post(f"{server}/invocations", data=b"{", headers={"Content-Type": "application/json"}, timeout=30)
+        assert (not_json.status_code, not_json.json()["message"][:34]) == (400, "request body: not JSON that can be")
+        assert requests.post(f"{server}/invocations", json={"dataframe_records": [FULL]}, timeout=30).ok  # it goes on

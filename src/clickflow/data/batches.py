@@ -13,18 +13,22 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """B impressions with N behaviours in all, as indices into embedding tables.
+    """B impressions over H histories with N behaviours in all, as indices into embedding tables.
+
+    Training gives every row its own history. Where the candidates of one user are scored, their rows share one, and a model does only once
+    what it does to a history alone.
 
     Attributes:
         target: (F, B) int64, the target item's index in each of the F item fields, in the order of ``Schema.item_fields``.
         history: (F, N) int64, the same for every behaviour of every history, oldest first.
-        offsets: (B + 1,) int64; history of row b is ``history[:, offsets[b]:offsets[b + 1]]``.
+        offsets: (H + 1,) int64; history h is ``history[:, offsets[h]:offsets[h + 1]]``.
         context: (C, B) int64, user and context fields in the order of ``Schema.impression_fields``.
         numeric: (B, M) float32, standardised numeric fields in the order of ``Schema.numeric``.
         label: (B,) float32, 1 click, 0 no click; None when scoring.
         group: (B,) int64, the user as GAUC groups by it; None when scoring.
         negative_history: (F, N) int64, for each behaviour an item that is not it, drawn uniformly from train's items (the unknown item
             where there is no other one); None unless asked for.
+        history_of: (B,) int64, the history that each row reads; None: row b reads history b.
     """
 
     target: Tensor
@@ -35,6 +39,7 @@ class Batch:
     label: Tensor | None = None
     group: Tensor | None = None
     negative_history: Tensor | None = None
+    history_of: Tensor | None = None
 
     def __len__(self) -> int:
         return self.target.shape[1]
@@ -42,7 +47,32 @@ class Batch:
     @property
     def lengths(self) -> Tensor:
         """(B,) number of behaviours of each row."""
-        return self.offsets.diff()
+        return self.of_rows(self.offsets.diff())
+
+    def of_rows(self, values: Tensor) -> Tensor:
+        """(H, ...) a value a history -> (B, ...), that of each row's history."""
+        return values if self.history_of is None else values.index_select(0, self.history_of)
+
+    def part(self, start: int, stop: int) -> "Batch":
+        """The rows from ``start`` up to ``stop``, with the histories that they read and those between."""
+        rows = slice(start, stop)
+        first, last = start, min(stop, len(self)) - 1
+        if self.history_of is not None:
+            of_part = self.history_of[rows]
+            first, last = int(of_part.min()), int(of_part.max())
+        offsets = self.offsets[first : last + 2]
+        values = slice(int(offsets[0]), int(offsets[-1]))
+        return Batch(
+            target=self.target[:, rows],
+            history=self.history[:, values],
+            offsets=offsets - offsets[0],
+            context=self.context[:, rows],
+            numeric=self.numeric[rows],
+            label=None if self.label is None else self.label[rows],
+            group=None if self.group is None else self.group[rows],
+            negative_history=None if self.negative_history is None else self.negative_history[:, values],
+            history_of=None if self.history_of is None else of_part - first,
+        )
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device; itself where it already lies there."""
@@ -66,7 +96,7 @@ def jagged_ranges(starts: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
     (tensor([5, 6, 0, 1, 2]), tensor([0, 2, 2, 5]))
     """
     lengths = ends - starts
-    offsets = torch.zeros(len(lengths) + 1, dtype=torch.int64)
+    offsets = torch.zeros(len(lengths) + 1, dtype=torch.int64, device=lengths.device)
     torch.cumsum(lengths, 0, out=offsets[1:])
-    positions = torch.arange(int(offsets[-1])) + torch.repeat_interleave(starts - offsets[:-1], lengths)
+    positions = torch.arange(int(offsets[-1]), device=lengths.device) + torch.repeat_interleave(starts - offsets[:-1], lengths)
     return positions, offsets

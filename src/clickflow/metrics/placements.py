@@ -48,7 +48,7 @@ def twice_placements(preds: Tensor, click: Tensor, stratum: Tensor | None = None
 
 
 def auc_variance(placements: Tensor, click: Tensor, cluster: Tensor, stratum: Tensor) -> Tensor:
-    """Variance of the mean placement of each of K strata, where rows of one cluster may depend on each other (Obuchowski 1997, eq. 4-7).
+    """Variance of the mean placement of each of K strata, where rows of one cluster may depend on each other (Obuchowski 1997).
 
     With a the sum over a cluster's clicks of the placements' deviations from their mean, divided by the number of clicks, b that of its
     non-clicks, and I10, I01 and I the numbers of clusters with clicks, with non-clicks and in all: I10 / (I10 - 1) sum a² + I01 / (I01 - 1)

@@ -13,6 +13,8 @@ from clickflow.metrics.figures import COLOURS, INK, POINTS, REFERENCE, RESOLUTIO
 
 HEIGHT_PER_LINE = 0.24  # inches
 LONGEST_LABEL = 32
+MOST = 150
+"""Slices in one figure; with more nobody finds a line."""
 NARROWEST = 0.02  # of the axis, so that equal slices do not look far apart
 
 
@@ -46,11 +48,12 @@ def slice_figure(points: Sequence[SlicePoint], whole: float, title: str) -> Figu
         whole: AUC of all rows, NaN where they are of one class.
         title: of the figure.
     """
-    placed, headings = _placed([point for point in points if math.isfinite(point.auc)])
+    defined = [point for point in points if math.isfinite(point.auc)]
+    placed, headings = _placed(defined[:MOST])
     num_lines = len(placed) + len(headings)
     figure = Figure(figsize=(8.0, 1.3 + HEIGHT_PER_LINE * max(num_lines, 1)), dpi=RESOLUTION_DPI, layout=layout())
     axes = figure.subplots()
-    dress(axes, title, "AUC", "")
+    dress(axes, title if len(defined) <= MOST else f"{title}, the first {MOST} of {len(defined):,}", "AUC", "")
     axes.grid(visible=False, axis="y")
     if math.isfinite(whole):
         axes.axvline(whole, label=f"all rows  ({whole:.4f})", **REFERENCE)

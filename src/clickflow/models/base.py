@@ -67,5 +67,5 @@ class EmbeddingMLP(nn.Module):
     def forward(self, batch: Batch) -> ModelOutput:
         """Batch of B rows -> (B,) logits."""
         embedded = self.embeddings(batch)
-        pooled = self.pool(embedded.history, batch.offsets)  # (B, D)
+        pooled = batch.of_rows(self.pool(embedded.history, batch.offsets))  # (B, D)
         return ModelOutput(self.mlp(embedded.tower_input(pooled)))

@@ -11,7 +11,9 @@ class ModelOutput(NamedTuple):
     Attributes:
         logit: (B,) before the sigmoid.
         auxiliary_loss: scalar to be added to the click loss, or None.
-        attention: (N,) weight of each behaviour of ``Batch.history`` given its row's target, or None where a model has none.
+        attention: (P,) weight of each behaviour of a row's history given its target, row after row: in the order of ``Batch.history``
+            where every row has a history of its own, of :class:`~clickflow.models.pairs.Pairs` where rows share; None where a model
+            has none.
     """
 
     logit: Tensor

@@ -46,6 +46,6 @@ class DeepFM(nn.Module):
     def forward(self, batch: Batch) -> ModelOutput:
         """Batch of B rows -> (B,) logits."""
         embedded = self.embeddings(batch)
-        pooled = self.pool(embedded.history, batch.offsets)  # (B, D)
+        pooled = batch.of_rows(self.pool(embedded.history, batch.offsets))  # (B, D)
         pairs = factorised_pairs(field_vectors(embedded, pooled, self.embedding_dim))  # (B,)
         return ModelOutput(self.linear(batch) + pairs + self.mlp(embedded.tower_input(pooled)))

@@ -24,6 +24,7 @@ from clickflow.models.base import TowerConfig
 from clickflow.models.contract import ModelOutput
 from clickflow.models.embedding import FieldEmbeddings
 from clickflow.models.mlp import MLP
+from clickflow.models.pairs import Pairs
 from clickflow.models.pooling import segment_softmax
 from clickflow.models.recurrent import GatedRecurrence, StepOrder
 
@@ -80,19 +81,31 @@ class DIEN(nn.Module):
         embedded = self.embeddings(replace(batch, history=ids))
         behaviours, negatives = embedded.history[:num_values], embedded.history[num_values:]
         interests = self.extractor(behaviours, order)  # (N, H)
-        attention = self._attention(interests, embedded.target, order, batch.offsets)  # (N,)
-        states = self.evolution(interests, order, attention[order.positions])  # (N, H)
-        final = states.new_zeros(len(batch), states.shape[1]).index_copy(0, order.alive, states.index_select(0, order.last))
+        pairs = Pairs.of(batch)
+        evolving, places = _order_of_pairs(pairs, order)
+        of_pairs = interests if places is None else interests.index_select(0, places)  # (P, H)
+        attention = self._attention(of_pairs, embedded.target, evolving, pairs.offsets)  # (P,)
+        states = self.evolution(interests, evolving, attention[evolving.positions], places)  # (P, H)
+        final = states.new_zeros(len(batch), states.shape[1]).index_copy(0, evolving.alive, states.index_select(0, evolving.last))
         auxiliary = None
         if self.auxiliary is not None and batch.negative_history is not None:
             auxiliary = self.auxiliary(interests.index_select(0, order.previous), behaviours[len(order.alive) :], negatives)
         return ModelOutput(self.mlp(embedded.tower_input(final)), auxiliary, attention)
 
     def _attention(self, interests: Tensor, target: Tensor, order: StepOrder, offsets: Tensor) -> Tensor:
-        """a_t = softmax over t of h_t W e_a: (N, H) step by step and (B, D) -> (N,) in the order of ``Batch.history``."""
+        """a_t = softmax over t of h_t W e_a: (P, H) step by step and (B, D) -> (P,) row after row."""
         per_row = self.attention(target)  # (B, H)
         scores = torch.linalg.vecdot(interests, per_row.index_select(0, order.rows))
         return segment_softmax(order.jagged(scores), offsets)
+
+
+def _order_of_pairs(pairs: Pairs, order: StepOrder) -> tuple[StepOrder, Tensor | None]:
+    """The steps of the rows, and for each of their P values its place in the steps of the histories; None where it is its own."""
+    if pairs.behaviours is None:
+        return order, None
+    of_rows = StepOrder.of(pairs.offsets)
+    places = order.jagged(torch.arange(len(order.positions), device=order.positions.device))
+    return of_rows, places[pairs.behaviours[of_rows.positions]]
 
 
 class AuxiliaryLoss(nn.Module):

@@ -17,6 +17,7 @@ from clickflow.models.activations import Activation
 from clickflow.models.base import TowerConfig
 from clickflow.models.contract import ModelOutput
 from clickflow.models.embedding import FieldEmbeddings
+from clickflow.models.pairs import Pairs
 from clickflow.models.pooling import segment_softmax, sum_pool
 
 
@@ -58,8 +59,9 @@ class DIN(nn.Module):
     def forward(self, batch: Batch) -> ModelOutput:
         """Batch of B rows -> (B,) logits."""
         embedded = self.embeddings(batch)
-        weights = self.activation_unit(embedded.target, embedded.history, batch.offsets)  # (N,)
+        pairs = Pairs.of(batch)
+        weights = self.activation_unit(embedded.target, embedded.history, pairs)  # (P,)
         if self.softmax:
-            weights = segment_softmax(weights, batch.offsets)
-        pooled = sum_pool(embedded.history, batch.offsets, weights)  # (B, D)
+            weights = segment_softmax(weights, pairs.offsets)
+        pooled = sum_pool(embedded.history, pairs.offsets, weights, pairs.behaviours)  # (B, D)
         return ModelOutput(self.mlp(embedded.tower_input(pooled)), attention=weights)

@@ -33,9 +33,8 @@ class LinearPart(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Batch of B rows -> (B,)."""
-        of_rows = _summed(self.target_tables, batch.target) + self.pool(
-            _summed(self.history_tables, batch.history), batch.offsets
-        )  # (B, 1)
+        of_histories = self.pool(_summed(self.history_tables, batch.history), batch.offsets)  # (H, 1)
+        of_rows = _summed(self.target_tables, batch.target) + batch.of_rows(of_histories)  # (B, 1)
         if len(self.context_tables):
             of_rows = of_rows + _summed(self.context_tables, batch.context)
         return (of_rows + batch.numeric @ self.numeric_weight + self.bias).squeeze(1)

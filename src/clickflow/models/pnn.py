@@ -52,6 +52,6 @@ class PNN(nn.Module):
     def forward(self, batch: Batch) -> ModelOutput:
         """Batch of B rows -> (B,) logits."""
         embedded = self.embeddings(batch)
-        pooled = self.pool(embedded.history, batch.offsets)  # (B, D)
+        pooled = batch.of_rows(self.pool(embedded.history, batch.offsets))  # (B, D)
         products = self.product(field_vectors(embedded, pooled, self.embedding_dim))  # (B, P)
         return ModelOutput(self.mlp(torch.cat([embedded.tower_input(pooled), products], dim=1)))

@@ -28,13 +28,14 @@ class PoolingConfig(StrictConfig):
         return sum_pool if self.pooling == "sum" else mean_pool
 
 
-def sum_pool(values: Tensor, offsets: Tensor, weights: Tensor | None = None) -> Tensor:
+def sum_pool(values: Tensor, offsets: Tensor, weights: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
     """Sum of each row's values, weighted if weights are given; zeros for an empty history.
 
     Args:
         values: (N, D).
-        offsets: (B + 1,) int64.
-        weights: (N,), or None for equal weights of 1.
+        offsets: (B + 1,) int64, into the positions.
+        weights: (P,), or None for equal weights of 1.
+        positions: (P,) int64, the values of the rows one after the other; None where they stand like that, P = N.
 
     Returns:
         (B, D).
@@ -42,7 +43,8 @@ def sum_pool(values: Tensor, offsets: Tensor, weights: Tensor | None = None) -> 
     >>> sum_pool(torch.tensor([[1.0], [2.0], [4.0]]), torch.tensor([0, 2, 2, 3])).flatten()
     tensor([3., 0., 4.])
     """
-    positions = torch.arange(values.shape[0], device=values.device)
+    if positions is None:
+        positions = torch.arange(values.shape[0], device=values.device)
     return F.embedding_bag(positions, values, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True)
 
 

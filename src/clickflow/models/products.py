@@ -21,7 +21,8 @@ def field_vectors(embedded: EmbeddedBatch, pooled: Tensor, embedding_dim: int) -
     Returns:
         (B, F, E), F = 2 * item fields + user and context fields.
     """
-    return torch.cat([pooled, embedded.target, embedded.context], dim=1).view(len(pooled), -1, embedding_dim)
+    side_by_side = torch.cat([pooled, embedded.target, embedded.context], dim=1)
+    return side_by_side.view(len(pooled), side_by_side.shape[1] // embedding_dim, embedding_dim)
 
 
 def inner_products(vectors: Tensor) -> Tensor:

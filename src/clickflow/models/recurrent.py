@@ -88,16 +88,18 @@ class GatedRecurrence(nn.Module):
         for gate in (*self.input_weight.chunk(self.num_gates), *self.recurrent_weight.chunk(self.num_gates)):
             nn.init.xavier_uniform_(gate)
 
-    def forward(self, inputs: Tensor, order: StepOrder, attention: Tensor | None = None) -> Tensor:
+    def forward(self, inputs: Tensor, order: StepOrder, attention: Tensor | None = None, places: Tensor | None = None) -> Tensor:
         """States after each value.
 
         Args:
-            inputs: (N, input_dim), step by step.
+            inputs: (N, input_dim), step by step; with ``places`` in any order.
             order: the steps.
-            attention: (N,), step by step, for every kind but ``gru``.
+            attention: (P,), step by step, for every kind but ``gru``.
+            places: (P,) int64, the input of each value; None where each value is one input, P = N. An input of several values is
+                projected once.
 
         Returns:
-            (N, hidden_units), step by step.
+            (P, hidden_units), step by step.
 
         Raises:
             ValueError: attention is missing or not wanted.
@@ -105,9 +107,10 @@ class GatedRecurrence(nn.Module):
         if (attention is None) != (self.kind == "gru"):
             raise ValueError(f"attention = {attention}: gru takes none, every other kind needs it; this one is {self.kind}.")
         if attention is not None and self.kind == "aigru":
-            inputs, attention = inputs * attention.unsqueeze(1), None
+            of_values = inputs if places is None else inputs.index_select(0, places)
+            inputs, attention, places = of_values * attention.unsqueeze(1), None, None
         weights = (self.input_weight, self.recurrent_weight, self.bias)
-        states: Tensor = _Recurrence.apply(inputs, *weights, attention, order)  # type: ignore[no-untyped-call]
+        states: Tensor = _Recurrence.apply(inputs, *weights, attention, order, places)  # type: ignore[no-untyped-call]
         return states
 
 
@@ -120,12 +123,20 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, inputs: Tensor, input_weight: Tensor, recurrent_weight: Tensor, bias: Tensor, attention: Tensor | None, order: StepOrder
+        ctx: Any,
+        inputs: Tensor,
+        input_weight: Tensor,
+        recurrent_weight: Tensor,
+        bias: Tensor,
+        attention: Tensor | None,
+        order: StepOrder,
+        places: Tensor | None,
     ) -> Tensor:
         width, sizes = recurrent_weight.shape[1], order.sizes
         of_gates, of_candidate = recurrent_weight[:-width].t(), recurrent_weight[-width:].t()
         gates = torch.addmm(bias.roll(width), inputs, input_weight.roll(width, 0).t())  # (N, G * H)
-        hidden, states = inputs.new_empty(len(inputs), width), inputs.new_empty(len(inputs), width)  # U_c h, h
+        gates = gates if places is None else gates.index_select(0, places)  # (P, G * H)
+        hidden, states = inputs.new_empty(len(gates), width), inputs.new_empty(len(gates), width)  # U_c h, h
         scales = None if attention is None else torch.split(attention.unsqueeze(1), sizes)
         steps = [torch.split(part, sizes) for part in (gates[:, :width], gates[:, width:], hidden, states)]
         for step, (candidate, gate, product, state) in enumerate(zip(*steps, strict=True)):
@@ -141,7 +152,7 @@ class _Recurrence(torch.autograd.Function):
             scale = None if scales is None else scales[step]
             torch.lerp(before, candidate, _update(gate, scale, width), out=state)
         ctx.save_for_backward(inputs, input_weight, recurrent_weight, attention, gates, hidden, states)
-        ctx.order = order
+        ctx.order, ctx.places = order, places
         return states
 
     @staticmethod
@@ -167,7 +178,10 @@ class _Recurrence(torch.autograd.Function):
                 earlier = steps[1][step - 1][: sizes[step]]
                 earlier.addcmul_(of_state, kept)
                 earlier.addmm_(of_gates[:, width:], recurrent_weight)
-        of_projection = factors[:, :-width]  # (N, G * H), candidate first
+        of_values = factors[:, :-width]  # (P, G * H), candidate first
+        of_projection = of_values
+        if ctx.places is not None:  # (N, G * H)
+            of_projection = of_values.new_zeros(len(inputs), of_values.shape[1]).index_add(0, ctx.places, of_values)
         of_attention = None
         if attention is not None:
             weighted = change if gate.shape[1] == width else change * gate[:, :width]
@@ -178,6 +192,7 @@ class _Recurrence(torch.autograd.Function):
             factors[first:, width:].t() @ before[first:],
             of_projection.sum(0).roll(-width),
             of_attention,
+            None,
             None,
         )
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# 1, 2, 3, 4, 6, 8, 12, 16, 24, ...: each at most half as large again as the one before.
-_SIZES = torch.tensor(sorted({size for power in range(40) for size in (2**power, 3 * 2**power // 2)}))
+# 1, 2, 3, 4, 6, 8, 12, 16, 24, ...: each at most half as large again as the one before. No tensor yet: torch reads how it is to get its
+# memory at the first one, and a program that imports this may still want to say so.
+_SIZES = sorted({size for power in range(40) for size in (2**power, 3 * 2**power // 2)})
 
 
 def segment_matmul(values: Tensor, matrices: Tensor, offsets: Tensor) -> Tensor:
@@ -40,11 +41,12 @@ def _buckets(offsets: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
     lengths = offsets.diff()
     order = torch.argsort(lengths)
     order = order[int((lengths == 0).sum()) :]
-    bucket = torch.bucketize(lengths[order], _SIZES)
+    sizes = torch.tensor(_SIZES)
+    bucket = torch.bucketize(lengths[order], sizes)
     found, counts = torch.unique_consecutive(bucket, return_counts=True)
     ends = counts.cumsum(0).tolist()
     result = []
-    for size, start, end in zip(_SIZES[found].tolist(), [0, *ends], ends, strict=False):
+    for size, start, end in zip(sizes[found].tolist(), [0, *ends], ends, strict=False):
         rows = order[start:end]
         step = torch.arange(min(size, int(lengths[rows[-1]])), device=offsets.device)
         result.append((rows, offsets[rows, None] + torch.minimum(step, lengths[rows, None] - 1), step < lengths[rows, None]))

@@ -25,7 +25,8 @@ from clickflow.models.base import EmbeddingMLP, PooledConfig
 from clickflow.models.contract import ModelOutput
 from clickflow.models.embedding import EmbeddingTable
 from clickflow.models.linear import LinearPart
-from clickflow.models.pooling import Pool, row_of_each
+from clickflow.models.pairs import Pairs
+from clickflow.models.pooling import Pool
 
 
 class WideDeepConfig(PooledConfig):
@@ -86,13 +87,14 @@ class CrossProducts(nn.Module):
         self.pool = pool
 
     def forward(self, batch: Batch) -> Tensor:
-        """Batch of B rows and N behaviours -> (B,)."""
-        rows = row_of_each(batch.offsets)
+        """Batch of B rows and P pairs of a row and a behaviour -> (B,)."""
+        pairs = Pairs.of(batch)
         weights = []
         for table, position, size in zip(self.tables, self.positions, self.vocabulary_sizes, strict=True):
-            pairs = batch.target[position, rows] * size + batch.history[position]  # (N,), a number of its own for each pair
-            weights.append(table(hash_bucket(pairs, self.num_buckets)))  # (N, 1)
-        return self.pool(torch.stack(weights).sum(0), batch.offsets).squeeze(1)
+            targets, behaviours = batch.target[position, pairs.rows], pairs.of_behaviours(batch.history[position])
+            keys = targets * size + behaviours  # (P,), a number of its own for each pair of ids
+            weights.append(table(hash_bucket(keys, self.num_buckets)))  # (P, 1)
+        return self.pool(torch.stack(weights).sum(0), pairs.offsets).squeeze(1)
 
 
 def hash_bucket(keys: Tensor, num_buckets: int) -> Tensor:

@@ -12,7 +12,7 @@ from clickflow.data.sources.movielens import MovieLensConfig
 from clickflow.data.sources.synthetic import SyntheticConfig
 from clickflow.data.sources.union import DataConfig
 from clickflow.models import ModelConfig
-from clickflow.tracking.config import TrackingConfig
+from clickflow.tracking.config import ModelUri, TrackingConfig
 from clickflow.training.config import TrainerConfig
 from clickflow.training.optimizers import OptimizerConfig
 from clickflow.training.regularisation import RegularisationConfig
@@ -121,7 +121,7 @@ class EvaluateConfig(StrictConfig):
 
     run_id: Annotated[str, Field(min_length=1)] | None = None
     """Of a finished training run."""
-    model: Annotated[str, Field(pattern="^models:/.+")] | None = None
+    model: ModelUri | None = None
     """URI of a model: ``models:/m-…``, ``models:/name/3`` or ``models:/name@champion``."""
     slice_fields: Names | None = None
     """Fields to slice the test metrics by; null: all with few values."""

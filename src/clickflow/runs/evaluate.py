@@ -88,15 +88,7 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     with resume_run(store, run_id, "evaluation") as run:
         if run.status != "FINISHED":
             raise TrackingError(f"run_id = {run.id}: its status is {run.status}; only a FINISHED run can be evaluated; train it again.")
-        with tempfile.TemporaryDirectory() as scratch:
-            run_config = read_config(run, Path(scratch))
-            dataset = open_dataset(run, run_config)
-            check_fields(config.slice_fields or (), dataset.schema, dataset.manifest.name)
-            trainer = run_config.trainer
-            if found:
-                model, trainer = _read_registered(store, found, dataset, trainer)
-            else:
-                model = read_model(run, run_config, dataset, Path(scratch))
+        dataset, model, trainer = _read(run, found, config)
         times_opened = _record_opening(run)
         scored = score(model, dataset, "test", trainer)
         evaluation = Evaluation(
@@ -105,13 +97,24 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
             intervals(*scored.rows),
             slice_table(dataset, "test", scored.rows, config.slice_fields),
             times_opened,
-            test_openings(store, dataset.manifest.fingerprint),
+            openings_of(store, dataset.manifest.fingerprint),
         )
         _log(run, dataset, evaluation)
         return evaluation
 
 
-def test_openings(store: Store, fingerprint: str) -> Openings:
+def _read(run: Run, found: FoundModel | None, config: EvaluateConfig) -> tuple[PreparedDataset, nn.Module, TrainerConfig]:
+    """What is scored, and how; all that can be wrong is found before the test split is opened."""
+    with tempfile.TemporaryDirectory() as scratch:
+        run_config = read_config(run, Path(scratch))
+        dataset = open_dataset(run, run_config)
+        check_fields(config.slice_fields or (), dataset.schema, dataset.manifest.name)
+        if found:
+            return dataset, *_read_registered(run.store, found, dataset, run_config.trainer)
+        return dataset, read_model(run, run_config, dataset, Path(scratch)), run_config.trainer
+
+
+def openings_of(store: Store, fingerprint: str) -> Openings:
     """How often the test split of a data set was opened, over all runs of the store."""
     values = last_values(store, {FINGERPRINT_TAG: fingerprint}, TIMES_OPENED)
     return Openings(int(sum(values.values())), len(values))

@@ -92,15 +92,24 @@ def log_intervals(run: Run, scored: ScoredSplit, intervals: Mapping[str, Interva
     ends = {f"{scored.name}/{name}_{end}": value for name, found in intervals.items() for end, value in found._asdict().items()}
     run.log_metrics({name: value for name, value in ends.items() if math.isfinite(value)}, step=0)
     heading = f"| {scored.name} | value | 95 % interval |"
-    lines = [f"| {name} | {value:.4f} | {shown_interval(intervals.get(name))} |" for name, value in scored.metrics.items()]
+    lines = [f"| {' | '.join(line)} |" for line in shown_metrics(scored.metrics, intervals)]
     table = "\n".join([heading, "|---|---:|---:|", *lines]) + "\n"
     description = run.tags.get(DESCRIPTION_TAG, "")
     without = re.sub(rf"^{re.escape(heading)}\n(\|.*\n?)*", "", description, flags=re.MULTILINE).rstrip()
     run.set_description(f"{without}\n\n{table}")
 
 
+def shown_metrics(metrics: Mapping[str, float], intervals: Mapping[str, Interval]) -> list[tuple[str, str, str]]:
+    """Name, value and interval of each metric, as tables show them; a dash where the rows cannot tell."""
+    lines = []
+    for name, value in metrics.items():
+        shown = "–" if math.isnan(value) else f"{value:,.0f}" if name == "gauc_users_skipped" else f"{value:.4f}"
+        lines.append((name, shown, shown_interval(intervals.get(name))))
+    return lines
+
+
 def shown_interval(interval: Interval | None) -> str:
-    """An interval as tables show it."""
+    """An interval as tables show it; a dash where there is none."""
     return "–" if interval is None or math.isnan(interval.low) else f"[{interval.low:.4f}, {interval.high:.4f}]"
 
 

@@ -6,9 +6,16 @@ variable that MLflow reads once, when it is imported: runs would land where nobo
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from clickflow.config import StrictConfig
+
+ModelUri = Annotated[
+    str,
+    BeforeValidator(lambda value: value["uri"] if isinstance(value, dict) and value.keys() == {"uri"} else value),
+    Field(pattern="^models:/.+"),
+]
+"""``models:/m-…``, ``models:/name/3`` or ``models:/name@champion``; or a section with the key ``uri``, as a command line gives it."""
 
 
 class TrackingConfig(StrictConfig):

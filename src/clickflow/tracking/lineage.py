@@ -51,10 +51,7 @@ def lineage_tags(folder: Path) -> dict[str, str]:
     }
     if state.commit != UNKNOWN:
         tags["mlflow.source.git.commit"] = state.commit
-    try:
-        tags["mlflow.user"] = getpass.getuser()
-    except (OSError, KeyError):  # a container may run under a user id without a name
-        tags["mlflow.user"] = UNKNOWN
+    tags["mlflow.user"] = user_name()
     return tags
 
 
@@ -70,6 +67,19 @@ def machine_tags() -> dict[str, str]:
 def thread_tags() -> dict[str, str]:
     """Tags of a run: with how many threads torch works, on which the last bits of a result depend, too."""
     return {THREADS_TAG: str(torch.get_num_threads())}
+
+
+def user_name() -> str:
+    """Who runs this process."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container may run under a user id without a name
+        return UNKNOWN
+
+
+def who() -> str:
+    """The user and the machine, ``user@machine``."""
+    return f"{user_name()}@{platform.node() or UNKNOWN}"
 
 
 def command_line() -> str:

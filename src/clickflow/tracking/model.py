@@ -3,9 +3,10 @@
 The model goes through the client's own calls (make a logged model, upload, finalise, link to the run) instead of
 ``mlflow.pyfunc.log_model``, which works on MLflow's global tracking URI and active run.
 
-Columns are declared as ``Any`` in the signature where MLflow's own check would do harm: its server casts a JSON 1.5 for a ``long`` column
-to 1 before the model sees it, and it refuses integers for a ``double``, booleans for a boolean field stored as text, and a null history.
-As ``Any`` a value arrives as it was sent; :class:`RowEncoder` takes it or refuses it by name.
+Every column is declared as ``Any`` in the signature, since MLflow's own check would do harm: its server casts a JSON 1.5 for a ``long``
+column to 1 before the model sees it, and it refuses integers for a ``double``, booleans for a boolean field stored as text, a null history,
+and one id where another row has a list of them. As ``Any`` a value arrives as it was sent; :class:`RowEncoder` takes it or refuses it by
+name.
 """
 
 import contextlib
@@ -18,19 +19,17 @@ from typing import TYPE_CHECKING, Any
 
 import mlflow
 import pandas as pd
-import pyarrow as pa
 from mlflow.entities import LoggedModelOutput
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
-from mlflow.types.schema import AnyType, Array
+from mlflow.types.schema import AnyType
 
 import clickflow.data.schema as fields
 from clickflow.config import flatten
 from clickflow.errors import DataError, TrackingError
 from clickflow.tracking import serving
 from clickflow.tracking.bundle import ServingBundle
-from clickflow.tracking.encoding import boolean_ids
 from clickflow.tracking.location import model_location
 from clickflow.tracking.run import Run
 from clickflow.tracking.store import Store, first_line, keep_environment
@@ -131,13 +130,13 @@ def _reading(store: Store, uri: str) -> Iterator[None]:
 
 
 def signature(bundle: ServingBundle) -> ModelSignature:
-    """Inputs: ``item`` and ``history``, required; each user and context field, optional. Output: ``probability``."""
+    """Inputs: ``item`` and ``history``, required; each user and context field, optional. Output: ``probability``, as of plain rows."""
     anything = AnyType()  # type: ignore[no-untyped-call]
+    optional = [field.name for field in bundle.schema.impression_fields]
+    optional += [field.name for field in bundle.schema.numeric if field.role != "item"]
     columns: list[ColSpec | TensorSpec] = [
-        ColSpec(_id_type(bundle.items), fields.ITEM),
-        ColSpec(Array(anything), fields.HISTORY),
-        *(ColSpec(_id_type(bundle.vocabularies[f.name]), f.name, required=False) for f in bundle.schema.impression_fields),
-        *(ColSpec(anything, f.name, required=False) for f in bundle.schema.numeric if f.role != "item"),
+        *(ColSpec(anything, name) for name in (fields.ITEM, fields.HISTORY)),
+        *(ColSpec(anything, name, required=False) for name in optional),
     ]
     return ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec(DataType.double, "probability")]))
 
@@ -152,11 +151,6 @@ def input_example(bundle: ServingBundle) -> pd.DataFrame:
             rows[field.name] = example * 2
     rows |= {field.name: [field.mean] * 2 for field in bundle.schema.numeric if field.role != "item"}
     return pd.DataFrame(rows)
-
-
-def _id_type(table: pa.Table) -> DataType | AnyType:
-    is_plain_text = not pa.types.is_integer(table["raw"].type) and not boolean_ids(table["raw"])
-    return DataType.string if is_plain_text else AnyType()  # type: ignore[no-untyped-call]
 
 
 def _requirements() -> list[str]:

@@ -1,7 +1,7 @@
 """Find runs and read what they hold, without opening them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,11 @@ from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
 
 from clickflow.errors import TrackingError
+from clickflow.tracking.location import NOT_THERE
 from clickflow.tracking.store import Store, first_line
 
 RUNS_PER_REQUEST = 1000
+BEST_RUNS_PER_REQUEST = 10  # more than one, since a sweep's parent, which has no model, carries its best trial's metrics
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,16 @@ class FoundRun:
         status: ``RUNNING``, ``FINISHED``, ``FAILED`` or ``KILLED``.
         tags: all of them.
         metrics: the last value of each.
+        experiment_id: of its experiment.
+        model_ids: of the models it logged, the first one first.
     """
 
     run_id: str
     status: str
     tags: dict[str, str]
     metrics: dict[str, float]
+    experiment_id: str
+    model_ids: tuple[str, ...]
 
 
 def find_runs(store: Store, tags: Mapping[str, str], status: str | None = None) -> list[FoundRun]:
@@ -71,6 +77,62 @@ def last_values(store: Store, tags: Mapping[str, str], metric: str) -> dict[str,
                 return values
     except MlflowException as error:
         raise TrackingError(f"tracking.uri = {store.uri}: runs cannot be searched ({first_line(error)}); check the store") from error
+
+
+def best_runs(store: Store, experiment_id: str, metric: str) -> Iterator[FoundRun]:
+    """Finished runs of an experiment that have a metric, the highest first; the store sorts, and is asked for a few at a time.
+
+    The condition on the metric leaves out no AUC, but without it SQLite joins every run with every metric of that name: 6 to 9 seconds for
+    10,000 runs instead of 0.1.
+
+    Raises:
+        TrackingError: the store does not answer.
+    """
+    condition, order, token = f"attributes.status = 'FINISHED' and metrics.`{metric}` >= 0", [f"metrics.`{metric}` DESC"], None
+    while True:
+        try:
+            found = store.client.search_runs(
+                [experiment_id], condition, max_results=BEST_RUNS_PER_REQUEST, order_by=order, page_token=token
+            )
+        except MlflowException as error:
+            raise TrackingError(f"tracking.uri = {store.uri}: runs cannot be searched ({first_line(error)}); check the store") from error
+        yield from map(_found, found)
+        token = found.token
+        if not token:
+            return
+
+
+def ready_model(store: Store, run: FoundRun) -> str | None:
+    """The id of the last model that a run logged completely; None where there is none."""
+    for model_id in reversed(run.model_ids):
+        try:
+            if str(store.client.get_logged_model(model_id).status) == "READY":
+                return model_id
+        except MlflowException as error:
+            if error.error_code not in NOT_THERE:  # else it was deleted
+                raise TrackingError(f"run_id = {run.run_id}: its model cannot be read ({first_line(error)}); check the store") from error
+    return None
+
+
+def experiments_with_finished_runs(store: Store) -> dict[str, str]:
+    """Name -> id of every experiment in which a run finished.
+
+    Raises:
+        TrackingError: the store does not answer.
+    """
+    try:
+        return {
+            str(experiment.name): str(experiment.experiment_id)
+            for experiment in store.client.search_experiments()
+            if store.client.search_runs([experiment.experiment_id], "attributes.status = 'FINISHED'", max_results=1)
+        }
+    except MlflowException as error:
+        raise TrackingError(f"tracking.uri = {store.uri}: experiments cannot be searched ({first_line(error)}); check the store") from error
+
+
+def experiment_name(store: Store, experiment_id: str) -> str:
+    """What an experiment is called."""
+    return str(store.client.get_experiment(experiment_id).name)
 
 
 def get_run(store: Store, run_id: str) -> MlflowRun:
@@ -120,4 +182,12 @@ def metric_histories(store: Store, run: FoundRun, prefix: str, containing: str =
 
 
 def _found(run: MlflowRun) -> FoundRun:
-    return FoundRun(run.info.run_id, str(run.info.status), dict(run.data.tags), dict(run.data.metrics))
+    outputs = run.outputs.model_outputs if run.outputs else []
+    return FoundRun(
+        run.info.run_id,
+        str(run.info.status),
+        dict(run.data.tags),
+        dict(run.data.metrics),
+        str(run.info.experiment_id),
+        tuple(output.model_id for output in outputs),
+    )

@@ -1,0 +1,38 @@
+"""Score a table: ``python pipelines/predict.py model=models:/ctr@champion input=rows.parquet output=scores.parquet``."""
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from clickflow.scoring.config import PredictConfig
+from clickflow.scoring.predict import predict
+from pipelines.launch import launch, progress_printer
+
+
+class RowsPerSecond(ProgressColumn):
+    """How fast it goes."""
+
+    def render(self, task: Task) -> Text:
+        """The rate of the last half minute."""
+        return Text(f"{task.speed or 0:,.0f} rows/s")
+
+
+def story(config: PredictConfig, console: Console) -> None:
+    """Score, and say where the result is."""
+    columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), RowsPerSecond(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("scoring", total=None)
+        predicted = predict(config, progress_printer(console), lambda done, total: bar.update(task, completed=done, total=total))
+    again = predicted.num_rows - predicted.num_scored
+    console.print(
+        f"{predicted.num_rows:,} rows"
+        + (f", {again:,} of them scored before" if again else "")
+        + f", {predicted.rows_per_second:,.0f} rows/s"
+    )
+    console.print(f"{predicted.num_output_rows:,} rows in {config.output}", soft_wrap=True)
+    look = f"""python -c "import polars; print(polars.read_parquet('{config.output}'))\""""
+    console.print(f"next: [bold]{look}[/]", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    launch("predict", PredictConfig, story)

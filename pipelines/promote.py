@@ -1,0 +1,119 @@
+"""Make the best run the champion of a registered model, if it is better than the champion: ``python pipelines/promote.py name=ctr``.
+
+Exit code 0: promoted, or already the champion. 3: not better; nothing changed but the log. 2: an error; nothing changed.
+"""
+
+import re
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from clickflow.errors import EXIT_CODE_NO
+from clickflow.promotion.config import PromoteConfig
+from clickflow.promotion.gate import SHOWN
+from clickflow.promotion.promote import ALREADY, Outcome, promote
+from clickflow.promotion.rollback import roll_back
+from clickflow.tracking.decisions import REFUSED, Decision, log_of
+from clickflow.tracking.registry import Registry
+from clickflow.tracking.store import open_store
+from pipelines.launch import launch, progress_printer, store_overrides
+
+
+def story(config: PromoteConfig, console: Console) -> None:
+    """Promote, roll back or print the log."""
+    if config.history:
+        _print_history(console, config)
+    elif config.rollback:
+        _roll_back(console, config)
+    else:
+        outcome = promote(config, progress_printer(console))
+        print_outcome(console, config, outcome)
+        if outcome.kind == REFUSED:
+            sys.exit(EXIT_CODE_NO)
+
+
+def experiment_as_key(arguments: Sequence[str]) -> list[str]:
+    """``experiment=NAME`` means MLflow's experiment here, and not a config of the group ``conf/experiment``, as Hydra would take it."""
+    return [re.sub(r"^experiment=", "experiment_name=", argument) for argument in arguments]
+
+
+def print_outcome(console: Console, config: PromoteConfig, outcome: Outcome) -> None:
+    """What was decided and why."""
+    run = outcome.candidate
+    console.print(
+        f"run {run.run.run_id} ({run.run.tags.get('model')}, {config.metric} {run.value:.4f}) of experiment {run.experiment}",
+        soft_wrap=True,
+    )
+    name = config.name if outcome.version is None else f"{config.name} version {outcome.version}"
+    dry = "dry run: " if config.dry_run else ""
+    if outcome.kind == ALREADY:
+        console.print(f"[bold]{name} is already the champion[/]; nothing to do")
+    elif outcome.verdict is None:
+        console.print(f"[bold]{dry}{outcome.kind}[/]: {name} is the first champion; its model passed the checks", soft_wrap=True)
+    else:
+        than = f"{outcome.verdict.difference} against version {outcome.champion} on the same test rows"
+        console.print(f"[bold]{dry}{outcome.kind}[/]: {name}: {than}", soft_wrap=True)
+        if outcome.kind == REFUSED:
+            console.print(f"not promoted: {outcome.verdict.needed}", soft_wrap=True)
+    if outcome.url is not None:
+        console.print(outcome.url, soft_wrap=True)
+    if outcome.kind != REFUSED and not config.dry_run:
+        _print_next(console, config, outcome)
+
+
+def _print_next(console: Console, config: PromoteConfig, outcome: Outcome) -> None:
+    uri = config.tracking.uri or f"sqlite:///{config.home.absolute()}/mlflow.db"
+    where = "".join(f" {override}" for override in store_overrides(config.home, config.tracking))
+    serve = f"MLFLOW_TRACKING_URI={uri} mlflow models serve -m models:/{config.name}@champion --env-manager local"
+    console.print(f"serve it:\n  [bold]{serve}[/]", soft_wrap=True)
+    if outcome.champion not in (None, outcome.version):
+        console.print(f"take it back:\n  [bold]python pipelines/promote.py name={config.name} rollback=true{where}[/]", soft_wrap=True)
+
+
+def _roll_back(console: Console, config: PromoteConfig) -> None:
+    done = roll_back(config, progress_printer(console))
+    dry = "dry run: " if config.dry_run else ""
+    console.print(f"[bold]{dry}rolled back[/]: {config.name} version {done.taken_back} -> version {done.champion}, the champion again")
+    console.print(done.url, soft_wrap=True)
+
+
+def _print_history(console: Console, config: PromoteConfig) -> None:
+    log = log_of(Registry(open_store(config.tracking, config.home), config.name).versions())
+    table = Table(title=f"decisions about {config.name}", title_justify="left")
+    for heading in ("time (UTC)", "version", "decision", "champion", "run", "validation", "difference on test", "by"):
+        table.add_column(heading, no_wrap=True)
+    for decision in log:
+        table.add_row(*_cells(decision))
+    # Where nobody watches rich takes a console of 80 columns; a figure that is cut off is worse than a line that wraps.
+    Console(file=console.file, width=max(console.width, 180), highlight=False).print(table)
+
+
+def _cells(decision: Decision) -> list[str]:
+    details = decision.details
+    moved = "–" if decision.champion == decision.successor else f"{decision.champion or '–'} → {decision.successor}"
+    validation = f"{details['metric']} {details['validation']:.4f}" if "validation" in details else "–"
+    run_id = str(details.get("run_id", "–"))[:12]
+    return [
+        decision.at[:19].replace("T", " "),
+        str(decision.version),
+        decision.kind,
+        moved,
+        run_id,
+        validation,
+        _difference(decision),
+        decision.by,
+    ]
+
+
+def _difference(decision: Decision) -> str:
+    details = decision.details
+    if details.get("difference") is None:
+        return "–"
+    shown = f"{SHOWN[details['metric'].removeprefix('val/')]} {details['difference']:+.4f}"
+    return shown if details.get("low") is None else f"{shown} [{details['low']:+.4f}, {details['high']:+.4f}]"
+
+
+if __name__ == "__main__":
+    launch("promote", PromoteConfig, story, rewrite=experiment_as_key)

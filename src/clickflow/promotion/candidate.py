@@ -1,0 +1,100 @@
+"""Which run is to be promoted: the one asked for, or the best of an experiment on its validation split.
+
+Decision: only runs that finished and left a complete model are candidates. A sweep's and a comparison's parent carry the metrics of their
+best child but no model, so they are passed over.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from clickflow.config import suggest
+from clickflow.errors import PromotionError
+from clickflow.promotion.config import PromoteConfig
+from clickflow.runs.train import logged_name
+from clickflow.tracking.search import FoundRun, best_runs, experiment_name, experiments_with_finished_runs, read_run, ready_model
+from clickflow.tracking.store import Store
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A finished run with a model.
+
+    Attributes:
+        run: as it was when it was chosen.
+        model_id: of the model it logged.
+        value: of the validation metric that it was chosen by.
+        experiment: name of its experiment.
+    """
+
+    run: FoundRun
+    model_id: str
+    value: float
+    experiment: str
+
+    @property
+    def uri(self) -> str:
+        """Of its model."""
+        return f"models:/{self.model_id}"
+
+
+def choose(store: Store, config: PromoteConfig, champion_run_id: str | None, taken_back: Mapping[str, int]) -> Candidate:
+    """The run to promote.
+
+    Args:
+        store: where runs are.
+        config: says which, or by what the best is found.
+        champion_run_id: of the champion; its experiment is searched where none is given.
+        taken_back: run -> version that was rolled back; not chosen unless asked for.
+
+    Raises:
+        PromotionError: there is no such run, or it cannot be promoted.
+    """
+    if config.run_id is not None:
+        return _asked_for(store, config, config.run_id)
+    name, experiment_id = _experiment(store, config.experiment_name, champion_run_id)
+    passed_over = []
+    for run in best_runs(store, experiment_id, logged_name(config.metric)):
+        if run.run_id in taken_back:
+            passed_over.append(f"version {taken_back[run.run_id]} was rolled back (run_id={run.run_id} promotes it all the same)")
+            continue
+        model_id = ready_model(store, run)
+        if model_id is not None:
+            return Candidate(run, model_id, run.metrics[logged_name(config.metric)], name)
+    reason = "".join(f"; {what}" for what in passed_over)
+    raise PromotionError(
+        f"experiment = {name}: no finished run with {config.metric} and a model{reason}; train one, or set experiment=NAME."
+    )
+
+
+def _asked_for(store: Store, config: PromoteConfig, run_id: str) -> Candidate:
+    run = read_run(store, run_id)
+    name = experiment_name(store, run.experiment_id)
+    if config.experiment_name is not None and name != config.experiment_name:
+        raise PromotionError(
+            f"run_id = {run_id}: is a run of experiment {name}, not of {config.experiment_name}; leave out one of the two."
+        )
+    if run.status != "FINISHED":
+        raise PromotionError(f"run_id = {run_id}: its status is {run.status}; only a FINISHED run can be promoted; train it again.")
+    value = run.metrics.get(logged_name(config.metric))
+    model_id = ready_model(store, run)
+    if value is None or model_id is None:
+        lacking = f"has no {config.metric}" if value is None else "holds no complete model"
+        raise PromotionError(f"run_id = {run_id}: {lacking}; only training runs can be promoted; copy the id of one from its page.")
+    return Candidate(run, model_id, value, name)
+
+
+def _experiment(store: Store, wanted: str | None, champion_run_id: str | None) -> tuple[str, str]:
+    """Name and id of the experiment to choose from."""
+    if wanted is None and champion_run_id is not None:
+        experiment_id = read_run(store, champion_run_id).experiment_id
+        return experiment_name(store, experiment_id), experiment_id
+    there = experiments_with_finished_runs(store)
+    if wanted is not None:
+        if wanted not in there:
+            what = suggest(wanted, list(there)) if there else "no experiment of this store has any; train a model first"
+            raise PromotionError(f"experiment = {wanted}: no experiment of this name with a finished run; {what}.")
+        return wanted, there[wanted]
+    if len(there) != 1:
+        what = f"several have finished runs: {', '.join(sorted(there))}" if there else "none has a finished run; train a model first"
+        raise PromotionError(f"experiment = null: no champion says which one, and {what}; set experiment=NAME or run_id=RUN.")
+    return next(iter(there.items()))

@@ -1,0 +1,58 @@
+"""What a promotion is asked for."""
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from clickflow.config import Contradictions, FilePath, StrictConfig
+from clickflow.tracking.config import TrackingConfig
+
+
+def _plain(name: str) -> str:
+    """A name that needs no quoting in a URI or a query."""
+    if not re.fullmatch(r"[\w.\-]+", name):
+        raise ValueError("a registered model's name; allowed: letters, digits, _, . and -")
+    return name
+
+
+class PromoteConfig(StrictConfig):
+    """Which run is to become the champion of which registered model, and how much better it has to be."""
+
+    name: Annotated[str, Field(max_length=200), AfterValidator(_plain)]
+    """Of the registered model: letters, digits, ``_``, ``.`` and ``-``."""
+    experiment_name: Annotated[str, Field(min_length=1)] | None = None
+    """MLflow experiment to choose the best finished run from; null: the run's or the champion's, or the only one with finished runs."""
+    run_id: Annotated[str, Field(min_length=1)] | None = None
+    """Run to promote; null: the best by ``metric`` on the validation split."""
+    metric: Literal["val/auc", "val/gauc"] = "val/gauc"
+    """What the best run is best in, on the validation split; the gate tests the same on the test split."""
+    min_effect: Annotated[float, Field(gt=-1, lt=1)] = 0.0
+    """The difference to the champion must lie above this with confidence; negative: how much worse is still good enough."""
+    alpha: Annotated[float, Field(ge=0.001, lt=0.5)] = 0.05
+    """The difference's interval has this chance to miss the true one, half of it above."""
+    dry_run: bool = False
+    """Say what would be done, and leave the registry as it is."""
+    rollback: bool = False
+    """Make what the champion replaced the champion again."""
+    history: bool = False
+    """Print all decisions about the registered model."""
+    home: FilePath
+    tracking: TrackingConfig
+
+    @model_validator(mode="after")
+    def _asks_for_one_thing(self) -> Self:
+        problems = list(self._contradictions())
+        if problems:
+            raise Contradictions(problems)
+        return self
+
+    def _contradictions(self) -> Iterator[tuple[str, str]]:
+        if self.rollback and self.history:
+            yield "rollback", "= True and history = True: ask for one at a time"
+        if self.rollback or self.history:
+            key = "rollback" if self.rollback else "history"
+            for given, value in (("experiment", self.experiment_name), ("run_id", self.run_id)):
+                if value is not None:
+                    yield given, f"= {value}: {key}=true chooses no run; leave it out"

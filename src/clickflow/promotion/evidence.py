@@ -1,0 +1,145 @@
+"""What a decision rests on, for people: tags and text of the version, and the model card on the run.
+
+Decision: numbers are written as they are read (``0.6801 [0.6712, 0.6890]``), since a tag is for eyes and filters of equality; the log of
+decisions has them as numbers.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import yaml
+
+from clickflow.promotion.candidate import Candidate
+from clickflow.promotion.config import PromoteConfig
+from clickflow.promotion.gate import SHOWN, Verdict
+from clickflow.runs.evaluate import Evaluation
+from clickflow.runs.report import shown_interval
+from clickflow.runs.slices import slices_as_markdown
+from clickflow.tracking.registry import Version
+
+TEST_TAGS = ("auc", "gauc", "log_loss")
+RUN_TAGS = ("model", "data", "protocol", "dataset.fingerprint")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything a decision rests on.
+
+    Attributes:
+        candidate: the run that is decided about.
+        evaluation: its test metrics.
+        champion: the version it was held against; None where there was none.
+        champion_evaluation: that one's test metrics.
+        verdict: of the gate; None where there was no champion.
+        at: UTC, ISO 8601.
+        by: user and machine.
+    """
+
+    candidate: Candidate
+    evaluation: Evaluation
+    champion: Version | None
+    champion_evaluation: Evaluation | None
+    verdict: Verdict | None
+    at: str
+    by: str
+
+    @property
+    def is_passed(self) -> bool:
+        """Whether the candidate may become champion: by the gate, or as the first one."""
+        return self.verdict is None or self.verdict.is_passed
+
+    @property
+    def gate(self) -> str:
+        """The gate's answer in a line."""
+        if self.verdict is None or self.champion is None:
+            return "passed; there was no champion to be better than, so the checks of the model decided"
+        passed = "passed" if self.is_passed else "not passed"
+        than = f"{'' if self.is_passed else 'not '}above {self.verdict.min_effect:+.4f}"
+        return f"{passed}; {self.verdict.difference} against version {self.champion.number}, lower end {than}"
+
+
+def now() -> str:
+    """UTC with microseconds, in characters that a tag's name may have."""
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
+
+
+def details(evidence: Evidence, config: PromoteConfig) -> dict[str, Any]:
+    """What the log of decisions keeps: JSON values."""
+    run, verdict = evidence.candidate, evidence.verdict
+    values: dict[str, Any] = {"run_id": run.run.run_id, "metric": config.metric, "validation": run.value, "experiment": run.experiment}
+    if verdict is not None:
+        found = {name: value if math.isfinite(value) else None for name, value in verdict.found._asdict().items()}
+        values |= {"min_effect": verdict.min_effect, "alpha": verdict.alpha, **found}
+    return values
+
+
+def version_tags(evidence: Evidence, config: PromoteConfig) -> dict[str, str]:
+    """Tags of a version: what it is, how good it is, and what the gate said."""
+    run, evaluation = evidence.candidate.run, evidence.evaluation
+    tags = {name: run.tags[name] for name in RUN_TAGS if name in run.tags}
+    tags |= {"experiment": evidence.candidate.experiment, config.metric: f"{evidence.candidate.value:.4f}"}
+    tags |= {f"test/{name}": _with_interval(evaluation, name) for name in TEST_TAGS}
+    return tags | {"gate": evidence.gate}
+
+
+def description(evidence: Evidence, config: PromoteConfig) -> str:
+    """The text at the top of a version's page."""
+    run, evaluation, champion = evidence.candidate.run, evidence.evaluation, evidence.champion_evaluation
+    lines = [
+        f"{run.tags.get('model')} on {run.tags.get('data')} ({run.tags.get('protocol')}), {config.metric} {evidence.candidate.value:.4f}",
+        "",
+        f"Gate: **{evidence.gate}**.",
+        "",
+        _table(evaluation, champion, evidence.champion),
+        f"Chosen by {config.metric} = {evidence.candidate.value:.4f} in experiment {evidence.candidate.experiment}. "
+        f"Decided {evidence.at} by {evidence.by}. The run's artifact `model_card.md` has the slices, the config and where it comes from.",
+    ]
+    return "\n".join(lines)
+
+
+def model_card(evidence: Evidence, config: PromoteConfig, run_config: Mapping[str, Any], title: str) -> str:
+    """The model card: what the model is, how good it is and for whom, and where it comes from."""
+    run, evaluation = evidence.candidate.run, evidence.evaluation
+    tags = run.tags
+    openings = evaluation.openings
+    lineage = {
+        "run": run.run_id,
+        "experiment": evidence.candidate.experiment,
+        "git commit": f"{tags.get('git.commit', 'unknown')}{' (with changes)' if tags.get('git.dirty') == 'true' else ''}",
+        "trained by": tags.get("mlflow.user", "unknown"),
+        "data fingerprint": tags.get("dataset.fingerprint", "unknown"),
+        "logged model": evidence.candidate.model_id,
+        "decided": f"{evidence.at} by {evidence.by}",
+    }
+    sections = {
+        title: f"{tags.get('model')} on {tags.get('data')}",
+        "Gate": f"{evidence.gate}.\n\nChosen by {config.metric} = {evidence.candidate.value:.4f} on the validation split.",
+        "Data and protocol": f"Data set {tags.get('data')}, protocol {tags.get('protocol')}. The test split holds "
+        f"{len(evaluation.scored.rows.target):,} rows; evaluations have opened it {openings.times:,} times, of {openings.runs:,} runs.",
+        "Metrics on the test split": _table(evaluation, evidence.champion_evaluation, evidence.champion),
+        "Slices": slices_as_markdown(evaluation.slices),
+        "Lineage": "".join(f"* {what}: {value}\n" for what, value in lineage.items()),
+        "Config": f"```yaml\n{yaml.safe_dump(dict(run_config), sort_keys=False)}```",
+    }
+    titles = [f"{'#' if position == 0 else '##'} {title}" for position, title in enumerate(sections)]
+    return "\n".join(f"{title}\n\n{text.rstrip()}\n" for title, text in zip(titles, sections.values(), strict=True))
+
+
+def _table(evaluation: Evaluation, champion: Evaluation | None, version: Version | None) -> str:
+    heading = ["test split", "this model [95 %]", *([f"champion, version {version.number} [95 %]"] if version else [])]
+    rows = [
+        [SHOWN.get(name, name.replace("_", " ")), *(_with_interval(one, name) for one in (evaluation, champion) if one is not None)]
+        for name in evaluation.scored.metrics
+    ]
+    lines = [heading, ["---", *["---:"] * (len(heading) - 1)], *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _with_interval(evaluation: Evaluation, name: str) -> str:
+    value = evaluation.scored.metrics[name]
+    interval = evaluation.intervals.get(name)
+    shown = f"{value:,.0f}" if name == "gauc_users_skipped" else f"{value:.4f}"
+    return shown if interval is None else f"{shown} {shown_interval(interval)}"

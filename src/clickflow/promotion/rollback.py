@@ -1,0 +1,69 @@
+"""Rolling back: the champion's place goes to the version it took it from.
+
+Decision: the way back is read from the log of decisions, not from the alias ``previous`` alone, so that several rollbacks lead back as many
+promotions.
+"""
+
+from dataclasses import dataclass
+
+from clickflow.errors import PromotionError
+from clickflow.promotion.checks import check_served
+from clickflow.promotion.config import PromoteConfig
+from clickflow.promotion.evidence import now
+from clickflow.runs.train import Progress
+from clickflow.tracking.decisions import ROLLED_BACK, Decision, move, moves_of, next_number, settle, tenure
+from clickflow.tracking.lineage import who
+from clickflow.tracking.registry import CHAMPION, Registry
+from clickflow.tracking.store import open_store
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """What a rollback did, or would do.
+
+    Attributes:
+        taken_back: the version that was champion.
+        champion: the version that is champion now.
+        url: of its page.
+    """
+
+    taken_back: int
+    champion: int
+    url: str
+
+
+def roll_back(config: PromoteConfig, progress: Progress = lambda stage: None) -> Rollback:
+    """Make the version that the champion replaced the champion again, once it has proved that it still predicts.
+
+    Raises:
+        PromotionError: there is nothing to go back to, it does not predict any more, or the champion changed meanwhile.
+        TrackingError: the registry does not answer, or the version's files are missing or damaged.
+    """
+    registry = Registry(open_store(config.tracking, config.home), config.name)
+    if not config.dry_run:
+        settle(registry)
+    versions = registry.versions()
+    number, champion = next_number(versions), registry.alias(CHAMPION)
+    if champion is None:
+        known = f"it has {len(versions)} version(s)" if versions else "no model of this name is registered"
+        raise PromotionError(f"name = {config.name}: has no champion to roll back ({known}); promote a run first, or correct the name.")
+    promotion = tenure(moves_of(versions), champion)
+    if promotion is None or promotion.champion is None:
+        why = "was the first champion" if promotion else "was made champion by hand, so the log does not say what it replaced"
+        raise PromotionError(
+            f"name = {config.name}: version {champion} {why}: nothing to go back to; run_id=RUN promotes another run instead."
+        )
+    target = promotion.champion
+    if target not in (version.number for version in versions):
+        raise PromotionError(
+            f"name = {config.name}: version {target}, which version {champion} replaced, was deleted; promote its run again."
+        )
+    progress(f"checking version {target}")
+    check_served(registry.store, f"models:/{config.name}/{target}")
+    if not config.dry_run:
+        decision = Decision(ROLLED_BACK, champion, champion, target, now(), who(), number, promotion.number)
+        if not move(registry, decision):
+            raise PromotionError(
+                f"name = {config.name}: the champion changed meanwhile and is not version {champion} any more; look at history=true."
+            )
+    return Rollback(champion, target, registry.url(target))

@@ -1,0 +1,70 @@
+"""What is scored with which model, and where the scores go."""
+
+from collections.abc import Iterator
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from clickflow.config import Contradictions, FilePath, Names, StrictConfig
+from clickflow.data.schema import HISTORY, ITEM
+from clickflow.tracking.config import ModelUri, TrackingConfig
+
+Name = Annotated[str, Field(min_length=1)]
+
+
+class ColumnsConfig(StrictConfig):
+    """How the input calls what the model reads."""
+
+    item: Name = ITEM
+    """Column of the item to score, and of the items in ``candidates``."""
+    history: Name = HISTORY
+    """Column of the items of the user's behaviours, oldest first."""
+    fields: dict[str, Name] = {}
+    """Field of the model -> its column, for user and context fields whose column is called otherwise than the field."""
+
+
+class PredictConfig(StrictConfig):
+    """Score the rows of a table, or the best candidates for each of its users."""
+
+    model: ModelUri
+    """URI of a model: ``models:/m-…``, ``models:/name/3`` or ``models:/name@champion``."""
+    input: FilePath
+    """Parquet or CSV: a file, a glob, or a folder; one row a row to score, or a user."""
+    output: FilePath
+    """Parquet file to make."""
+    columns: ColumnsConfig = ColumnsConfig()
+    separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    """Between the columns of a CSV; a ``.tsv`` has tabs."""
+    history_separator: Annotated[str, Field(min_length=1)] = " "
+    """Between the ids of a history in a CSV."""
+    keep: Names | None = None
+    """Columns of the input that go into the output; null: all but the history."""
+    overwrite: bool = False
+    """Replace an output that is there already."""
+    candidates: FilePath | None = None
+    """Parquet or CSV with the items to choose from; null: each row of the input names its item."""
+    top_k: Annotated[int, Field(gt=0)] | None = None
+    """The best candidates of each user, so many."""
+    exclude_history: bool = False
+    """Leave out the candidates that stand in the user's history."""
+    home: FilePath
+    tracking: TrackingConfig
+
+    @model_validator(mode="after")
+    def _choices_go_together(self) -> Self:
+        problems = list(self._contradictions())
+        if problems:
+            raise Contradictions(problems)
+        return self
+
+    def _contradictions(self) -> Iterator[tuple[str, str]]:
+        if self.candidates is not None and self.top_k is None:
+            yield "top_k", ": required where candidates is set; set how many of them each user gets, as in top_k=10"
+        if self.candidates is None and self.top_k is not None:
+            yield "candidates", ": required where top_k is set; name the table with the items to choose from"
+        if self.candidates is None and self.exclude_history:
+            yield "exclude_history", "= true: only candidates can be left out; set candidates and top_k"
+        if self.output.suffix != ".parquet":
+            yield "output", f"= {self.output}: must end with .parquet, which is what is written"
+        if self.output.resolve() == self.input.resolve():
+            yield "output", f"= {self.output}: is the input too; name another file"

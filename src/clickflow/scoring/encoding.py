@@ -1,0 +1,287 @@
+"""Rows of a table -> :class:`Batch`, for one model: what :class:`~clickflow.tracking.encoding.RowEncoder` is for requests.
+
+Faults are named by file, column and row, as the user's table has them.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from clickflow.config import suggest
+from clickflow.data.batches import Batch, jagged_ranges
+from clickflow.data.schema import NumericField
+from clickflow.data.sources.base import several
+from clickflow.errors import ConfigError, DataError
+from clickflow.scoring.config import ColumnsConfig
+from clickflow.scoring.ids import NUMBER, BadValue, IdTable, is_number, numbers
+from clickflow.scoring.tables import Rows, Table
+from clickflow.tracking.bundle import ServingBundle
+
+MOST_HISTORIES_PER_ROW = 0.75
+"""Measured on DIN: with a history for every two rows a batch takes 13 % less, with one for every row 9 % more."""
+
+
+class Users(NamedTuple):
+    """What the model reads of R rows besides their items.
+
+    Attributes:
+        history: (N,) rows of the items' table, row after row.
+        offsets: (R + 1,) int64, where each row's history begins.
+        context: (C, R) int64, as in :class:`Batch`.
+        numeric: (R,) float32 standardised values of each user and context field, by name.
+    """
+
+    history: Tensor
+    offsets: Tensor
+    context: Tensor
+    numeric: dict[str, Tensor]
+
+    def slice(self, start: int, end: int) -> "Users":
+        """The users of some rows."""
+        bounds = self.offsets[start : end + 1]
+        return Users(
+            history=self.history[bounds[0] : bounds[-1]],
+            offsets=bounds - bounds[0],
+            context=self.context[:, start:end],
+            numeric={name: values[start:end] for name, values in self.numeric.items()},
+        )
+
+
+class TableEncoder:
+    """Encodes the rows of a table.
+
+    Args:
+        bundle: the model.
+        table: what is scored; only its columns are looked at.
+        columns: how it calls what the model reads.
+        history_separator: between the ids of a history in a CSV.
+
+    Raises:
+        DataError: a column is missing or of a type that cannot hold what it should.
+        ConfigError: ``columns.fields`` names a field that the model does not have.
+    """
+
+    def __init__(self, bundle: ServingBundle, table: Table, columns: ColumnsConfig, history_separator: str) -> None:
+        self._schema, self._max_history = bundle.schema, bundle.max_history
+        self._is_text, self._separator = table.is_text, history_separator
+        self._columns = columns
+        self.items = ItemTable(bundle)
+        self._vocabularies = {
+            field.name: IdTable(bundle.vocabularies[field.name]["raw"], bundle.vocabularies[field.name]["index"].to_numpy())
+            for field in self._schema.impression_fields
+        }
+        self._numbers = [field for field in self._schema.numeric if field.role != "item"]
+        names = [*self._vocabularies, *(field.name for field in self._numbers)]
+        for name in columns.fields:
+            if name not in names:
+                raise ConfigError(f"columns.fields.{name}: the model has no such user or context field; {suggest(name, names)}")
+        table.refuse_absent(
+            {columns.history: "columns.history"} | {column: f"columns.fields.{name}" for name, column in columns.fields.items()}
+        )
+        self.fields = {name: column for name in names if (column := columns.fields.get(name, name)) in table.schema.names}
+        """Field of the model -> its column, for those that the table has."""
+        self.absent = [name for name in names if name not in self.fields]
+        """Fields of the model that the table does not have: unknown in every row."""
+        if not table.is_text:
+            self._refuse_types(table)
+
+    @property
+    def item_column(self) -> str:
+        """The column of the items to score."""
+        return self._columns.item
+
+    @property
+    def user_columns(self) -> list[str]:
+        """The other columns that are read."""
+        return list(dict.fromkeys([self._columns.history, *self.fields.values()]))
+
+    def encode(self, rows: Rows) -> Batch:
+        """B rows with a history and an item each.
+
+        Raises:
+            DataError: a value cannot be read; names file, column and row.
+        """
+        item = read_column(rows, self.item_column, lambda column: self.items.ids(column, True, self._is_text))
+        users = self.users(rows)
+        history, offsets, history_of = share_histories(users.history, users.offsets)
+        return replace(self.items.batch(torch.from_numpy(item), users._replace(history=history, offsets=offsets)), history_of=history_of)
+
+    def users(self, rows: Rows) -> Users:
+        """R rows with a history each.
+
+        Raises:
+            DataError: a value cannot be read; names file, column and row.
+        """
+        history, offsets = self._history(rows)
+        context = [self._context(name, rows) for name in self._vocabularies]
+        return Users(
+            history=history,
+            offsets=offsets,
+            context=torch.stack(context) if context else torch.zeros(0, len(rows.batch), dtype=torch.int64),
+            numeric={field.name: self._numeric(field, rows) for field in self._numbers},
+        )
+
+    def history_among(self, rows: Rows, ids: IdTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where the items of whole histories stand among some ids.
+
+        Returns:
+            (N,) positions, -1 for an item that is not among them, and (R + 1,) where each row's begin.
+
+        Raises:
+            DataError: a value cannot be read; names file, column and row.
+        """
+        column, bounds = self._lists(rows)
+        row_of = lambda position: int(np.searchsorted(bounds, position, side="right")) - 1  # noqa: E731
+        return read_column(rows, self._columns.history, lambda _: ids.known(ids.canonical(column, True, self._is_text)), row_of), bounds
+
+    def _history(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """(N,) rows of the items' table and (R + 1,) offsets of the last ``max_history`` behaviours of each row."""
+        ids, bounds = self._lists(rows)
+        starts, ends = torch.from_numpy(bounds[:-1]), torch.from_numpy(bounds[1:])
+        positions, offsets = jagged_ranges(torch.maximum(starts, ends - self._max_history), ends)
+        if len(positions) < len(ids):
+            ids = ids.take(pa.array(positions.numpy()))
+        row_of = lambda position: int(torch.searchsorted(offsets, position, right=True)) - 1  # noqa: E731
+        history = read_column(rows, self._columns.history, lambda _: self.items.ids(ids, True, self._is_text), row_of)
+        return torch.from_numpy(history), offsets
+
+    def _lists(self, rows: Rows) -> tuple[pa.Array, NDArray[np.int64]]:
+        """(N,) raw ids of whole histories, row after row, and (R + 1,) where each row's begin."""
+        column = rows.batch.column(self._columns.history)
+        if self._is_text:
+            text = pc.utf8_trim_whitespace(column)
+            column = pc.split_pattern(pc.if_else(pc.equal(text, ""), None, text), self._separator)
+        if pa.types.is_null(column.type):
+            return pa.nulls(0), np.zeros(len(column) + 1, dtype=np.int64)
+        lengths = np.asarray(pc.list_value_length(column).fill_null(0))
+        return column.flatten(), np.concatenate([[0], lengths.cumsum(dtype=np.int64)])
+
+    def _context(self, name: str, rows: Rows) -> Tensor:
+        """(R,) indices of a categorical field."""
+        if name not in self.fields:
+            return torch.zeros(len(rows.batch), dtype=torch.int64)
+        table = self._vocabularies[name]
+        return torch.from_numpy(read_column(rows, self.fields[name], lambda column: table(column, False, self._is_text)))
+
+    def _numeric(self, field: NumericField, rows: Rows) -> Tensor:
+        """(R,) standardised values; a missing one is 0, the mean."""
+        if field.name not in self.fields:
+            return torch.zeros(len(rows.batch))
+        values = read_column(rows, self.fields[field.name], lambda column: numbers(column, self._is_text))
+        return torch.from_numpy(np.nan_to_num((values - field.mean) / field.std)).float()
+
+    def _refuse_types(self, table: Table) -> None:
+        """Look at the columns' types, before any row is read."""
+        problems = []
+
+        def look(column: str, fits: Callable[[pa.DataType], bool], expected: str) -> None:
+            if column in table.schema.names and not fits(found := table.schema.field(column).type):
+                problems.append(f"{table.name}, column '{column}' = {found}: not {expected}.")
+
+        ids = self.items.ids
+        look(self.item_column, ids.takes, ids.expected)
+        look(self._columns.history, lambda dtype: _is_list_of(dtype, ids.takes), f"a list of items, each {ids.expected}")
+        for name, column in self.fields.items():
+            if name in self._vocabularies:
+                look(column, self._vocabularies[name].takes, self._vocabularies[name].expected)
+            else:
+                look(column, is_number, NUMBER)
+        if problems:
+            raise several(problems, table.key)
+
+
+class ItemTable:
+    """The items of a model: raw id -> row -> its fields."""
+
+    def __init__(self, bundle: ServingBundle) -> None:
+        items = bundle.items
+        self.ids = IdTable(items["raw"], np.arange(len(items)))
+        self._schema = bundle.schema
+        fields = [items[f"index/{field.name}"].to_numpy().astype(np.int64) for field in self._schema.item_fields]
+        self._fields = torch.from_numpy(np.stack(fields))  # (F, I)
+        self._numeric = {
+            field.name: torch.from_numpy(items[f"numeric/{field.name}"].to_numpy().astype(np.float32))
+            for field in self._schema.numeric
+            if field.role == "item"
+        }
+
+    def batch(self, item: Tensor, users: Users) -> Batch:
+        """The batch of B items (rows of this table), each with the user of its place."""
+        numeric = [users.numeric[f.name] if f.role != "item" else self._numeric[f.name][item] for f in self._schema.numeric]
+        return Batch(
+            target=self._fields[:, item],
+            history=self._fields[:, users.history],
+            offsets=users.offsets,
+            context=users.context,
+            numeric=torch.stack(numeric, dim=1) if numeric else torch.zeros(len(item), 0),
+        )
+
+    def batch_of_pairs(self, item: Tensor, users: Users) -> Batch:
+        """The batch of R users with each of M items: R * M rows, user after user; those of a user share its history."""
+        num_users = len(users.offsets) - 1
+        user_of = torch.arange(num_users).repeat_interleave(len(item))  # (R * M,)
+        repeated = users._replace(
+            context=users.context[:, user_of], numeric={name: values[user_of] for name, values in users.numeric.items()}
+        )
+        return replace(self.batch(item.repeat(num_users), repeated), history_of=user_of)
+
+
+def share_histories(history: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Let neighbouring rows with equal histories share one, as the rows of one user's candidates do.
+
+    Args:
+        history: (N,) int64.
+        offsets: (B + 1,) int64.
+
+    Returns:
+        history (N',) and offsets (H + 1,) of the different ones, and (B,) int64, the history of each row; None, and everything as it was,
+        where so few are equal that gathering would cost more than it saves.
+
+    >>> share_histories(torch.tensor([7, 8, 7, 8, 9]), torch.tensor([0, 2, 4, 5]))
+    (tensor([7, 8, 9]), tensor([0, 2, 3]), tensor([0, 0, 1]))
+    """
+    lengths = offsets.diff()
+    before = torch.arange(len(history)) - torch.repeat_interleave(lengths, lengths)  # the same place in a history of equal length before
+    num_unequal = torch.zeros(len(history) + 1, dtype=torch.int64)
+    torch.cumsum(history != history[before.clamp(min=0)], 0, out=num_unequal[1:])
+    is_new = num_unequal[offsets].diff() > 0
+    is_new[1:] |= lengths[1:] != lengths[:-1]
+    is_new[:1] = True
+    if is_new.sum() > MOST_HISTORIES_PER_ROW * len(lengths):
+        return history, offsets, None
+    positions, bounds = jagged_ranges(offsets[:-1][is_new], offsets[1:][is_new])
+    return history[positions], bounds, is_new.cumsum(0) - 1
+
+
+def read_column(rows: Rows, name: str, convert: Callable[[pa.Array], NDArray[Any]], row_of: Callable[[int], int] = int) -> NDArray[Any]:
+    """Convert a column.
+
+    Args:
+        rows: rows of a table.
+        name: of the column.
+        convert: raises :class:`BadValue` at a value that it cannot read.
+        row_of: position of such a value -> its row among these.
+
+    Raises:
+        DataError: a value cannot be read; names file, column and row.
+    """
+    try:
+        return convert(rows.batch.column(name))
+    except BadValue as fault:
+        row = rows.first_row + row_of(fault.position) + 1
+        value = "null" if fault.value is None else repr(fault.value)
+        raise DataError(f"{rows.file}, column '{name}', row {row:,} = {value}: {fault.message}") from fault
+
+
+def _is_list_of(dtype: pa.DataType, fits: Callable[[pa.DataType], bool]) -> bool:
+    if pa.types.is_null(dtype):
+        return True
+    is_list = pa.types.is_list(dtype) or pa.types.is_large_list(dtype) or pa.types.is_fixed_size_list(dtype)
+    return is_list and fits(dtype.value_type)

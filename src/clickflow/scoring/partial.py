@@ -1,0 +1,200 @@
+"""An output that is made in a folder beside its place and renamed into it, and that can be carried on after whatever cut it short.
+
+What costs time are the scores, so these are what is kept: a journal of as many bytes for each row of the input. The Parquet file itself
+cannot be appended to; it is written anew from the journal, at the speed of reading the input. Scores depend in their last digits on the
+rows they share a batch with, and batches are cut alike each time, so that carrying on gives the very bytes of a run that nobody disturbed.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from clickflow.errors import DataError
+
+ROWS_PER_ROW_GROUP = 1 << 17
+MANIFEST, JOURNAL, PARQUET = "manifest.json", "journal.bin", "output.parquet"
+
+
+class OutputError(DataError):
+    """The output cannot be written; what has been scored is kept."""
+
+
+class PartialOutput:
+    """A Parquet file in the making.
+
+    Args:
+        output: where it will be.
+        record: what the journal holds of each row of the input.
+        identity: what the scores are a function of; a journal of anything else is thrown away.
+
+    Raises:
+        OutputError: the folder cannot be written, or another process is at it.
+    """
+
+    def __init__(self, output: Path, record: np.dtype[Any], identity: dict[str, Any]) -> None:
+        self.output = output
+        self.folder = partial_folder(output)
+        self._record = record
+        self._identity = json.loads(json.dumps(identity))
+        with self._writing():
+            self.folder.mkdir(exist_ok=True)
+            self._journal = (self.folder / JOURNAL).open("a+b")
+            self._lock()
+            self.changed = self._what_changed()
+            """What is not as it was when the journal was begun; empty where that can be carried on, or where there is none."""
+            if self.changed or not (self.folder / MANIFEST).exists():
+                self._journal.truncate(0)
+                (self.folder / MANIFEST).write_text(json.dumps(self._identity, indent=1), encoding="utf-8")
+            self._journal.seek(0)
+
+    def replay(self, num_rows: int) -> NDArray[Any] | None:
+        """The next rows of the journal; None where it does not hold all of them, and from then on."""
+        place = self._journal.tell()
+        recorded = self._journal.read(num_rows * self._record.itemsize)
+        if num_rows and len(recorded) == num_rows * self._record.itemsize:
+            return np.frombuffer(recorded, dtype=self._record)
+        self._journal.truncate(place)
+        return None
+
+    def record(self, results: NDArray[Any]) -> None:
+        """Append the results of the next rows to the journal.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        with self._writing():
+            self._journal.write(results.astype(self._record, copy=False).tobytes())
+            self._journal.flush()
+
+    @contextlib.contextmanager
+    def writer(self, schema: pa.Schema) -> Iterator["TableWriter"]:
+        """Write the output; at the end it stands in its place, whole, and nothing else is left.
+
+        Raises:
+            OutputError: it cannot be written; what has been recorded stays, to be carried on with.
+        """
+        path = self.folder / PARQUET
+        try:
+            with self._writing():
+                writer = TableWriter(path, schema, self._writing)
+            try:
+                yield writer
+                writer.close()
+            finally:
+                writer.abandon()
+            with self._writing():
+                _to_disk(path)
+                path.replace(self.output)
+            self.discard()
+        finally:
+            path.unlink(missing_ok=True)
+            self._journal.close()
+
+    def discard(self) -> None:
+        """Remove the folder with all that has been recorded."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)  # let go by the kernel, even when this process is killed
+        except BlockingIOError:
+            self._journal.close()
+            raise OutputError(f"output = {self.output}: another process is writing it; wait for it, or name another file") from None
+
+    def _what_changed(self) -> list[str]:
+        try:
+            before = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
+            return [name for name, value in self._identity.items() if before.get(name) != value]
+        except FileNotFoundError:
+            return []
+        except (ValueError, AttributeError):  # the manifest was being written
+            return ["manifest"]
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise unwritable(self.output, error) from error
+
+
+class TableWriter:
+    """Writes a Parquet file in row groups of one size.
+
+    Args:
+        path: the file.
+        schema: its columns.
+        writing: held around each write; names what goes wrong.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, writing: Callable[[], AbstractContextManager[None]]) -> None:
+        self._schema, self._writing = schema, writing
+        self._writer = pq.ParquetWriter(path, schema)
+        self._waiting: list[pa.RecordBatch] = []
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append rows."""
+        self._waiting.append(batch)
+        if sum(len(waiting) for waiting in self._waiting) >= ROWS_PER_ROW_GROUP:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what is left, and the file's end."""
+        self._flush()
+        with self._writing():
+            self._writer.close()
+
+    def abandon(self) -> None:
+        """Let go of the file, however it is."""
+        with contextlib.suppress(OSError, pa.ArrowException):
+            self._writer.close()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            with self._writing():
+                self._writer.write_table(pa.Table.from_batches(self._waiting, self._schema))
+            self._waiting.clear()
+
+
+def partial_folder(output: Path) -> Path:
+    """Where an output is made."""
+    return output.with_name(f".{output.name}.partial")
+
+
+def refuse_output(output: Path, overwrite: bool) -> None:
+    """Refuse a place where an output cannot be made.
+
+    Raises:
+        DataError: something is there already, or there is no such folder.
+    """
+    if output.is_dir():
+        raise DataError(f"output = {output}: is a folder; name a file in it, as in {output / 'scores.parquet'}")
+    if not output.parent.is_dir():
+        raise DataError(f"output = {output}: the folder {output.parent} does not exist; make it, or name another")
+    if output.exists() and not overwrite:
+        raise DataError(f"output = {output}: exists already; name another file, or set overwrite=true to replace it")
+
+
+def unwritable(output: Path, error: OSError) -> OutputError:
+    """What is wrong with a file that cannot be written, and what to do."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return OutputError(
+        f"output = {output}: cannot be written ({reason}); free some space or mend the folder, and the same command carries on"
+    )
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file's content is on the disk, so that its name never points at less."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

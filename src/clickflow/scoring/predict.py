@@ -1,0 +1,150 @@
+"""Score a table with a model: from a config to a Parquet file."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from clickflow.data.sources.base import several
+from clickflow.errors import DataError
+from clickflow.scoring.candidates import Candidates
+from clickflow.scoring.config import PredictConfig
+from clickflow.scoring.encoding import TableEncoder
+from clickflow.scoring.parallel import in_order
+from clickflow.scoring.partial import OutputError, PartialOutput, refuse_output
+from clickflow.scoring.scorers import RowScorer, Scorer, TopScorer
+from clickflow.scoring.tables import Rows, Table, open_table
+from clickflow.tracking.location import FoundModel, find_model
+from clickflow.tracking.model import read_bundle
+from clickflow.tracking.store import open_store
+
+Say = Callable[[str], None]
+"""Takes a sentence about what is being done."""
+Progress = Callable[[int, int | None], None]
+"""Takes the rows of the input that are done, and all of them where they are known."""
+
+NOT_THE_SCORES = {"model", "input", "output", "candidates", "overwrite", "home", "tracking"}
+"""Keys of the config that the scores are no function of, or that the identity holds more exactly."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A finished output.
+
+    Attributes:
+        model: URI of the model, without an alias.
+        num_rows: rows of the input.
+        num_output_rows: rows of the output.
+        num_scored: rows of the input that this call scored; the others had been before it was cut short.
+        seconds: that this took.
+    """
+
+    model: str
+    num_rows: int
+    num_output_rows: int
+    num_scored: int
+    seconds: float
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rows scored a second."""
+        return self.num_scored / self.seconds
+
+
+def predict(config: PredictConfig, say: Say = lambda sentence: None, progress: Progress = lambda done, total: None) -> Predicted:
+    """Score the input of a config, or carry on where an earlier call with this config was cut short.
+
+    Raises:
+        DataError: the input cannot be read or scored, or the output cannot be written; nothing stands in its place then.
+        TrackingError: there is no such model.
+        ConfigError: the config names a field that the model does not have.
+    """
+    refuse_output(config.output, config.overwrite)
+    table = open_table(config.input, "input", config.separator)
+    candidates = None if config.candidates is None else open_table(config.candidates, "candidates", config.separator)
+    store = open_store(config.tracking, config.home)
+    model = find_model(store, config.model)
+    say(f"model {config.model}" + (f" is {model.uri}" if model.uri != config.model else "") + f", of run {model.run_id}")
+    bundle = read_bundle(store, model.uri)
+    encoder = TableEncoder(bundle, table, config.columns, config.history_separator)
+    if encoder.absent:
+        say(f"fields that the input does not have, unknown in every row: {', '.join(encoder.absent)}")
+    scorer: Scorer = RowScorer(bundle, encoder)
+    if candidates is not None and config.top_k is not None:
+        chosen = Candidates(candidates, config.columns.item, encoder.items)
+        say(f"{len(chosen):,} candidates" + (f"; {chosen.num_repeated:,} rows repeat one" if chosen.num_repeated else ""))
+        scorer = TopScorer(bundle, encoder, chosen, config.top_k, config.exclude_history)
+    kept = _kept(config, table, scorer)
+    partial = PartialOutput(config.output, scorer.record, _identity(config, model, table, candidates))
+    if partial.changed:
+        say(f"begins anew: not as they were when {config.output} was begun: {', '.join(partial.changed)}")
+    try:
+        return _write(table, kept, scorer, partial, model, progress)
+    except OutputError:
+        raise
+    except DataError:
+        partial.discard()  # with another input nothing of it can be carried on with
+        raise
+
+
+def _write(table: Table, kept: list[str], scorer: Scorer, partial: PartialOutput, model: FoundModel, progress: Progress) -> Predicted:
+    """Replay what is in the journal, score the rest, and put the output in its place."""
+    total, num_rows, num_output_rows, num_scored, start = table.num_rows, 0, 0, 0, time.perf_counter()
+    needed = list(dict.fromkeys([*scorer.columns, *kept]))
+    with partial.writer(pa.schema([*(table.schema.field(name) for name in kept), *scorer.added])) as writer:
+        for rows, results, is_new in _results(table.rows(needed, scorer.rows_per_read), scorer, partial):
+            if is_new:
+                partial.record(results)
+                num_scored += len(results)
+            found = scorer.output(rows.batch.select(kept), results)
+            writer.write(found)
+            num_rows, num_output_rows = num_rows + len(results), num_output_rows + len(found)
+            progress(num_rows, total)
+    return Predicted(model.uri, num_rows, num_output_rows, num_scored, time.perf_counter() - start)
+
+
+def _results(stream: Iterator[Rows], scorer: Scorer, partial: PartialOutput) -> Iterator[tuple[Rows, NDArray[Any], bool]]:
+    """Every batch of the stream with its results, and whether these are new."""
+    for rows in stream:
+        recorded = partial.replay(len(rows.batch))
+        if recorded is None:
+            stream = itertools.chain([rows], stream)
+            break
+        yield rows, recorded, False
+    for rows, results in in_order(stream, scorer.score, torch.get_num_threads()):
+        yield rows, results, True
+
+
+def _kept(config: PredictConfig, table: Table, scorer: Scorer) -> list[str]:
+    """The columns of the input that go into the output.
+
+    Raises:
+        DataError: there is no such column, or the output has another one of that name.
+    """
+    table.refuse_absent(dict.fromkeys(scorer.columns, "columns") | dict.fromkeys(config.keep or (), "keep"))
+    kept = [name for name in table.schema.names if name != config.columns.history] if config.keep is None else list(config.keep)
+    problems = [
+        f"{table.name}, column '{name}': the output has a column of that name for what is found; rename it, or leave it out by keep=[…]"
+        for name in kept
+        if name in scorer.added.names
+    ]
+    if problems:
+        raise several(problems, "the columns to keep")
+    return kept
+
+
+def _identity(config: PredictConfig, model: FoundModel, table: Table, candidates: Table | None) -> dict[str, Any]:
+    """All that the scores are a function of."""
+    return {
+        "model": [model.uri, model.run_id],
+        "input": table.state,
+        "candidates": None if candidates is None else candidates.state,
+        "settings": config.model_dump(mode="json", exclude=NOT_THE_SCORES),
+        "versions": {name: metadata.version(name) for name in ("clickflow", "numpy", "pyarrow", "torch")},
+    }

@@ -1,0 +1,164 @@
+"""What a model makes of the rows of a table: a probability a row, or the best candidates of each user.
+
+Either gives a fixed number of bytes for each row of the input, which is what makes a journal of them simple.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+from pydantic_core import to_json
+from torch import nn
+
+from clickflow.data.batches import Batch
+from clickflow.data.schema import ITEM
+from clickflow.models import ModelConfig, build_model
+from clickflow.scoring.candidates import Candidates
+from clickflow.scoring.encoding import TableEncoder, Users
+from clickflow.scoring.tables import Rows
+from clickflow.tracking.bundle import ServingBundle
+
+ROWS_PER_FORWARD = 2048
+"""Large enough for a batch's fixed cost, small enough for its tensors to stay in the cache."""
+ROWS_PER_READ = 8192
+SCORES_PER_READ = 1 << 18
+"""Of users with candidates: about a second's work, which is what an interrupt costs."""
+PROBABILITY, RANK = "probability", "rank"
+
+
+class Scorer(ABC):
+    """Scores rows.
+
+    Attributes:
+        rows_per_read: rows of the input that make one batch.
+        record: numpy type of the result of one row.
+        added: the columns that the output has beside those of the input.
+    """
+
+    rows_per_read: int
+    record: np.dtype[Any]
+    added: pa.Schema
+
+    @property
+    @abstractmethod
+    def columns(self) -> list[str]:
+        """The columns of the input that are read."""
+
+    @abstractmethod
+    def score(self, rows: Rows) -> NDArray[Any]:
+        """(R,) results of R rows; any thread may call it.
+
+        Raises:
+            DataError: a value cannot be read; names file, column and row.
+        """
+
+    @abstractmethod
+    def output(self, kept: pa.RecordBatch, results: NDArray[Any]) -> pa.RecordBatch:
+        """The rows of the output: those of the input with what was found."""
+
+
+class RowScorer(Scorer):
+    """A probability for the item of each row."""
+
+    rows_per_read = ROWS_PER_READ
+    record = np.dtype(np.float64)
+    added = pa.schema([pa.field(PROBABILITY, pa.float64(), nullable=False)])
+
+    def __init__(self, bundle: ServingBundle, encoder: TableEncoder) -> None:
+        self._model, self._encoder = served_model(bundle), encoder
+
+    @property
+    def columns(self) -> list[str]:
+        """Those of the encoder with the item's."""
+        return [self._encoder.item_column, *self._encoder.user_columns]
+
+    def score(self, rows: Rows) -> NDArray[np.float64]:
+        """(R,) probabilities."""
+        result = np.empty(len(rows.batch))
+        for start in range(0, len(rows.batch), ROWS_PER_FORWARD):
+            part = Rows(rows.batch.slice(start, ROWS_PER_FORWARD), rows.file, rows.first_row + start)
+            result[start : start + ROWS_PER_FORWARD] = probabilities(self._model, self._encoder.encode(part))
+        return result
+
+    def output(self, kept: pa.RecordBatch, results: NDArray[np.float64]) -> pa.RecordBatch:
+        """Row for row."""
+        return pa.record_batch([*kept.columns, pa.array(results)], schema=_with(kept.schema, self.added))
+
+
+class TopScorer(Scorer):
+    """The best candidates of each user."""
+
+    def __init__(self, bundle: ServingBundle, encoder: TableEncoder, candidates: Candidates, top_k: int, exclude_history: bool) -> None:
+        self._model, self._encoder, self._candidates = served_model(bundle), encoder, candidates
+        self._items = torch.from_numpy(candidates.rows)
+        self._exclude_history = exclude_history
+        k = min(top_k, len(candidates))
+        self.rows_per_read = min(ROWS_PER_READ, max(1, SCORES_PER_READ // max(1, len(candidates))))
+        self.record = np.dtype([("candidate", np.int32, (k,)), ("probability", np.float64, (k,))])
+        item = pa.field(ITEM, candidates.raw.type, nullable=False)
+        self.added = pa.schema([pa.field(RANK, pa.int32(), nullable=False), item, *RowScorer.added])
+
+    @property
+    def columns(self) -> list[str]:
+        """Those of the encoder."""
+        return self._encoder.user_columns
+
+    def score(self, rows: Rows) -> NDArray[Any]:
+        """(R,) candidates and probabilities of R users, the best first; -1 where there are no more."""
+        scores = self._scores(self._encoder.users(rows))
+        if self._exclude_history:
+            places, bounds = self._encoder.history_among(rows, self._candidates.ids)
+            users = np.repeat(np.arange(len(scores)), np.diff(bounds))
+            scores[users[places >= 0], places[places >= 0]] = -np.inf
+        results = np.empty(len(scores), dtype=self.record)
+        k = results["candidate"].shape[1]
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]  # of equal ones the first in the table
+        results["probability"] = np.take_along_axis(scores, best, axis=1)
+        results["candidate"] = np.where(np.isneginf(results["probability"]), -1, best)
+        return results
+
+    def output(self, kept: pa.RecordBatch, results: NDArray[Any]) -> pa.RecordBatch:
+        """A row a candidate, each user's the best first."""
+        users, ranks = np.nonzero(results["candidate"] >= 0)
+        added = [
+            pa.array(ranks.astype(np.int32) + 1),
+            self._candidates.raw.take(pa.array(results["candidate"][users, ranks])),
+            pa.array(results["probability"][users, ranks]),
+        ]
+        return pa.record_batch([*kept.take(pa.array(users)).columns, *added], schema=_with(kept.schema, self.added))
+
+    def _scores(self, users: Users) -> NDArray[np.float64]:
+        """(R, M) probabilities of M candidates for R users."""
+        num_users, num_items = len(users.offsets) - 1, len(self._items)
+        scores = np.empty((num_users, num_items))
+        step = max(1, ROWS_PER_FORWARD // max(1, num_items))
+        for first in range(0, num_users, step):
+            some = users.slice(first, first + step)
+            for start in range(0, num_items, ROWS_PER_FORWARD):
+                items = self._items[start : start + ROWS_PER_FORWARD]
+                batch = self._encoder.items.batch_of_pairs(items, some)
+                scores[first : first + step, start : start + len(items)] = probabilities(self._model, batch).reshape(-1, len(items))
+        return scores
+
+
+def served_model(bundle: ServingBundle) -> nn.Module:
+    """The model as it is served."""
+    config = TypeAdapter[Any](ModelConfig).validate_json(to_json(bundle.model_config))  # JSON mode: a list may fill a tuple
+    model = build_model(config, bundle.schema)
+    model.load_state_dict(bundle.state_dict)
+    return model.eval()
+
+
+def probabilities(model: nn.Module, batch: Batch) -> NDArray[np.float64]:
+    """(B,) click probabilities."""
+    with torch.inference_mode():
+        result: NDArray[np.float64] = torch.sigmoid(model(batch).logit.double()).numpy()
+    return result
+
+
+def _with(schema: pa.Schema, added: pa.Schema) -> pa.Schema:
+    return pa.schema([*schema, *added])

@@ -1,0 +1,49 @@
+"""Whether whoever calls one model can call another one in its place.
+
+Callers send columns by name. A column the new model does not know would be dropped on the way without a word, so it counts as one that
+cannot be sent any more.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from mlflow.types.schema import AnyType, Array
+
+if TYPE_CHECKING:
+    from mlflow.pyfunc import PyFuncModel
+
+
+def call_problems(model: "PyFuncModel", replaced: "PyFuncModel") -> list[str]:
+    """What callers of ``replaced`` would run into with ``model``; empty where they would notice nothing."""
+    new, old = model.metadata.signature, replaced.metadata.signature
+    if old is None:
+        return []
+    if new is None:
+        return ["has no signature"]
+    accepted, sent = new.inputs.input_dict(), old.inputs.input_dict()
+    problems = [_sending_problem(name, column, accepted.get(name)) for name, column in sent.items()]
+    problems += [
+        f"requires column '{name}', which callers do not send" for name, new in accepted.items() if new.required and name not in sent
+    ]
+    given = {} if new.outputs is None else {name: str(column.type) for name, column in new.outputs.input_dict().items()}
+    read = {} if old.outputs is None else {name: str(column.type) for name, column in old.outputs.input_dict().items()}
+    problems += [f"does not answer with '{name}' of type {kind}" for name, kind in read.items() if given.get(name) != kind]
+    return [problem for problem in problems if problem]
+
+
+def _sending_problem(name: str, sent: Any, accepted: Any) -> str:
+    if accepted is None:
+        return f"does not take column '{name}'"
+    if not _takes(accepted.type, sent.type):
+        return f"takes column '{name}' as {accepted.type}, not as {sent.type}"
+    if accepted.required and not sent.required:
+        return f"requires column '{name}', which callers may leave out"
+    return ""
+
+
+def _takes(accepted: Any, sent: Any) -> bool:
+    """Whether every value of the type ``sent`` is taken by ``accepted``."""
+    if isinstance(accepted, AnyType):
+        return True
+    if isinstance(accepted, Array) and isinstance(sent, Array):
+        return _takes(accepted.dtype, sent.dtype)
+    return bool(accepted == sent)

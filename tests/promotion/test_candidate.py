@@ -1,0 +1,126 @@
+"""Which run is chosen, and which are refused, on runs without any training."""
+
+import pytest
+from mlflow.entities import LoggedModelOutput
+
+from clickflow.errors import PromotionError, TrackingError
+from clickflow.promotion.candidate import choose
+from clickflow.promotion.config import PromoteConfig
+from clickflow.tracking.config import TrackingConfig
+from clickflow.tracking.lifecycle import open_run
+from clickflow.tracking.store import open_store
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("candidates")
+
+
+def store_of(home, experiment):
+    return open_store(TrackingConfig(experiment_name=experiment), home)
+
+
+def finished(store, gauc, model="READY", metric="best/gauc"):
+    """A run with a metric and a logged model of a status; None: without one."""
+    with open_run(store, name="n", params={}, tags={"model": "din"}, log_system_metrics=False) as run:
+        run.log_metrics({metric: gauc}, 0)
+        if model is not None:
+            logged = store.client.create_logged_model(store.experiment_id, name="din", source_run_id=run.id)
+            store.client.log_outputs(run.id, [LoggedModelOutput(logged.model_id, 0)])
+            store.client.finalize_logged_model(logged.model_id, model)
+    return run.id
+
+
+def choice(home, champion=None, taken_back=(), **values):
+    config = PromoteConfig(name="ctr", home=home, tracking=TrackingConfig(), **values)
+    return choose(open_store(TrackingConfig(), home), config, champion, dict.fromkeys(taken_back, 3))
+
+
+@pytest.fixture(scope="module")
+def several(home):
+    """An experiment with runs that differ in what they have."""
+    store = store_of(home, "several")
+    runs = {
+        "second": finished(store, 0.6),
+        "best": finished(store, 0.7),
+        "without model": finished(store, 0.8, model=None),
+        "half a model": finished(store, 0.9, model="FAILED"),
+        "not a training": finished(store, 0.9, metric="other"),
+    }
+    failed = finished(store, 0.95)
+    store.client.set_terminated(failed, "FAILED")
+    return runs | {"failed": failed}
+
+
+def test_the_best_finished_run_with_a_complete_model_is_chosen(home, several):
+    candidate = choice(home, experiment_name="several")
+    assert candidate.run.run_id == several["best"]
+    assert (candidate.value, candidate.experiment) == (0.7, "several")
+    assert candidate.uri == f"models:/{candidate.model_id}"
+
+
+def test_it_is_found_behind_many_runs_without_a_model(home):
+    store = store_of(home, "parents")
+    best = finished(store, 0.5)
+    for _ in range(12):  # more than a request brings
+        finished(store, 0.9, model=None)
+    assert choice(home, experiment_name="parents").run.run_id == best
+
+
+def test_a_run_that_was_rolled_back_is_chosen_only_if_asked_for(home, several):
+    assert choice(home, experiment_name="several", taken_back=[several["best"]]).run.run_id == several["second"]
+    assert choice(home, run_id=several["best"], taken_back=[several["best"]]).run.run_id == several["best"]
+    both = [several["best"], several["second"]]
+    with pytest.raises(
+        PromotionError, match=r"no finished run with val/gauc and a model; version 3 was rolled back \(run_id=.* promotes it"
+    ):
+        choice(home, experiment_name="several", taken_back=both)
+
+
+def test_without_an_experiment_the_champions_is_searched(home, several):
+    store = store_of(home, "lonely")
+    finished(store, 0.99)
+    assert choice(home, champion=several["second"]).run.run_id == several["best"]
+
+
+def test_without_a_champion_either_an_experiment_must_be_named_where_there_are_several(home, several):
+    finished(store_of(home, "another"), 0.5)
+    with pytest.raises(PromotionError, match=r"experiment = null: .* several have finished runs: another, .*several; set experiment=NAME"):
+        choice(home)
+
+
+def test_the_only_experiment_with_finished_runs_needs_no_name(tmp_path):
+    with pytest.raises(PromotionError, match="none has a finished run; train a model first"):
+        choice(tmp_path)
+    only = finished(store_of(tmp_path, "only"), 0.5)
+    store_of(tmp_path, "empty")
+    assert choice(tmp_path).run.run_id == only
+
+
+def test_runs_that_cannot_be_promoted_are_refused(home, several):
+    refused = {
+        "failed": "its status is FAILED; only a FINISHED run can be promoted",
+        "without model": "holds no complete model; only training runs can be promoted",
+        "half a model": "holds no complete model",
+        "not a training": "has no val/gauc",
+    }
+    for what, message in refused.items():
+        with pytest.raises(PromotionError, match=f"run_id = {several[what]}: {message}"):
+            choice(home, run_id=several[what])
+    with pytest.raises(TrackingError, match="run_id = nosuch: no such run"):
+        choice(home, run_id="nosuch")
+
+
+def test_a_run_of_another_experiment_than_asked_for_is_refused(home, several):
+    store_of(home, "else")
+    with pytest.raises(PromotionError, match="is a run of experiment several, not of else; leave out one of the two"):
+        choice(home, run_id=several["best"], experiment_name="else")
+
+
+def test_an_experiment_without_finished_runs_is_refused_with_a_suggestion(home, several):
+    with pytest.raises(
+        PromotionError, match=r"experiment = severel: no experiment of this name with a finished run; did you mean several\?"
+    ):
+        choice(home, experiment_name="severel")
+    with pytest.raises(PromotionError, match="experiment = several: no finished run with val/auc and a model; train one"):
+        choice(home, experiment_name="several", metric="val/auc")
