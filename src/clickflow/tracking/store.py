@@ -180,6 +180,10 @@ def _what_is_wrong(uri: str, error: Exception) -> str:
         return f"the store cannot be opened ({first_line(error)}); {advice}"
     if "Max retries exceeded" in str(error) or "timed out" in str(error):
         return "no MLflow server answers there; start one with `mlflow server`, correct the address, or set tracking.uri=null"
+    if "error code 401" in str(error):
+        return "the server wants another user or password; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment"
+    if "error code 403" in str(error):
+        return "the server knows this user, but does not allow this; ask its administrator, or set MLFLOW_TRACKING_USERNAME to another"
     return f"the answer is not what an MLflow server gives ({first_line(error)}); correct the address, or set tracking.uri=null"
 
 
