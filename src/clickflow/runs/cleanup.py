@@ -36,6 +36,7 @@ from clickflow.tracking.maintenance import (
     can_analyze,
     delete_artifacts,
     find_stored_run,
+    reaches_artifacts,
     registered_run_ids,
     stored_runs,
 )
@@ -177,6 +178,9 @@ def _checkpoints_of_sweeps(store: Store, keep_best: int) -> Iterator[Step]:
     for sweep in sweeps:
         if METRICS_TAG not in sweep.tags:
             yield Step(f"left: sweep {sweep.run_id} ({sweep.name}) does not say what its trials are ranked by; carry on with it once")
+            continue
+        if not reaches_artifacts(store, sweep):
+            yield Step(f"left: sweep {sweep.run_id} ({sweep.name}), whose artifacts a server keeps; run gc with tracking.uri=SERVER, too")
             continue
         trials = stored_runs(store, f"tags.`{PARENT_TAG}` = '{sweep.run_id}'")
         if any(trial.status == "RUNNING" for trial in trials):

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from clickflow.errors import TrackingError
 from clickflow.tracking.search import get_run
-from clickflow.tracking.store import SQLITE, Store, first_line
+from clickflow.tracking.store import SQLITE, Store, first_line, is_server
 
 RUNS_PER_REQUEST = 1000
 ANALYSIS_LIMIT = 1000
@@ -34,6 +34,7 @@ class StoredRun:
         metrics: the last value of each.
         last_sign: when it started or, later, logged a metric; milliseconds since 1970.
         is_deleted: whether it was deleted, which MLflow only marks.
+        artifact_uri: where its artifacts are.
     """
 
     run_id: str
@@ -43,6 +44,7 @@ class StoredRun:
     metrics: dict[str, float]
     last_sign: int
     is_deleted: bool
+    artifact_uri: str = ""
 
 
 def stored_runs(store: Store, condition: str) -> list[StoredRun]:
@@ -93,6 +95,11 @@ def registered_run_ids(store: Store) -> set[str]:
                 return found
     except MlflowException as error:
         raise TrackingError(f"tracking.uri = {store.uri}: the registry cannot be read ({first_line(error)}); check the store") from error
+
+
+def reaches_artifacts(store: Store, run: StoredRun) -> bool:
+    """Whether a run's artifacts can be reached from here: those that a server keeps only through that server."""
+    return is_server(store.uri) or not run.artifact_uri.startswith("mlflow-artifacts:")
 
 
 def artifact_bytes(store: Store, run_id: str, folder: str) -> int:
@@ -164,4 +171,5 @@ def _stored(run: MlflowRun) -> StoredRun:
         dict(run.data.metrics),
         max(signs),
         info.lifecycle_stage == LifecycleStage.DELETED,
+        str(info.artifact_uri),
     )
