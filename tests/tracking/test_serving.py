@@ -11,7 +11,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from clickflow.errors import DataError
-from clickflow.tracking import serving
+from clickflow.tracking import click_model
 from clickflow.tracking.lifecycle import open_run
 from clickflow.tracking.model import load_model, log_model
 from clickflow.tracking.server_guard import APP, MAX_BODY_BYTES, MAX_CANDIDATES, Limits, RequestError, guard_server, guarded
@@ -46,8 +46,8 @@ def direct(bundle, tmp_path):
 
 def loaded(bundle, folder):
     bundle.write(folder / "bundle")
-    model = serving.ClickModel()
-    model.load_context(SimpleNamespace(artifacts={serving.BUNDLE: str(folder / "bundle")}))
+    model = click_model.ClickModel()
+    model.load_context(SimpleNamespace(artifacts={click_model.BUNDLE: str(folder / "bundle")}))
     return model
 
 
@@ -113,7 +113,7 @@ class TestRowsThatListTheirCandidates:
         np.testing.assert_allclose(listed, expected(bundle, one_by_one(LISTED)), rtol=1e-6)
 
     def test_are_scored_in_parts_where_they_are_many(self, direct, bundle, monkeypatch):
-        monkeypatch.setattr(serving, "ROWS_PER_BATCH", 2)
+        monkeypatch.setattr(click_model, "ROWS_PER_BATCH", 2)
         rows = [LISTED, FULL | {"item": [20]}, LISTED | {"history": []}]
 
         preds = direct.predict(None, pd.DataFrame(rows))["probability"]
@@ -182,7 +182,7 @@ def test_a_wrong_value_is_a_400_that_names_column_and_row(answer, model, change,
 
 
 def test_row_of_a_message_is_counted_over_the_whole_request(direct, monkeypatch):
-    monkeypatch.setattr(serving, "ROWS_PER_BATCH", 2)
+    monkeypatch.setattr(click_model, "ROWS_PER_BATCH", 2)
     for wrong in ({"item": 1.5}, {"history": [1.5]}, {"city": 1.5}, {"age": "x"}):
         with pytest.raises(RequestError, match=", row 5 = "):
             direct.predict(None, pd.DataFrame([FULL] * 5 + [FULL | wrong]))

@@ -7,12 +7,9 @@ choose between models tells less of new users each time; the number of looks is 
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import yaml
-from pydantic import TypeAdapter
-from pydantic_core import to_json
 from torch import nn
 
 from clickflow.config import validate
@@ -21,7 +18,7 @@ from clickflow.data.prepare import prepare
 from clickflow.data.storage import digest_source
 from clickflow.errors import DataError, TrackingError
 from clickflow.metrics.intervals import Interval, intervals
-from clickflow.models import ModelConfig, build_model
+from clickflow.models import build_model
 from clickflow.runs.config import EvaluateConfig, RunConfig
 from clickflow.runs.report import ScoredSplit, log_intervals, log_slices, log_split, score
 from clickflow.runs.slices import check_fields, slice_table
@@ -148,10 +145,7 @@ def _read_registered(store: Store, found: FoundModel, dataset: PreparedDataset, 
         raise TrackingError(
             f"model {found.uri}: its fields are not those of the data set of run {found.run_id}; register the model that the run logged"
         )
-    config = TypeAdapter[Any](ModelConfig).validate_json(to_json(bundle.model_config))  # JSON mode: a list may fill a tuple
-    model = build_model(config, bundle.schema)
-    model.load_state_dict(bundle.state_dict)
-    return model, trainer.model_copy(update={"max_history": bundle.max_history})
+    return bundle.build_model(), trainer.model_copy(update={"max_history": bundle.max_history})
 
 
 def read_config(run: Run, scratch: Path) -> RunConfig:

@@ -30,8 +30,8 @@ class OutputError(DataError):
     """The output cannot be written; what has been scored is kept."""
 
 
-class PartialOutput:
-    """A Parquet file in the making.
+class PartialOutput(AbstractContextManager["PartialOutput"]):
+    """A Parquet file in the making; leaving it lets go of the folder, for another process to carry on.
 
     Args:
         output: where it will be.
@@ -57,6 +57,11 @@ class PartialOutput:
                 self._journal.truncate(0)
                 (self.folder / MANIFEST).write_text(json.dumps(self._identity, indent=1), encoding="utf-8")
             self._journal.seek(0)
+
+    @property
+    def num_recorded(self) -> int:
+        """Rows in the journal."""
+        return (self.folder / JOURNAL).stat().st_size // self._record.itemsize
 
     def replay(self, num_rows: int) -> NDArray[Any] | None:
         """The next rows of the journal; None where it does not hold all of them, and from then on."""
@@ -99,7 +104,9 @@ class PartialOutput:
             self.discard()
         finally:
             path.unlink(missing_ok=True)
-            self._journal.close()
+
+    def __exit__(self, *error: object) -> None:
+        self._journal.close()
 
     def discard(self) -> None:
         """Remove the folder with all that has been recorded."""

@@ -81,16 +81,19 @@ def predict(config: PredictConfig, say: Say = lambda sentence: None, progress: P
         say(f"{len(chosen):,} candidates" + (f"; {chosen.num_repeated:,} rows repeat one" if chosen.num_repeated else ""))
         scorer = TopScorer(bundle, encoder, chosen, config.top_k, config.exclude_history)
     kept = _kept(config, table, scorer)
-    partial = PartialOutput(config.output, scorer.record, _identity(config, model, table, candidates))
-    if partial.changed:
-        say(f"begins anew: not as they were when {config.output} was begun: {', '.join(partial.changed)}")
-    try:
-        return _write(table, kept, scorer, partial, model, progress)
-    except OutputError:
-        raise
-    except DataError:
-        partial.discard()  # with another input nothing of it can be carried on with
-        raise
+    with PartialOutput(config.output, scorer.record, _identity(config, model, table, candidates)) as partial:
+        if partial.changed:
+            say(f"begins anew: not as they were when {config.output} was begun: {', '.join(partial.changed)}")
+        try:
+            return _write(table, kept, scorer, partial, model, progress)
+        except KeyboardInterrupt:
+            say(f"{partial.num_recorded:,} rows are scored and kept; the same command carries on")
+            raise
+        except OutputError:
+            raise
+        except DataError:
+            partial.discard()  # with another input nothing of it can be carried on with
+            raise
 
 
 def _write(table: Table, kept: list[str], scorer: Scorer, partial: PartialOutput, model: FoundModel, progress: Progress) -> Predicted:

@@ -10,13 +10,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
-from pydantic_core import to_json
 from torch import nn
 
 from clickflow.data.batches import Batch
 from clickflow.data.schema import ITEM
-from clickflow.models import ModelConfig, build_model
 from clickflow.scoring.candidates import Candidates
 from clickflow.scoring.encoding import TableEncoder, Users
 from clickflow.scoring.tables import Rows
@@ -69,7 +66,7 @@ class RowScorer(Scorer):
     added = pa.schema([pa.field(PROBABILITY, pa.float64(), nullable=False)])
 
     def __init__(self, bundle: ServingBundle, encoder: TableEncoder) -> None:
-        self._model, self._encoder = served_model(bundle), encoder
+        self._model, self._encoder = bundle.build_model(), encoder
 
     @property
     def columns(self) -> list[str]:
@@ -93,7 +90,7 @@ class TopScorer(Scorer):
     """The best candidates of each user."""
 
     def __init__(self, bundle: ServingBundle, encoder: TableEncoder, candidates: Candidates, top_k: int, exclude_history: bool) -> None:
-        self._model, self._encoder, self._candidates = served_model(bundle), encoder, candidates
+        self._model, self._encoder, self._candidates = bundle.build_model(), encoder, candidates
         self._items = torch.from_numpy(candidates.rows)
         self._exclude_history = exclude_history
         k = min(top_k, len(candidates))
@@ -143,14 +140,6 @@ class TopScorer(Scorer):
                 batch = self._encoder.items.batch_of_pairs(items, some)
                 scores[first : first + step, start : start + len(items)] = probabilities(self._model, batch).reshape(-1, len(items))
         return scores
-
-
-def served_model(bundle: ServingBundle) -> nn.Module:
-    """The model as it is served."""
-    config = TypeAdapter[Any](ModelConfig).validate_json(to_json(bundle.model_config))  # JSON mode: a list may fill a tuple
-    model = build_model(config, bundle.schema)
-    model.load_state_dict(bundle.state_dict)
-    return model.eval()
 
 
 def probabilities(model: nn.Module, batch: Batch) -> NDArray[np.float64]:

@@ -15,12 +15,15 @@ from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter
+from pydantic_core import to_json
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from clickflow.data.schema import Schema
 from clickflow.errors import DataError
+from clickflow.models import ModelConfig, build_model
 
 CHECKSUMS = "checksums.json"
 
@@ -45,6 +48,13 @@ class ServingBundle:
     state_dict: dict[str, Tensor]
     items: pa.Table
     vocabularies: dict[str, pa.Table]
+
+    def build_model(self) -> nn.Module:
+        """The model with its weights, in evaluation mode."""
+        config = TypeAdapter[Any](ModelConfig).validate_json(to_json(self.model_config))  # JSON mode: a list may fill a tuple
+        model = build_model(config, self.schema)
+        model.load_state_dict(self.state_dict)
+        return model.eval()
 
     def write(self, folder: Path) -> None:
         """Write all files into a new folder."""

@@ -30,6 +30,7 @@ from clickflow.config import flatten
 from clickflow.errors import DataError, TrackingError
 from clickflow.tracking import serving
 from clickflow.tracking.bundle import ServingBundle
+from clickflow.tracking.click_model import BUNDLE
 from clickflow.tracking.location import model_location
 from clickflow.tracking.run import Run
 from clickflow.tracking.store import Store, first_line, keep_environment
@@ -76,12 +77,12 @@ def log_model(run: Run, bundle: ServingBundle) -> str:
 def save_model(bundle: ServingBundle, folder: Path, model: Model | None = None) -> None:
     """Write a bundle as an MLflow model folder, which ``mlflow.pyfunc.load_model`` reads."""
     with tempfile.TemporaryDirectory() as scratch:
-        bundle.write(Path(scratch) / serving.BUNDLE)
+        bundle.write(Path(scratch) / BUNDLE)
         mlflow.pyfunc.save_model(
             path=str(folder),
             mlflow_model=model,
             python_model=serving.__file__,
-            artifacts={serving.BUNDLE: str(Path(scratch) / serving.BUNDLE)},
+            artifacts={BUNDLE: str(Path(scratch) / BUNDLE)},
             signature=signature(bundle),
             input_example=input_example(bundle),
             pip_requirements=_requirements(),
@@ -115,7 +116,7 @@ def read_bundle(store: Store, uri: str) -> ServingBundle:
         TrackingError: there is no such model, or its files are missing or not as they were logged.
     """
     with _reading(store, uri), tempfile.TemporaryDirectory() as folder:
-        files = f"{model_location(store, uri).rstrip('/')}/artifacts/{serving.BUNDLE}"
+        files = f"{model_location(store, uri).rstrip('/')}/artifacts/{BUNDLE}"
         return ServingBundle.read(Path(mlflow.artifacts.download_artifacts(files, tracking_uri=store.uri, dst_path=folder)))
 
 
