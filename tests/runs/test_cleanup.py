@@ -16,9 +16,9 @@ from clickflow.errors import TrackingError
 from clickflow.runs import cleanup as cleanup_module
 from clickflow.runs.cleanup import CleanupConfig, clean
 from clickflow.runs.train import checkpoint_folder
+from clickflow.tracking import maintenance
 from clickflow.tracking.config import TrackingConfig
 from clickflow.tracking.lifecycle import open_run
-from clickflow.tracking.maintenance import artifact_bytes
 from clickflow.tracking.owner import Owner
 from clickflow.tracking.run import Run
 from clickflow.tracking.store import open_store
@@ -80,7 +80,7 @@ class Home:
         return self.client.get_run(run_id).info.status
 
     def with_checkpoints(self, run_ids):
-        return [run_id for run_id in run_ids if artifact_bytes(self.store, run_id, "checkpoints")]
+        return [run_id for run_id in run_ids if maintenance.artifact_bytes(self.store, run_id, "checkpoints")]
 
 
 @pytest.fixture
@@ -171,6 +171,13 @@ class TestLeftovers:
         assert other.exists()
         assert f"left: {other} belongs to no run of this store" in "\n".join(step.what for step in steps)
 
+    def test_of_a_deleted_run_that_still_trains_they_are_left(self, home):
+        run_id = home.run(ME)
+        home.client.delete_run(run_id)
+        folder = home.leave_checkpoint(run_id)
+        home.clean()
+        assert folder.exists()
+
     def test_another_machine_may_still_move_its_own(self, home):
         folder = home.leave_checkpoint(home.run(ELSEWHERE, "KILLED"))
         assert f"left: {folder}" in home.said()
@@ -240,13 +247,13 @@ class TestFinishedSweeps:
     def test_one_that_is_carried_on_while_gc_looks_keeps_them(self, home, monkeypatch):
         sweep = home.run(DEAD, "FINISHED", **SWEEP)
         trials = [home.trial(sweep, number, gauc) for number, gauc in enumerate([0.5, 0.9])]
-        size = cleanup_module.artifact_bytes
+        size = maintenance.artifact_bytes
 
         def look_then_reopen(*arguments):
             home.client.update_run(sweep, status="RUNNING")
             return size(*arguments)
 
-        monkeypatch.setattr(cleanup_module, "artifact_bytes", look_then_reopen)
+        monkeypatch.setattr(maintenance, "artifact_bytes", look_then_reopen)
         home.clean(keep_best=1)
         assert home.with_checkpoints(trials) == trials
 

@@ -4,10 +4,13 @@ Everything is a step that says what it does before it is done, so that a dry run
 before it acts and may be done twice, so trainings and another cleanup may be under way.
 """
 
+import fcntl
+import os
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -20,6 +23,7 @@ from clickflow.config import FilePath, StrictConfig
 from clickflow.errors import ClickflowError
 from clickflow.runs.dead_runs import Verdict, hours_of_silence, judge, process_lives
 from clickflow.runs.train import checkpoint_folder, keep_checkpoints, logged_name
+from clickflow.tracking import maintenance
 from clickflow.tracking.config import TrackingConfig
 from clickflow.tracking.lifecycle import (
     DIRECTIONS_TAG,
@@ -29,17 +33,7 @@ from clickflow.tracking.lifecycle import (
     TRIAL_STATE_TAG,
     closing_dead_run,
 )
-from clickflow.tracking.maintenance import (
-    StoredRun,
-    analyze,
-    artifact_bytes,
-    can_analyze,
-    delete_artifacts,
-    find_stored_run,
-    reaches_artifacts,
-    registered_run_ids,
-    stored_runs,
-)
+from clickflow.tracking.maintenance import StoredRun
 from clickflow.tracking.run import CHECKPOINTS_REMOVED_TAG, Run
 from clickflow.tracking.store import Store, open_store
 
@@ -102,12 +96,22 @@ def clean(config: CleanupConfig) -> Iterator[Done]:
         "checkpoints of finished sweeps": _checkpoints_of_sweeps(store, config.keep_best),
         "statistics of the database": _analysis(store),
     }
-    for name, steps in parts.items():  # each looks when those before it are done
-        try:
-            for step in steps:
-                yield _done(step, config.dry_run)
-        except ClickflowError as error:
-            yield Done(Step(name), str(error))
+    with nullcontext() if config.dry_run else _alone_in(config.home):
+        for name, steps in parts.items():  # each looks when those before it are done
+            try:
+                for step in steps:
+                    yield _done(step, config.dry_run)
+            except (ClickflowError, OSError) as error:
+                yield Done(Step(name), str(error))
+
+
+@contextmanager
+def _alone_in(home: Path) -> Iterator[None]:
+    """Wait for another cleanup of the same folder; of another folder's, each step stands the company."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / ".gc.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # let go by the kernel, even when this process is killed
+        yield
 
 
 def _done(step: Step, dry_run: bool) -> Done:
@@ -120,7 +124,7 @@ def _done(step: Step, dry_run: bool) -> Done:
 
 
 def _dead_runs(store: Store, config: CleanupConfig) -> Iterator[Step]:
-    for verdict in judge(stored_runs(store, "attributes.status = 'RUNNING'"), config.silent_hours):
+    for verdict in judge(maintenance.stored_runs(store, "attributes.status = 'RUNNING'"), config.silent_hours):
         if verdict.is_dead:
             yield _closing(store, config.home, verdict)
         elif verdict.reason:
@@ -131,7 +135,7 @@ def _closing(store: Store, home: Path, verdict: Verdict) -> Step:
     run = verdict.run
 
     def close() -> None:
-        again = find_stored_run(store, run.run_id)
+        again = maintenance.find_stored_run(store, run.run_id)
         if again is None or again.status != "RUNNING" or process_lives(again.tags):  # it was closed, or a sweep carried on with it
             return
         with closing_dead_run(store, run.run_id, "FAILED", f"{verdict.reason} (closed by gc)", again.last_sign) as dead:
@@ -146,16 +150,18 @@ def _leftover_checkpoints(store: Store, config: CleanupConfig) -> Iterator[Step]
     """Checkpoints that did not get to the artifacts of a run that has ended."""
     folders = checkpoint_folder(config.home, "any").parent
     for folder in sorted(folders.iterdir()) if folders.is_dir() else []:
-        run = find_stored_run(store, folder.name)
+        run = maintenance.find_stored_run(store, folder.name)
+        lives = None if run is None else process_lives(run.tags)
         if run is None:
             yield Step(f"left: {folder} belongs to no run of this store; remove it if its store is gone")
+        elif lives or (run.status == "RUNNING" and not run.is_deleted):
+            continue
+        elif lives is None and (config.silent_hours is None or hours_of_silence(run) < config.silent_hours):
+            yield Step(f"left: {folder} of run {run.run_id}, whose process is not known here; silent_hours=N clears it away")
         elif run.is_deleted:
-            yield Step(f"deleted: {folder} of a deleted run", _size(folder), partial(shutil.rmtree, folder))
-        elif run.status != "RUNNING" and not (lives := process_lives(run.tags)):
-            if lives is False or (config.silent_hours is not None and hours_of_silence(run) > config.silent_hours):
-                yield Step(f"moved: {folder} to the artifacts of run {run.run_id}", do=partial(_move, store, config.home, run.run_id))
-            else:
-                yield Step(f"left: {folder} of run {run.run_id}, whose process is not known here; silent_hours=N moves it to the artifacts")
+            yield Step(f"deleted: {folder} of a deleted run", _size(folder), partial(shutil.rmtree, folder, ignore_errors=True))
+        else:
+            yield Step(f"moved: {folder} to the artifacts of run {run.run_id}", do=partial(_move, store, config.home, run.run_id))
 
 
 def _move(store: Store, home: Path, run_id: str) -> None:
@@ -166,23 +172,24 @@ def _move(store: Store, home: Path, run_id: str) -> None:
 def _half_written(datasets: Path) -> Iterator[Step]:
     """Beside prepared folders stand those whose writer was killed; see :func:`clickflow.data.storage.write_atomically`."""
     for folder in sorted(datasets.glob(".*")) if datasets.is_dir() else []:
-        hours = (time.time() - max(file.stat().st_mtime for file in (folder, *folder.rglob("*")))) / 3600
+        last_write = max((file.st_mtime for file in _files(folder)), default=time.time())
+        hours = (time.time() - last_write) / 3600
         if folder.is_dir() and hours > HALF_WRITTEN_HOURS:
             what = f"deleted: {folder}, half-written {hours:.0f} hours ago"
             yield Step(what, _size(folder), partial(shutil.rmtree, folder, ignore_errors=True))
 
 
 def _checkpoints_of_sweeps(store: Store, keep_best: int) -> Iterator[Step]:
-    sweeps = stored_runs(store, f"tags.{KIND_TAG} = 'sweep' and attributes.status = 'FINISHED'")
-    registered = registered_run_ids(store) if sweeps else set()
+    sweeps = maintenance.stored_runs(store, f"tags.{KIND_TAG} = 'sweep' and attributes.status = 'FINISHED'")
+    registered = maintenance.registered_run_ids(store) if sweeps else set()
     for sweep in sweeps:
         if METRICS_TAG not in sweep.tags:
             yield Step(f"left: sweep {sweep.run_id} ({sweep.name}) does not say what its trials are ranked by; carry on with it once")
             continue
-        if not reaches_artifacts(store, sweep):
+        if not maintenance.reaches_artifacts(store, sweep):
             yield Step(f"left: sweep {sweep.run_id} ({sweep.name}), whose artifacts a server keeps; run gc with tracking.uri=SERVER, too")
             continue
-        trials = stored_runs(store, f"tags.`{PARENT_TAG}` = '{sweep.run_id}'")
+        trials = maintenance.stored_runs(store, f"tags.`{PARENT_TAG}` = '{sweep.run_id}'")
         if any(trial.status == "RUNNING" for trial in trials):
             continue
         kept = registered | _best(sweep, trials, keep_best)
@@ -204,13 +211,13 @@ def _best(sweep: StoredRun, trials: list[StoredRun], number: int) -> set[str]:
 
 
 def _removal(store: Store, sweep: StoredRun, trial: StoredRun) -> Iterator[Step]:
-    size = artifact_bytes(store, trial.run_id, "checkpoints")
+    size = maintenance.artifact_bytes(store, trial.run_id, "checkpoints")
 
     def remove() -> None:
-        now = find_stored_run(store, sweep.run_id)
+        now = maintenance.find_stored_run(store, sweep.run_id)
         if now is None or now.status != "FINISHED":  # somebody carries on with it
             return
-        delete_artifacts(store, trial.run_id, "checkpoints")
+        maintenance.delete_artifacts(store, trial.run_id, "checkpoints")
         with closing(Run(store, trial.run_id)) as run:
             run.set_tags({CHECKPOINTS_REMOVED_TAG: f"{datetime.now(UTC):%Y-%m-%d} by gc: not among the best of sweep {sweep.run_id}"})
 
@@ -219,11 +226,18 @@ def _removal(store: Store, sweep: StoredRun, trial: StoredRun) -> Iterator[Step]
 
 
 def _analysis(store: Store) -> Iterator[Step]:
-    if can_analyze(store):
-        yield Step("renewed: the statistics of the store's database (ANALYZE)", do=partial(analyze, store))
+    if maintenance.can_analyze(store):
+        yield Step("renewed: the statistics of the store's database (ANALYZE)", do=partial(maintenance.analyze, store))
     else:
         yield Step("left: the statistics of the store's database, which only its own URI reaches; run gc with tracking.uri=DATABASE there")
 
 
 def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return sum(file.st_size for file in _files(folder) if stat.S_ISREG(file.st_mode))
+
+
+def _files(folder: Path) -> Iterator[os.stat_result]:
+    """What is known of a folder and all that is in it; its writer may take files away meanwhile."""
+    for path in (folder, *folder.rglob("*")):
+        with suppress(FileNotFoundError):
+            yield path.stat()
