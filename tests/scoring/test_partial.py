@@ -20,7 +20,7 @@ def output(tmp_path):
 
 def begun(output, values, **identity):
     """An output that was cut short after these values."""
-    with pytest.raises(KeyboardInterrupt), made(output, **identity) as partial, partial.writer(SCHEMA):
+    with pytest.raises(KeyboardInterrupt), made(output, **identity) as partial, partial.writer(SCHEMA):  # noqa: PT012
         partial.record(np.array(values))
         raise KeyboardInterrupt
 
@@ -105,7 +105,7 @@ def test_a_full_disk_keeps_what_was_scored_and_leaves_no_output(output, monkeypa
 
     monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
     message = r"cannot be written \(No space left on device\); free some space .* carries on"
-    with pytest.raises(OutputError, match=message), made(output) as partial, partial.writer(SCHEMA) as writer:
+    with pytest.raises(OutputError, match=message), made(output) as partial, partial.writer(SCHEMA) as writer:  # noqa: PT012
         partial.record(np.array([0.5]))
         writer.write(pa.record_batch([[1]], schema=SCHEMA))
     assert [path.name for path in output.parent.iterdir()] == [".scores.parquet.partial"]
