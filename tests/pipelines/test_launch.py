@@ -7,9 +7,11 @@ import pytest
 
 from clickflow.config import validate
 from clickflow.errors import ConfigError
+from clickflow.promotion.config import PromoteConfig
 from clickflow.runs.cleanup import CleanupConfig
 from clickflow.runs.config import CompareConfig, EvaluateConfig, PrepareConfig, RunConfig
 from clickflow.runs.reproduce import ReproduceConfig
+from clickflow.scoring.config import PredictConfig
 from clickflow.sweep.config import SweepRunConfig
 from clickflow.tracking.config import TrackingConfig
 from pipelines.launch import CONF, REPOSITORY, composed_config, launch, store_overrides
@@ -23,8 +25,14 @@ CLASSES = {
     "demo": RunConfig,
     "reproduce": ReproduceConfig,
     "gc": CleanupConfig,
+    "promote": PromoteConfig,
+    "predict": PredictConfig,
 }
-REQUIRED = {"evaluate": ["run_id=abc"], "reproduce": ["run_id=abc"]}
+REQUIRED = {
+    "evaluate": ["run_id=abc"],
+    "reproduce": ["run_id=abc"],
+    "predict": ["model=models:/ctr@champion", "input=rows.parquet", "output=scores.parquet"],
+}
 
 
 def choices(group: str) -> list[str]:
