@@ -48,3 +48,39 @@ def test_a_batch_moves_with_all_its_tensors_and_without_those_it_has_not():
     assert scoring.group is None
     assert scoring.negative_history is None
     assert scoring.history.device == meta
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=8), st.data())
+def test_parts_of_a_batch_hold_their_rows_with_their_histories(lengths, data):
+    """Rows with a history of their own, and rows that share them in any order."""
+    num_values = sum(lengths)
+    shared = data.draw(st.none() | st.lists(st.integers(0, len(lengths) - 1), min_size=1, max_size=8))
+    rows = torch.arange(len(lengths) if shared is None else len(shared))
+    batch = Batch(
+        target=rows[None],
+        history=torch.arange(num_values)[None],
+        offsets=torch.tensor([0, *lengths]).cumsum(0),
+        context=rows[None] + 100,
+        numeric=rows[:, None].float(),
+        label=rows.float(),
+        group=rows,
+        negative_history=torch.arange(num_values)[None] + 100,
+        history_of=None if shared is None else torch.tensor(shared),
+    )
+    size = data.draw(st.integers(1, len(rows)))
+
+    parts = [batch.part(start, start + size) for start in range(0, len(rows), size)]
+
+    for name in ("target", "context"):
+        assert torch.equal(torch.cat([getattr(part, name) for part in parts], dim=1), getattr(batch, name))
+    for name in ("numeric", "label", "group"):
+        assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(batch, name))
+    histories = [history for part in parts for history in histories_of(part)]
+    assert histories == histories_of(batch)
+
+
+def histories_of(batch):
+    """The values of each row's history, of its negatives too."""
+    numbers = range(len(batch)) if batch.history_of is None else batch.history_of.tolist()
+    spans = [slice(int(batch.offsets[number]), int(batch.offsets[number + 1])) for number in numbers]
+    return [(batch.history[0, span].tolist(), batch.negative_history[0, span].tolist()) for span in spans]

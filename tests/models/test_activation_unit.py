@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from clickflow.models import activation_unit
 from clickflow.models.activation_unit import ActivationUnit
 from clickflow.models.activations import Activation
 from clickflow.models.pairs import Pairs
@@ -91,6 +92,19 @@ def test_rows_that_share_behaviours_get_the_weights_of_the_plain_unit_too(inputs
 
     expected, expected_gradients = value_and_gradients(plain_weights, unit, SHARED)
     weights, gradients = value_and_gradients(ActivationUnit.__call__, unit, SHARED)
+
+    torch.testing.assert_close(weights, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(gradients, expected_gradients, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("pairs", [PAIRS, SHARED], ids=["a history a row", "shared"])
+@pytest.mark.parametrize("inputs", FEATURES)
+def test_evaluation_in_blocks_gives_the_same(inputs, pairs, monkeypatch):
+    unit = build("dice", inputs=inputs).eval()
+    expected, expected_gradients = value_and_gradients(plain_weights, unit, pairs)
+
+    monkeypatch.setattr(activation_unit, "PAIRS_PER_BLOCK", 3)
+    weights, gradients = value_and_gradients(ActivationUnit.__call__, unit, pairs)
 
     torch.testing.assert_close(weights, expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(gradients, expected_gradients, rtol=1e-5, atol=1e-5)

@@ -8,7 +8,9 @@ import time
 import pytest
 import requests
 
-from clickflow.errors import TrackingError
+from clickflow.errors import ClickflowError, TrackingError
+from clickflow.promotion.config import PromoteConfig
+from clickflow.promotion.promote import promote
 from clickflow.runs.cleanup import CleanupConfig, clean
 from clickflow.runs.config import EvaluateConfig
 from clickflow.runs.evaluate import evaluate
@@ -94,6 +96,9 @@ def test_everything_goes_through_a_server_with_passwords_over_postgresql(server,
     assert reproduce(ReproduceConfig(run_id=trained.run_id, home=home, tracking=where)).result == "identical"
     store = open_store(config.tracking, home)
     assert load_model(store, trained.model_uri).metadata.run_id == trained.run_id
+    champion = PromoteConfig(name="ctr", experiment_name="synthetic", home=home, tracking=where)
+    assert promote(champion).candidate.run.run_id == trained.run_id  # and not its reproduction
+    assert load_model(store, "models:/ctr@champion").metadata.run_id == trained.run_id
     trials = finished_sweep(store)
     assert "run gc with tracking.uri=DATABASE there" in cleaned(home, where)
     assert [artifact_bytes(store, run_id, "checkpoints") for run_id in trials] == [0, 1000]
@@ -105,6 +110,8 @@ def test_everything_goes_through_a_server_with_passwords_over_postgresql(server,
     assert open_store(config.tracking, home).experiment_id == store.experiment_id
     with pytest.raises(TrackingError, match=r"run din-seed0: cannot be opened .*Permission denied"):
         train(config)
+    with pytest.raises(ClickflowError, match="Permission denied"):
+        promote(champion.model_copy(update={"name": "another", "run_id": trained.run_id}))
     with pytest.raises(TrackingError, match="Permission denied"):
         evaluate(EvaluateConfig(run_id=trained.run_id, home=home, tracking=where))
 

@@ -67,6 +67,14 @@ def test_of_equal_runs_the_oldest_is_chosen(home):
     assert choice(home, experiment_name="again").run.run_id == first
 
 
+def test_a_reproduction_is_no_candidate_but_can_be_asked_for(home):
+    store = store_of(home, "reproduced")
+    run_id, reproduction = finished(store, 0.5), finished(store, 0.9)
+    store.client.set_tag(reproduction, "kind", "reproduction")
+    assert choice(home, experiment_name="reproduced").run.run_id == run_id
+    assert choice(home, run_id=reproduction).run.run_id == reproduction
+
+
 def test_it_is_found_behind_many_runs_without_a_model(home):
     store = store_of(home, "parents")
     best = finished(store, 0.5)

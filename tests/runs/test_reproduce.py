@@ -14,13 +14,17 @@ import yaml
 from mlflow import MlflowClient
 
 from clickflow.config import validate
+from clickflow.data.prepare import prepare
 from clickflow.errors import ConfigError, DataError, TrackingError
 from clickflow.runs.compare import CONFIG_DIGEST_TAG
 from clickflow.runs.config import EvaluateConfig, RunConfig
 from clickflow.runs.evaluate import evaluate
 from clickflow.runs.reproduce import ReproduceConfig, reproduce
-from clickflow.runs.train import train
+from clickflow.runs.train import open_training_run, train, train_in
+from clickflow.sweep.trial_run import CURVES
 from clickflow.tracking.config import TrackingConfig
+from clickflow.tracking.store import open_store
+from clickflow.training.checkpoints import read_progress
 from pipelines.launch import REPOSITORY, composed_config
 from tests.runs.small import small_config
 
@@ -165,6 +169,40 @@ def test_an_unknown_run_and_a_place_that_the_runs_source_has_not_are_named(old):
         reproduce(old.config("run_id=nosuch"))
     with pytest.raises(ConfigError, match=r"with the keys given here:\n  data.path: unknown key"):
         reproduce(old.config("data.path=log.csv"))
+
+
+class StopAfter:
+    """Ends a fit after a validation, as a worker's death would."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def after_step(self, epochs, rows_per_second):
+        pass
+
+    def after_validation(self, number, metrics):
+        if number == self.number:
+            raise RuntimeError("the worker dies")
+
+
+def test_a_run_that_was_carried_on_from_a_checkpoint_is_made_again_in_one_go(tmp_path):
+    home = tmp_path / "home"
+    config = small_config(home, "model=dien", "model.dropout=0.2", "data.num_impressions=2000", "trainer.max_epochs=3")
+    store = open_store(config.tracking, home)
+    dataset = prepare(config.data, config.protocol, home)
+    # the first attempt dies in its third epoch, with checkpoints of two
+    with pytest.raises(RuntimeError), open_training_run(store, config) as died:
+        train_in(died, config, dataset, watcher=StopAfter(3))
+    with open_training_run(store, config) as run:
+        checkpoints = died.download("checkpoints", tmp_path / "scratch")
+        step, num_validations = read_progress(checkpoints / "last.ckpt")
+        assert num_validations == 2
+        run.copy_metrics(died.id, CURVES, step)
+        train_in(run, config, dataset, watcher=StopAfter(None), resume_from=checkpoints / "last.ckpt", figures=False)
+    found = reproduce(validate(ReproduceConfig, composed_config("reproduce", [f"run_id={run.id}", f"home={home}"])))
+    assert found.result == "identical"
+    loss = next(metric for metric in found.metrics if metric.metric == "train/loss")
+    assert loss.num_points > step / config.trainer.log_every_num_steps  # from the first step on
 
 
 def test_a_colleague_says_where_the_log_lies_and_gets_the_same(tmp_path):

@@ -13,11 +13,12 @@ class Slow(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.sizes, self.modes = [], []
+        self.sizes, self.modes, self.histories = [], [], []
 
     def forward(self, batch):
         self.sizes.append(len(batch))
         self.modes.append(self.training)
+        self.histories.append(batch.history)
         time.sleep(0.002)
 
 
@@ -27,4 +28,6 @@ def test_it_is_that_of_a_forward_pass_over_the_candidates_and_leaves_the_model_a
     assert latency_milliseconds(model, small_dataset.split("validation"), 20) >= 2.0
     assert model.sizes == [min(NUM_CANDIDATES, len(small_dataset.split("validation")))] * NUM_REPEATS
     assert not any(model.modes)
+    lengths = small_dataset.split("validation").take(slice(0, NUM_CANDIDATES), 20).lengths
+    assert {history.shape[1] for history in model.histories} == {lengths.sort().values[len(lengths) // 2].item()}
     assert model.training == training

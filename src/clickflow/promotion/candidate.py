@@ -1,7 +1,8 @@
 """Which run is to be promoted: the one asked for, or the best of an experiment on its validation split.
 
 Decision: only runs that finished and left a complete model are candidates. A sweep's and a comparison's parent carry the metrics of their
-best child but no model, so they are passed over.
+best child but no model, so they are passed over; a reproduction has one and is passed over by its tag ``kind``, since the run it repeats is
+there.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from clickflow.config import suggest
 from clickflow.errors import PromotionError
 from clickflow.promotion.config import PromoteConfig
 from clickflow.runs.train import logged_name
+from clickflow.tracking.lifecycle import KIND_TAG
 from clickflow.tracking.search import FoundRun, best_runs, experiment_name, experiments_with_finished_runs, read_run, ready_model
 from clickflow.tracking.store import Store
 
@@ -57,7 +59,7 @@ def choose(store: Store, config: PromoteConfig, champion_run_id: str | None, tak
         if run.run_id in taken_back:
             passed_over.append(f"version {taken_back[run.run_id]} was rolled back (run_id={run.run_id} promotes it all the same)")
             continue
-        model_id = ready_model(store, run)
+        model_id = None if KIND_TAG in run.tags else ready_model(store, run)
         if model_id is not None:
             return Candidate(run, model_id, run.metrics[logged_name(config.metric)], name)
     reason = "".join(f"; {what}" for what in passed_over)

@@ -29,17 +29,9 @@ from clickflow.tracking.lifecycle import (
     TRIAL_STATE_TAG,
     closing_dead_run,
 )
-from clickflow.tracking.maintenance import (
-    StoredRun,
-    analyze,
-    artifact_bytes,
-    can_analyze,
-    delete_artifacts,
-    find_stored_run,
-    registered_run_ids,
-    stored_runs,
-)
+from clickflow.tracking.maintenance import analyze, artifact_bytes, can_analyze, delete_artifacts, registered_run_ids
 from clickflow.tracking.run import CHECKPOINTS_REMOVED_TAG, Run
+from clickflow.tracking.search import FoundRun, find_run, search_runs
 from clickflow.tracking.store import Store, open_store
 
 HALF_WRITTEN_HOURS = 24.0
@@ -105,7 +97,7 @@ def clean(config: CleanupConfig) -> Iterator[Done]:
         try:
             for step in steps:
                 yield _done(step, config.dry_run)
-        except ClickflowError as error:
+        except (ClickflowError, OSError) as error:  # files come and go while trainings are under way
             yield Done(Step(name), str(error))
 
 
@@ -119,7 +111,7 @@ def _done(step: Step, dry_run: bool) -> Done:
 
 
 def _dead_runs(store: Store, config: CleanupConfig) -> Iterator[Step]:
-    for verdict in judge(stored_runs(store, "attributes.status = 'RUNNING'"), config.silent_hours):
+    for verdict in judge(list(search_runs(store, "attributes.status = 'RUNNING'")), config.silent_hours):
         if verdict.is_dead:
             yield _closing(store, config.home, verdict)
         elif verdict.reason:
@@ -130,7 +122,7 @@ def _closing(store: Store, home: Path, verdict: Verdict) -> Step:
     run = verdict.run
 
     def close() -> None:
-        again = find_stored_run(store, run.run_id)
+        again = find_run(store, run.run_id)
         if again is None or again.status != "RUNNING" or process_lives(again.tags):  # it was closed, or a sweep carried on with it
             return
         with closing_dead_run(store, run.run_id, "FAILED", f"{verdict.reason} (closed by gc)", again.last_sign) as dead:
@@ -145,7 +137,7 @@ def _leftover_checkpoints(store: Store, config: CleanupConfig) -> Iterator[Step]
     """Checkpoints that did not get to the artifacts of a run that has ended."""
     folders = checkpoint_folder(config.home, "any").parent
     for folder in sorted(folders.iterdir()) if folders.is_dir() else []:
-        run = find_stored_run(store, folder.name)
+        run = find_run(store, folder.name)
         if run is None:
             yield Step(f"left: {folder} belongs to no run of this store; remove it if its store is gone")
         elif run.is_deleted:
@@ -172,13 +164,13 @@ def _half_written(datasets: Path) -> Iterator[Step]:
 
 
 def _checkpoints_of_sweeps(store: Store, keep_best: int) -> Iterator[Step]:
-    sweeps = stored_runs(store, f"tags.{KIND_TAG} = 'sweep' and attributes.status = 'FINISHED'")
+    sweeps = list(search_runs(store, f"tags.{KIND_TAG} = 'sweep' and attributes.status = 'FINISHED'"))
     registered = registered_run_ids(store) if sweeps else set()
     for sweep in sweeps:
         if METRICS_TAG not in sweep.tags:
             yield Step(f"left: sweep {sweep.run_id} ({sweep.name}) does not say what its trials are ranked by; carry on with it once")
             continue
-        trials = stored_runs(store, f"tags.`{PARENT_TAG}` = '{sweep.run_id}'")
+        trials = list(search_runs(store, f"tags.`{PARENT_TAG}` = '{sweep.run_id}'"))
         if any(trial.status == "RUNNING" for trial in trials):
             continue
         kept = registered | _best(sweep, trials, keep_best)
@@ -187,7 +179,7 @@ def _checkpoints_of_sweeps(store: Store, keep_best: int) -> Iterator[Step]:
                 yield from _removal(store, sweep, trial)
 
 
-def _best(sweep: StoredRun, trials: list[StoredRun], number: int) -> set[str]:
+def _best(sweep: FoundRun, trials: list[FoundRun], number: int) -> set[str]:
     """The best trials by each metric of the sweep, its Pareto front, and what it names best itself."""
     complete = [trial for trial in trials if trial.tags.get(TRIAL_STATE_TAG) == "complete"]
     front = set(sweep.tags.get("pareto.trials", "").split(", "))
@@ -199,11 +191,11 @@ def _best(sweep: StoredRun, trials: list[StoredRun], number: int) -> set[str]:
     return kept
 
 
-def _removal(store: Store, sweep: StoredRun, trial: StoredRun) -> Iterator[Step]:
+def _removal(store: Store, sweep: FoundRun, trial: FoundRun) -> Iterator[Step]:
     size = artifact_bytes(store, trial.run_id, "checkpoints")
 
     def remove() -> None:
-        now = find_stored_run(store, sweep.run_id)
+        now = find_run(store, sweep.run_id)
         if now is None or now.status != "FINISHED":  # somebody carries on with it
             return
         delete_artifacts(store, trial.run_id, "checkpoints")

@@ -26,7 +26,7 @@ from clickflow.tracking.config import TrackingConfig
 from clickflow.tracking.lifecycle import KIND_TAG, TRIAL_STATE_TAG, resume_run
 from clickflow.tracking.lineage import THREADS_TAG, environment_report
 from clickflow.tracking.run import DESCRIPTION_TAG, Run
-from clickflow.tracking.search import FoundRun, get_run, metric_histories, read_run
+from clickflow.tracking.search import FoundRun, metric_histories, read_run
 from clickflow.tracking.store import Store, open_store
 
 REPRODUCTION = "reproduction"
@@ -106,7 +106,7 @@ def reproduce(config: ReproduceConfig, progress: Progress = lambda stage: None) 
     old = read_run(store, config.run_id)
     _refuse(old)
     old_config, dataset, environment = _read(store, config)
-    store = replace(store, experiment_id=store.experiment_id or get_run(store, config.run_id).info.experiment_id)
+    store = replace(store, experiment_id=store.experiment_id or read_run(store, config.run_id).experiment_id)
     part_of = PartOf(
         config.run_id,
         f"{old.tags.get('mlflow.runName', config.run_id[:12])} reproduced",

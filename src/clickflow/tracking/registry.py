@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS, ErrorCode
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, RESOURCE_ALREADY_EXISTS, ErrorCode
 
 from clickflow.errors import TrackingError
 from clickflow.tracking.location import NOT_THERE
@@ -70,7 +70,7 @@ class Registry:
         try:
             return int(self._client.get_model_version_by_alias(self.name, alias).version)
         except MlflowException as error:
-            if error.error_code in NOT_THERE:
+            if error.error_code in NOT_THERE or self._is_hidden(error, self.name):
                 return None
             raise self._failure("cannot be read", error) from error
 
@@ -131,7 +131,7 @@ class Registry:
         try:
             return dict(self._client.get_registered_model(name).tags)
         except MlflowException as error:
-            if error.error_code in NOT_THERE:
+            if error.error_code in NOT_THERE or self._is_hidden(error, name):
                 return None
             raise self._failure("cannot be read", error) from error
 
@@ -155,6 +155,13 @@ class Registry:
         if not any((one["name"], int(one["version"])) == (self.name, number) for one in known):
             links = [*known, {"name": self.name, "version": number}]
             _twice(lambda: self._client.set_logged_model_tags(model_id, {MODEL_VERSIONS_TAG: json.dumps(links)}))
+
+    def _is_hidden(self, error: MlflowException, name: str) -> bool:
+        """Whether a refusal only says that nobody has made the name: a server with permissions does not tell the one from the other."""
+        if error.error_code != ErrorCode.Name(PERMISSION_DENIED):
+            return False
+        with self._talking("cannot be read"):
+            return not self._client.search_registered_models(f"name = '{name}'")
 
     @contextlib.contextmanager
     def _talking(self, what: str) -> Iterator[None]:

@@ -1,10 +1,12 @@
-"""How long a model takes to score one user's candidates."""
+"""How long a model takes to score one user's candidates, which share the user's history as they do where it is served."""
 
 import time
+from dataclasses import replace
 
 import torch
 from torch import nn
 
+from clickflow.data.batches import Batch
 from clickflow.data.dataset import Split
 
 NUM_CANDIDATES = 200
@@ -12,7 +14,7 @@ NUM_REPEATS = 30
 
 
 def latency_milliseconds(model: nn.Module, split: Split, max_history: int) -> float:
-    """Shortest of 30 forward passes over the first 200 rows of a split, or all it has: what a request with so many candidates costs.
+    """Shortest of 30 forward passes over the first 200 targets of a split, or all it has, for the user with the median history among them.
 
     The shortest, because other processes share the machine and only ever add to it.
 
@@ -21,7 +23,7 @@ def latency_milliseconds(model: nn.Module, split: Split, max_history: int) -> fl
         split: whose rows to score.
         max_history: behaviours a row, the latest ones.
     """
-    batch = split.take(slice(0, min(NUM_CANDIDATES, len(split))), max_history)
+    batch = of_one_user(split.take(slice(0, min(NUM_CANDIDATES, len(split))), max_history))
     was_training = model.training
     model.eval()
     seconds = []
@@ -32,3 +34,10 @@ def latency_milliseconds(model: nn.Module, split: Split, max_history: int) -> fl
             seconds.append(time.perf_counter() - start)
     model.train(was_training)
     return 1000 * min(seconds)
+
+
+def of_one_user(batch: Batch) -> Batch:
+    """The same B rows as candidates of one user, who has the median one of their histories by length."""
+    median = int(batch.lengths.argsort()[len(batch) // 2])
+    user = batch.part(median, median + 1)
+    return replace(batch, history=user.history, offsets=user.offsets, history_of=torch.zeros(len(batch), dtype=torch.int64))
