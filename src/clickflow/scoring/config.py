@@ -52,9 +52,9 @@ class PredictConfig(StrictConfig):
 
     def _contradictions(self) -> Iterator[tuple[str, str]]:
         if self.candidates is not None and self.top_k is None:
-            yield "top_k", ": required where candidates is set; set how many of them each user gets, as in top_k=10"
+            yield "top_k", "= null: required where candidates is set; set how many of them each user gets, as in top_k=10"
         if self.candidates is None and self.top_k is not None:
-            yield "candidates", ": required where top_k is set; name the table with the items to choose from"
+            yield "candidates", "= null: required where top_k is set; name the table with the items to choose from"
         if self.candidates is None and self.exclude_history:
             yield "exclude_history", "= true: only candidates can be left out; set candidates and top_k"
         if self.output.suffix != ".parquet":
