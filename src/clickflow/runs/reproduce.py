@@ -31,7 +31,7 @@ from clickflow.tracking.store import Store, open_store
 
 REPRODUCTION = "reproduction"
 REPRODUCES_TAG, RESULT_TAG = "reproduces", "reproduction.result"
-DEFAULT_TOLERANCE = 0.05
+DEFAULT_TOLERANCE = 0.001
 """Where machine, threads or libraries differ; see docs/reproduce.md for what was measured."""
 
 
