@@ -25,12 +25,13 @@ CLASSES = {
     "demo": RunConfig,
     "reproduce": ReproduceConfig,
     "gc": CleanupConfig,
-    "promote": PromoteConfig,
     "predict": PredictConfig,
+    "promote": PromoteConfig,
 }
 REQUIRED = {
     "evaluate": ["run_id=abc"],
     "reproduce": ["run_id=abc"],
+    "promote": ["name=ctr"],
     "predict": ["model=models:/ctr@champion", "input=rows.parquet", "output=scores.parquet"],
 }
 
@@ -108,6 +109,18 @@ def test_a_data_set_brings_its_natural_protocol(data, protocol):
 
 def test_a_protocol_on_the_command_line_wins_over_that_of_the_data_set():
     assert compose("data=movielens_1m", "protocol=next_item").protocol.name == "next_item"
+
+
+@pytest.mark.parametrize("argument", ["model=models:/ctr@champion", "model='models:/ctr@champion'", "model.uri=models:/ctr@champion"])
+def test_a_models_uri_is_no_choice_of_the_group_model(argument):
+    assert composed_config("evaluate", [argument])["model"] == {"uri": "models:/ctr@champion"}
+    assert validate(EvaluateConfig, composed_config("evaluate", [argument])).model == "models:/ctr@champion"
+    assert compose("model=base").model.name == "base"
+
+
+def test_a_uri_of_something_else_is_named():
+    with pytest.raises(ConfigError, match=r"model = 'runs:/abc/model': String should match pattern '\^models:/"):
+        validate(EvaluateConfig, composed_config("evaluate", ["model=runs:/abc/model"]))
 
 
 def test_an_unknown_key_at_any_depth_is_named_with_a_suggestion():

@@ -247,13 +247,13 @@ class TestFinishedSweeps:
     def test_one_that_is_carried_on_while_gc_looks_keeps_them(self, home, monkeypatch):
         sweep = home.run(DEAD, "FINISHED", **SWEEP)
         trials = [home.trial(sweep, number, gauc) for number, gauc in enumerate([0.5, 0.9])]
-        size = maintenance.artifact_bytes
+        size = cleanup_module.artifact_bytes
 
         def look_then_reopen(*arguments):
             home.client.update_run(sweep, status="RUNNING")
             return size(*arguments)
 
-        monkeypatch.setattr(maintenance, "artifact_bytes", look_then_reopen)
+        monkeypatch.setattr(cleanup_module, "artifact_bytes", look_then_reopen)
         home.clean(keep_best=1)
         assert home.with_checkpoints(trials) == trials
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clickflow.runs.dead_runs import judge, process_lives
-from clickflow.tracking.maintenance import StoredRun
 from clickflow.tracking.owner import Owner
+from clickflow.tracking.search import FoundRun
 
 ME = Owner.here()
 DEAD = Owner(ME.host, ME.pid, ME.started - 1000)
@@ -20,7 +20,8 @@ def run(name, owner, parent=None, kind=None, hours_silent=0.0):
     tags = {} if owner is None else dict(owner.tags)
     tags |= {} if parent is None else {"mlflow.parentRunId": parent}
     tags |= {} if kind is None else {"kind": kind}
-    return StoredRun(name, name, "RUNNING", tags, {}, int((time.time() - 3600 * hours_silent) * 1000), False)
+    last_sign = int((time.time() - 3600 * hours_silent) * 1000)
+    return FoundRun(name, name, "RUNNING", tags, {}, "0", (), "", last_sign, is_deleted=False)
 
 
 def dead(*runs, silent_hours=None):

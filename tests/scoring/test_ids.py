@@ -110,6 +110,6 @@ def test_numbers_are_read_from_every_numeric_type_and_from_texts():
     ("column", "is_text"), [(pa.array([1.0, float("-inf")]), False), (pa.array(["1", "inf"]), True), (pa.array(["1", "old"]), True)]
 )
 def test_a_value_that_is_no_finite_number_is_pointed_at(column, is_text):
-    with pytest.raises(BadValue, match="^not a finite number; write one, or null where it is missing") as caught:
+    with pytest.raises(BadValue, match=r"^not a finite number; write one, or null where it is missing") as caught:
         numbers(column, is_text)
     assert caught.value.position == 1

@@ -1,3 +1,4 @@
+import contextlib
 import errno
 
 import numpy as np
@@ -20,13 +21,18 @@ def output(tmp_path):
 
 def begun(output, values, **identity):
     """An output that was cut short after these values."""
-    with pytest.raises(KeyboardInterrupt), made(output, **identity) as partial, partial.writer(SCHEMA):
+    with contextlib.suppress(KeyboardInterrupt), made(output, **identity) as partial, partial.writer(SCHEMA):
         partial.record(np.array(values))
         raise KeyboardInterrupt
 
 
 def made(output, **identity):
     return PartialOutput(output, FLOAT, {"model": "m1", "input": ["a", 1]} | identity)
+
+
+def write_one_row(partial):
+    with partial.writer(SCHEMA) as writer:
+        writer.write(pa.record_batch([[1]], schema=SCHEMA))
 
 
 def test_the_output_appears_whole_and_nothing_else_is_left(output):
@@ -105,9 +111,10 @@ def test_a_full_disk_keeps_what_was_scored_and_leaves_no_output(output, monkeypa
 
     monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
     message = r"cannot be written \(No space left on device\); free some space .* carries on"
-    with pytest.raises(OutputError, match=message), made(output) as partial, partial.writer(SCHEMA) as writer:
+    with made(output) as partial:
         partial.record(np.array([0.5]))
-        writer.write(pa.record_batch([[1]], schema=SCHEMA))
+        with pytest.raises(OutputError, match=message):
+            write_one_row(partial)
     assert [path.name for path in output.parent.iterdir()] == [".scores.parquet.partial"]
     assert sorted(path.name for path in partial_folder(output).iterdir()) == [module.JOURNAL, module.MANIFEST]
     with made(output) as partial:

@@ -1,11 +1,14 @@
 """Finding finished runs again, and reading them without opening them."""
 
+from dataclasses import replace
+
 import pytest
+from mlflow.exceptions import MlflowException
 
 from clickflow.errors import TrackingError
 from clickflow.tracking import search
 from clickflow.tracking.lifecycle import open_run
-from clickflow.tracking.search import fetch_artifact, find_runs, last_values, metric_histories, read_run
+from clickflow.tracking.search import fetch_artifact, find_run, find_runs, last_values, metric_histories, read_run, search_runs
 
 
 def finished(store, name, tags):
@@ -73,3 +76,28 @@ def test_last_values_are_found_in_every_experiment_page_by_page_and_of_deleted_r
 
     assert last_values(store, {"data": "values-1"}, "test/looks") == expected
     assert last_values(store, {"data": "values-2"}, "test/looks") == {}
+
+
+def test_a_store_that_does_not_answer_is_not_told_as_a_run_that_is_not_there(store, monkeypatch):
+    def fails(*arguments, **named):
+        raise MlflowException("the database is gone")
+
+    run = read_run(store, finished(store, "outage", {}))
+    for name in ("get_run", "search_runs", "get_experiment", "get_metric_history", "get_logged_model"):
+        monkeypatch.setattr(store.client, name, fails)
+    asked = [
+        lambda: find_run(store, run.run_id),
+        lambda: list(search_runs(store, "attributes.status = 'RUNNING'")),
+        lambda: search.experiment_name(store, "1"),
+        lambda: metric_histories(store, run, "other"),
+        lambda: search.ready_model(store, replace(run, model_ids=("m-1",))),
+    ]
+    for ask in asked:
+        with pytest.raises(TrackingError, match=r"tracking\.uri = .*(cannot be|be) .*the database is gone.*check the store"):
+            ask()
+
+
+def test_all_pages_are_read(store):
+    ids = [finished(store, f"page {number}", {"pages": "3"}) for number in range(3)]
+    found = search_runs(store, "tags.pages = '3'", [store.experiment_id], order=["attributes.start_time ASC"], runs_per_request=1)
+    assert [run.run_id for run in found] == ids

@@ -23,7 +23,6 @@ from clickflow.config import FilePath, StrictConfig
 from clickflow.errors import ClickflowError
 from clickflow.runs.dead_runs import Verdict, hours_of_silence, judge, process_lives
 from clickflow.runs.train import checkpoint_folder, keep_checkpoints, logged_name
-from clickflow.tracking import maintenance
 from clickflow.tracking.config import TrackingConfig
 from clickflow.tracking.lifecycle import (
     DIRECTIONS_TAG,
@@ -33,8 +32,9 @@ from clickflow.tracking.lifecycle import (
     TRIAL_STATE_TAG,
     closing_dead_run,
 )
-from clickflow.tracking.maintenance import StoredRun
+from clickflow.tracking.maintenance import analyze, artifact_bytes, can_analyze, delete_artifacts, reaches_artifacts, registered_run_ids
 from clickflow.tracking.run import CHECKPOINTS_REMOVED_TAG, Run
+from clickflow.tracking.search import FoundRun, find_run, search_runs
 from clickflow.tracking.store import Store, open_store
 
 HALF_WRITTEN_HOURS = 24.0
@@ -101,7 +101,7 @@ def clean(config: CleanupConfig) -> Iterator[Done]:
             try:
                 for step in steps:
                     yield _done(step, config.dry_run)
-            except (ClickflowError, OSError) as error:
+            except (ClickflowError, OSError) as error:  # files come and go while trainings are under way
                 yield Done(Step(name), str(error))
 
 
@@ -124,7 +124,7 @@ def _done(step: Step, dry_run: bool) -> Done:
 
 
 def _dead_runs(store: Store, config: CleanupConfig) -> Iterator[Step]:
-    for verdict in judge(maintenance.stored_runs(store, "attributes.status = 'RUNNING'"), config.silent_hours):
+    for verdict in judge(list(search_runs(store, "attributes.status = 'RUNNING'")), config.silent_hours):
         if verdict.is_dead:
             yield _closing(store, config.home, verdict)
         elif verdict.reason:
@@ -135,7 +135,7 @@ def _closing(store: Store, home: Path, verdict: Verdict) -> Step:
     run = verdict.run
 
     def close() -> None:
-        again = maintenance.find_stored_run(store, run.run_id)
+        again = find_run(store, run.run_id)
         if again is None or again.status != "RUNNING" or process_lives(again.tags):  # it was closed, or a sweep carried on with it
             return
         with closing_dead_run(store, run.run_id, "FAILED", f"{verdict.reason} (closed by gc)", again.last_sign) as dead:
@@ -150,7 +150,7 @@ def _leftover_checkpoints(store: Store, config: CleanupConfig) -> Iterator[Step]
     """Checkpoints that did not get to the artifacts of a run that has ended."""
     folders = checkpoint_folder(config.home, "any").parent
     for folder in sorted(folders.iterdir()) if folders.is_dir() else []:
-        run = maintenance.find_stored_run(store, folder.name)
+        run = find_run(store, folder.name)
         lives = None if run is None else process_lives(run.tags)
         if run is None:
             yield Step(f"left: {folder} belongs to no run of this store; remove it if its store is gone")
@@ -180,16 +180,16 @@ def _half_written(datasets: Path) -> Iterator[Step]:
 
 
 def _checkpoints_of_sweeps(store: Store, keep_best: int) -> Iterator[Step]:
-    sweeps = maintenance.stored_runs(store, f"tags.{KIND_TAG} = 'sweep' and attributes.status = 'FINISHED'")
-    registered = maintenance.registered_run_ids(store) if sweeps else set()
+    sweeps = list(search_runs(store, f"tags.{KIND_TAG} = 'sweep' and attributes.status = 'FINISHED'"))
+    registered = registered_run_ids(store) if sweeps else set()
     for sweep in sweeps:
         if METRICS_TAG not in sweep.tags:
             yield Step(f"left: sweep {sweep.run_id} ({sweep.name}) does not say what its trials are ranked by; carry on with it once")
             continue
-        if not maintenance.reaches_artifacts(store, sweep):
+        if not reaches_artifacts(store, sweep):
             yield Step(f"left: sweep {sweep.run_id} ({sweep.name}), whose artifacts a server keeps; run gc with tracking.uri=SERVER, too")
             continue
-        trials = maintenance.stored_runs(store, f"tags.`{PARENT_TAG}` = '{sweep.run_id}'")
+        trials = list(search_runs(store, f"tags.`{PARENT_TAG}` = '{sweep.run_id}'"))
         if any(trial.status == "RUNNING" for trial in trials):
             continue
         kept = registered | _best(sweep, trials, keep_best)
@@ -198,7 +198,7 @@ def _checkpoints_of_sweeps(store: Store, keep_best: int) -> Iterator[Step]:
                 yield from _removal(store, sweep, trial)
 
 
-def _best(sweep: StoredRun, trials: list[StoredRun], number: int) -> set[str]:
+def _best(sweep: FoundRun, trials: list[FoundRun], number: int) -> set[str]:
     """The best trials by each metric of the sweep, its Pareto front, and what it names best itself."""
     complete = [trial for trial in trials if trial.tags.get(TRIAL_STATE_TAG) == "complete"]
     front = set(sweep.tags.get("pareto.trials", "").split(", "))
@@ -210,14 +210,14 @@ def _best(sweep: StoredRun, trials: list[StoredRun], number: int) -> set[str]:
     return kept
 
 
-def _removal(store: Store, sweep: StoredRun, trial: StoredRun) -> Iterator[Step]:
-    size = maintenance.artifact_bytes(store, trial.run_id, "checkpoints")
+def _removal(store: Store, sweep: FoundRun, trial: FoundRun) -> Iterator[Step]:
+    size = artifact_bytes(store, trial.run_id, "checkpoints")
 
     def remove() -> None:
-        now = maintenance.find_stored_run(store, sweep.run_id)
+        now = find_run(store, sweep.run_id)
         if now is None or now.status != "FINISHED":  # somebody carries on with it
             return
-        maintenance.delete_artifacts(store, trial.run_id, "checkpoints")
+        delete_artifacts(store, trial.run_id, "checkpoints")
         with closing(Run(store, trial.run_id)) as run:
             run.set_tags({CHECKPOINTS_REMOVED_TAG: f"{datetime.now(UTC):%Y-%m-%d} by gc: not among the best of sweep {sweep.run_id}"})
 
@@ -226,8 +226,8 @@ def _removal(store: Store, sweep: StoredRun, trial: StoredRun) -> Iterator[Step]
 
 
 def _analysis(store: Store) -> Iterator[Step]:
-    if maintenance.can_analyze(store):
-        yield Step("renewed: the statistics of the store's database (ANALYZE)", do=partial(maintenance.analyze, store))
+    if can_analyze(store):
+        yield Step("renewed: the statistics of the store's database (ANALYZE)", do=partial(analyze, store))
     else:
         yield Step("left: the statistics of the store's database, which only its own URI reaches; run gc with tracking.uri=DATABASE there")
 

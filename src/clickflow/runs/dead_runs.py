@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clickflow.tracking.lifecycle import KIND_TAG, PARENT_TAG
-from clickflow.tracking.maintenance import StoredRun
 from clickflow.tracking.owner import Owner
+from clickflow.tracking.search import FoundRun
 
 MILLISECONDS_PER_HOUR = 3_600_000
 
@@ -25,12 +25,12 @@ class Verdict:
         reason: of its death, or of doubt; empty where its process is known to live.
     """
 
-    run: StoredRun
+    run: FoundRun
     is_dead: bool
     reason: str
 
 
-def judge(running: Sequence[StoredRun], silent_hours: float | None) -> list[Verdict]:
+def judge(running: Sequence[FoundRun], silent_hours: float | None) -> list[Verdict]:
     """Judge all runs that are called RUNNING.
 
     Args:
@@ -52,12 +52,12 @@ def process_lives(tags: Mapping[str, str]) -> bool | None:
     return owner.is_alive() if owner is not None and owner.is_here else None
 
 
-def hours_of_silence(run: StoredRun) -> float:
+def hours_of_silence(run: FoundRun) -> float:
     """Since a run's last sign of life, by this machine's clock."""
     return (time.time() * 1000 - run.last_sign) / MILLISECONDS_PER_HOUR
 
 
-def _alone(run: StoredRun, silent_hours: float | None) -> Verdict:
+def _alone(run: FoundRun, silent_hours: float | None) -> Verdict:
     """What is known of a run by itself."""
     owner = Owner.of_run(run.tags)
     lives = process_lives(run.tags)
@@ -70,7 +70,7 @@ def _alone(run: StoredRun, silent_hours: float | None) -> Verdict:
     return Verdict(run, False, f"{where}; last sign of life {hours:.1f} hours ago")
 
 
-def _lives_by_others(run: StoredRun, verdicts: Mapping[str, Verdict]) -> bool:
+def _lives_by_others(run: FoundRun, verdicts: Mapping[str, Verdict]) -> bool:
     parent = verdicts.get(run.tags.get(PARENT_TAG, ""))
     if parent is not None and not parent.is_dead and parent.run.tags.get(KIND_TAG) == "sweep":
         return True

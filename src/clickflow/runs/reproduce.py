@@ -26,12 +26,12 @@ from clickflow.tracking.config import TrackingConfig
 from clickflow.tracking.lifecycle import KIND_TAG, TRIAL_STATE_TAG, resume_run
 from clickflow.tracking.lineage import THREADS_TAG, environment_report
 from clickflow.tracking.run import DESCRIPTION_TAG, Run
-from clickflow.tracking.search import FoundRun, get_run, metric_histories, read_run
+from clickflow.tracking.search import FoundRun, metric_histories, read_run
 from clickflow.tracking.store import Store, open_store
 
 REPRODUCTION = "reproduction"
 REPRODUCES_TAG, RESULT_TAG = "reproduces", "reproduction.result"
-DEFAULT_TOLERANCE = 0.05
+DEFAULT_TOLERANCE = 0.001
 """Where machine, threads or libraries differ; see docs/reproduce.md for what was measured."""
 
 
@@ -106,7 +106,7 @@ def reproduce(config: ReproduceConfig, progress: Progress = lambda stage: None) 
     old = read_run(store, config.run_id)
     _refuse(old)
     old_config, dataset, environment = _read(store, config)
-    store = replace(store, experiment_id=store.experiment_id or get_run(store, config.run_id).info.experiment_id)
+    store = replace(store, experiment_id=store.experiment_id or read_run(store, config.run_id).experiment_id)
     part_of = PartOf(
         config.run_id,
         f"{old.tags.get('mlflow.runName', config.run_id[:12])} reproduced",
@@ -136,7 +136,7 @@ def _read(store: Store, config: ReproduceConfig) -> tuple[RunConfig, PreparedDat
         tracking = config.tracking.model_dump(mode="json", exclude={"experiment_name"})
         values |= {"home": str(config.home), "tracking": {**values["tracking"], **tracking}}
         here = validate(RunConfig, values, f"config.yaml of run {config.run_id} with the keys given here")
-        return here, open_dataset(old, here), old.download("environment.txt", Path(scratch)).read_text(encoding="utf-8")
+        return here, open_dataset(old, here, here.home), old.download("environment.txt", Path(scratch)).read_text(encoding="utf-8")
 
 
 def _refuse(old: FoundRun) -> None:

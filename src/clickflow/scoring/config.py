@@ -1,11 +1,11 @@
 """What is scored with which model, and where the scores go."""
 
 from collections.abc import Iterator
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from clickflow.config import Contradictions, FilePath, Names, StrictConfig
+from clickflow.config import FilePath, Names, StrictConfig
 from clickflow.data.schema import HISTORY, ITEM
 from clickflow.tracking.config import ModelUri, TrackingConfig
 
@@ -50,18 +50,11 @@ class PredictConfig(StrictConfig):
     home: FilePath
     tracking: TrackingConfig
 
-    @model_validator(mode="after")
-    def _choices_go_together(self) -> Self:
-        problems = list(self._contradictions())
-        if problems:
-            raise Contradictions(problems)
-        return self
-
     def _contradictions(self) -> Iterator[tuple[str, str]]:
         if self.candidates is not None and self.top_k is None:
-            yield "top_k", ": required where candidates is set; set how many of them each user gets, as in top_k=10"
+            yield "top_k", "= null: required where candidates is set; set how many of them each user gets, as in top_k=10"
         if self.candidates is None and self.top_k is not None:
-            yield "candidates", ": required where top_k is set; name the table with the items to choose from"
+            yield "candidates", "= null: required where top_k is set; name the table with the items to choose from"
         if self.candidates is None and self.exclude_history:
             yield "exclude_history", "= true: only candidates can be left out; set candidates and top_k"
         if self.output.suffix != ".parquet":

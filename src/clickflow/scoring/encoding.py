@@ -212,6 +212,12 @@ class ItemTable:
             if field.role == "item"
         }
 
+    def distinct(self, item: Tensor) -> tuple[Tensor, NDArray[np.int64]]:
+        """(M,) rows of this table -> (I,) rows that differ in what the model sees of them, and (M,) the place of each row's like."""
+        seen = np.vstack([self._fields[:, item].numpy(), *(values[item].numpy() for values in self._numeric.values())])
+        _, first, place = np.unique(seen, axis=1, return_index=True, return_inverse=True)
+        return item[torch.from_numpy(first)], place.reshape(-1)
+
     def batch(self, item: Tensor, users: Users) -> Batch:
         """The batch of B items (rows of this table), each with the user of its place."""
         numeric = [users.numeric[f.name] if f.role != "item" else self._numeric[f.name][item] for f in self._schema.numeric]

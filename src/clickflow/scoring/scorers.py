@@ -91,7 +91,8 @@ class TopScorer(Scorer):
 
     def __init__(self, bundle: ServingBundle, encoder: TableEncoder, candidates: Candidates, top_k: int, exclude_history: bool) -> None:
         self._model, self._encoder, self._candidates = bundle.build_model(), encoder, candidates
-        self._items = torch.from_numpy(candidates.rows)
+        # Equal for the model, equal in score: each is scored once, so that no rounding of a place in the batch decides between them.
+        self._items, self._item_of = encoder.items.distinct(torch.from_numpy(candidates.rows))
         self._exclude_history = exclude_history
         k = min(top_k, len(candidates))
         self.rows_per_read = min(ROWS_PER_READ, max(1, SCORES_PER_READ // max(1, len(candidates))))
@@ -106,7 +107,7 @@ class TopScorer(Scorer):
 
     def score(self, rows: Rows) -> NDArray[Any]:
         """(R,) candidates and probabilities of R users, the best first; -1 where there are no more."""
-        scores = self._scores(self._encoder.users(rows))
+        scores = self._scores(self._encoder.users(rows))[:, self._item_of]
         if self._exclude_history:
             places, bounds = self._encoder.history_among(rows, self._candidates.ids)
             users = np.repeat(np.arange(len(scores)), np.diff(bounds))
@@ -129,7 +130,7 @@ class TopScorer(Scorer):
         return pa.record_batch([*kept.take(pa.array(users)).columns, *added], schema=_with(kept.schema, self.added))
 
     def _scores(self, users: Users) -> NDArray[np.float64]:
-        """(R, M) probabilities of M candidates for R users."""
+        """(R, I) probabilities of the I different items among the candidates for R users."""
         num_users, num_items = len(users.offsets) - 1, len(self._items)
         scores = np.empty((num_users, num_items))
         step = max(1, ROWS_PER_FORWARD // max(1, num_items))

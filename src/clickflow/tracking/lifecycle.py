@@ -20,7 +20,7 @@ from clickflow.errors import TrackingError, without_passwords
 from clickflow.tracking.lineage import machine_tags
 from clickflow.tracking.owner import Owner
 from clickflow.tracking.run import Run
-from clickflow.tracking.search import get_run
+from clickflow.tracking.search import read_run
 from clickflow.tracking.store import Store, first_line
 
 logger = logging.getLogger(__name__)
@@ -175,8 +175,7 @@ def _create(store: Store, name: str, tags: Mapping[str, str]) -> Run:
 
 
 def _find(store: Store, run_id: str) -> Run:
-    found = get_run(store, run_id)
-    if found.info.lifecycle_stage == "deleted":
+    if read_run(store, run_id).is_deleted:
         raise TrackingError(f"run_id = {run_id}: the run was deleted; restore it with `mlflow runs restore --run-id {run_id}`")
     return Run(store, run_id)
 

@@ -1,79 +1,22 @@
-"""What keeping a store in order needs of it: all its runs, deleting artifacts, statistics for its database.
+"""What keeping a store in order needs of it: what is registered, deleting artifacts, statistics for its database.
 
 Artifacts are deleted through MLflow's own repositories, never as files, so that a folder, S3 and a server's proxy are all the same here.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from mlflow.entities import FileInfo, LifecycleStage
-from mlflow.entities import Run as MlflowRun
+from mlflow.entities import FileInfo
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from clickflow.errors import TrackingError
-from clickflow.tracking.search import get_run
+from clickflow.tracking.search import FoundRun, read_run
 from clickflow.tracking.store import SQLITE, Store, first_line, is_server
 
-RUNS_PER_REQUEST = 1000
 ANALYSIS_LIMIT = 1000
 """Rows of an index that SQLite looks at: on large tables a whole ANALYZE would keep trainings from writing for seconds."""
-
-
-@dataclass(frozen=True)
-class StoredRun:
-    """A run as it was when it was found.
-
-    Attributes:
-        run_id: of the run.
-        name: of the run.
-        status: ``RUNNING``, ``FINISHED``, ``FAILED`` or ``KILLED``.
-        tags: all of them.
-        metrics: the last value of each.
-        last_sign: when it started or, later, logged a metric; milliseconds since 1970.
-        is_deleted: whether it was deleted, which MLflow only marks.
-        artifact_uri: where its artifacts are.
-    """
-
-    run_id: str
-    name: str
-    status: str
-    tags: dict[str, str]
-    metrics: dict[str, float]
-    last_sign: int
-    is_deleted: bool
-    artifact_uri: str = ""
-
-
-def stored_runs(store: Store, condition: str) -> list[StoredRun]:
-    """All runs of all experiments that meet a condition in MLflow's search language; deleted ones are left out.
-
-    Raises:
-        TrackingError: the store does not answer.
-    """
-    runs: list[StoredRun] = []
-    token = None
-    try:
-        experiments = [experiment.experiment_id for experiment in store.client.search_experiments()]
-        while experiments:
-            page = store.client.search_runs(experiments, condition, max_results=RUNS_PER_REQUEST, page_token=token)
-            runs += [_stored(run) for run in page]
-            token = page.token
-            if not token:
-                break
-    except MlflowException as error:
-        raise TrackingError(f"tracking.uri = {store.uri}: runs cannot be searched ({first_line(error)}); check the store") from error
-    return runs
-
-
-def find_stored_run(store: Store, run_id: str) -> StoredRun | None:
-    """A run, deleted ones among them; None where the store has no such run."""
-    try:
-        return _stored(get_run(store, run_id))
-    except TrackingError:
-        return None
 
 
 def registered_run_ids(store: Store) -> set[str]:
@@ -97,7 +40,7 @@ def registered_run_ids(store: Store) -> set[str]:
         raise TrackingError(f"tracking.uri = {store.uri}: the registry cannot be read ({first_line(error)}); check the store") from error
 
 
-def reaches_artifacts(store: Store, run: StoredRun) -> bool:
+def reaches_artifacts(store: Store, run: FoundRun) -> bool:
     """Whether a run's artifacts can be reached from here: those that a server keeps only through that server."""
     return is_server(store.uri) or not run.artifact_uri.startswith("mlflow-artifacts:")
 
@@ -120,7 +63,7 @@ def delete_artifacts(store: Store, run_id: str, folder: str) -> None:
     Raises:
         TrackingError: they cannot be deleted.
     """
-    uri = get_run(store, run_id).info.artifact_uri
+    uri = read_run(store, run_id).artifact_uri
     try:
         get_artifact_repository(uri, tracking_uri=store.uri).delete_artifacts(folder)  # type: ignore[no-untyped-call]
     except (MlflowException, OSError) as error:
@@ -158,18 +101,3 @@ def _files(store: Store, run_id: str, folder: str) -> Iterator[FileInfo]:
             yield from _files(store, run_id, entry.path)
         else:
             yield entry
-
-
-def _stored(run: MlflowRun) -> StoredRun:
-    info = run.info
-    signs = [info.start_time, *(metric.timestamp for metric in run.data._metric_objs)]
-    return StoredRun(
-        info.run_id,
-        str(info.run_name),
-        str(info.status),
-        dict(run.data.tags),
-        dict(run.data.metrics),
-        max(signs),
-        info.lifecycle_stage == LifecycleStage.DELETED,
-        str(info.artifact_uri),
-    )
