@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.table import Table
 
 from clickflow.data.dataset import PreparedDataset
+from clickflow.data.raw_rows import raw_rows
 from clickflow.errors import ConfigError
 from clickflow.metrics.ranking import rela_impr
 from clickflow.models.base import BaseConfig, TowerConfig
-from clickflow.promotion.checks import raw_rows
 from clickflow.promotion.config import PromoteConfig
 from clickflow.promotion.promote import promote
 from clickflow.runs.config import EvaluateConfig, RunConfig

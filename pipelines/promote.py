@@ -1,6 +1,7 @@
 """Make the best run the champion of a registered model, if it is better than the champion: ``python pipelines/promote.py name=ctr``.
 
-Exit code 0: promoted, or already the champion. 3: not better; nothing changed but the log. 2: an error; nothing changed.
+Exit code 0: promoted, or already the champion. 3: not better: a version with the evidence, the
+alias `challenger` and the log are all that changed. 2: an error; nothing changed.
 """
 
 import re

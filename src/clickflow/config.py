@@ -10,9 +10,9 @@ import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Self, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from clickflow.errors import ConfigError
@@ -31,6 +31,17 @@ class StrictConfig(BaseModel):
     """Base of all configs: frozen, no unknown key, no silent conversion."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        problems = list(self._contradictions())
+        if problems:
+            raise Contradictions(problems)
+        return self
+
+    def _contradictions(self) -> Iterator[tuple[str, str]]:
+        """What is wrong with this section as a whole: key and message of each fault."""
+        return iter(())
 
 
 class Contradictions(PydanticCustomError):

@@ -9,18 +9,19 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType, Array
 
+from clickflow.data.raw_rows import raw_rows
 from clickflow.errors import DataError, PromotionError
-from clickflow.promotion.checks import _predict, check_calls, raw_rows
+from clickflow.promotion import checks
+from clickflow.promotion.checks import _predict, check_calls
 from clickflow.tracking.signatures import call_problems
 
 LONG, TEXT, ANY = DataType.long, DataType.string, AnyType()
 
 
 def model(answer="probability", answer_type=DataType.double, **columns):
-    """A model with a signature; a column is its type, in a list where it is optional."""
+    """A model's signature; a column is its type, in a list where it is optional."""
     specs = [ColSpec(kind[0], name, required=False) if isinstance(kind, list) else ColSpec(kind, name) for name, kind in columns.items()]
-    signature = ModelSignature(inputs=Schema(specs), outputs=Schema([ColSpec(answer_type, answer)]))
-    return SimpleNamespace(metadata=SimpleNamespace(signature=signature))
+    return ModelSignature(inputs=Schema(specs), outputs=Schema([ColSpec(answer_type, answer)]))
 
 
 CHAMPION = model(item=LONG, history=Array(LONG), device=[TEXT])
@@ -36,7 +37,6 @@ CHAMPION = model(item=LONG, history=Array(LONG), device=[TEXT])
 )
 def test_callers_notice_nothing_of_a_model_that_takes_all_they_send(challenger):
     assert call_problems(challenger, CHAMPION) == []
-    check_calls(challenger, "models:/m-1", CHAMPION, "models:/ctr/1")
 
 
 @pytest.mark.parametrize(
@@ -48,16 +48,18 @@ def test_callers_notice_nothing_of_a_model_that_takes_all_they_send(challenger):
         (model(item=LONG, history=Array(LONG), device=TEXT), "requires column 'device', which callers may leave out"),
         (model(item=LONG, history=Array(LONG), device=[TEXT], hour=LONG), "requires column 'hour', which callers do not send"),
         (model("score", item=LONG, history=Array(LONG), device=[TEXT]), "does not answer with 'probability' of type DataType.double"),
-        (SimpleNamespace(metadata=SimpleNamespace(signature=None)), "has no signature"),
+        (None, "has no signature"),
     ],
 )
-def test_a_model_that_callers_could_not_call_is_refused(challenger, problem):
+def test_a_model_that_callers_could_not_call_is_refused(challenger, problem, monkeypatch):
+    signatures = {"models:/m-1": challenger, "models:/ctr/1": CHAMPION}
+    monkeypatch.setattr(checks, "read_signature", lambda store, uri: signatures[uri])
     with pytest.raises(PromotionError, match=rf"model models:/m-1: callers of the champion models:/ctr/1 could not call it: it {problem}"):
-        check_calls(challenger, "models:/m-1", CHAMPION, "models:/ctr/1")
+        check_calls(None, "models:/m-1", "models:/ctr/1")
 
 
 def test_nothing_is_known_of_the_callers_of_a_champion_without_a_signature():
-    assert call_problems(CHAMPION, SimpleNamespace(metadata=SimpleNamespace(signature=None))) == []
+    assert call_problems(CHAMPION, None) == []
 
 
 def answering(values=None, error=None):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 
 import pytest
 
@@ -199,8 +200,9 @@ class TestFinishedSweeps:
         assert home.with_checkpoints([*trials, broken]) == [trials[1], trials[3]]
         assert home.client.list_artifacts(trials[0])[0].path == "config.yaml"
         assert not any("checkpoints of run" in step.what for step in home.clean(keep_best=2))
-        with pytest.raises(TrackingError, match=r"its checkpoints were removed .* by gc: not among the best of sweep"):
-            Run(home.store, trials[0]).download("checkpoints/best.ckpt", tmp_path)
+        removed = pytest.raises(TrackingError, match=r"its checkpoints were removed .* by gc: not among the best of sweep")
+        with closing(Run(home.store, trials[0])) as run, removed:
+            run.download("checkpoints/best.ckpt", tmp_path)
 
     def test_low_is_good_where_the_sweep_says_so(self, home):
         sweep = home.run(DEAD, "FINISHED", **SWEEP | {"sweep__directions": "minimize"})
@@ -247,6 +249,13 @@ class TestFinishedSweeps:
         monkeypatch.setattr(cleanup_module, "artifact_bytes", look_then_reopen)
         home.clean(keep_best=1)
         assert home.with_checkpoints(trials) == trials
+
+    def test_one_whose_artifacts_only_a_server_reaches_is_named(self, home):
+        kept_by_server = home.client.create_experiment("remote", artifact_location="mlflow-artifacts:/1")
+        sweep = home.client.create_run(kept_by_server, tags={key.replace("__", "."): value for key, value in SWEEP.items()}).info.run_id
+        home.client.set_terminated(sweep)
+        home.client.create_run(kept_by_server, tags={"mlflow.parentRunId": sweep, "trial.state": "complete"})
+        assert f"left: sweep {sweep}" in home.said()
 
     def test_one_that_does_not_say_what_its_trials_are_ranked_by_is_named(self, home):
         sweep = home.run(DEAD, "FINISHED", kind="sweep")

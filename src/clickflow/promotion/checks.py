@@ -13,13 +13,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from clickflow.data.dataset import PreparedDataset
 from clickflow.data.predictions import read_predictions
-from clickflow.data.schema import HISTORY, ITEM
+from clickflow.data.raw_rows import raw_rows
 from clickflow.errors import ClickflowError, PromotionError
 from clickflow.promotion.candidate import Candidate
 from clickflow.runs.evaluate import open_dataset, read_config
-from clickflow.tracking.model import input_example, load_model, read_bundle
+from clickflow.tracking.model import input_example, load_model, read_bundle, read_signature
 from clickflow.tracking.run import Run
 from clickflow.tracking.search import fetch_artifact
 from clickflow.tracking.signatures import call_problems
@@ -30,7 +29,7 @@ TOLERANCE = 1e-5
 """Between float32 sums of batches of other sizes."""
 
 
-def check_model(store: Store, candidate: Candidate) -> Any:
+def check_model(store: Store, candidate: Candidate, home: Path) -> Any:
     """Load a candidate's model and try it on its input example and on rows of the validation split, as raw ids.
 
     Raises:
@@ -39,7 +38,7 @@ def check_model(store: Store, candidate: Candidate) -> Any:
     """
     model = check_served(store, candidate.uri)
     with contextlib.closing(Run(store, candidate.run.run_id)) as run, tempfile.TemporaryDirectory() as scratch:
-        dataset = open_dataset(run, read_config(run, Path(scratch)))
+        dataset = open_dataset(run, read_config(run, Path(scratch)), home)
         expected, _, _ = read_predictions(fetch_artifact(store, run.id, "predictions/validation.parquet", Path(scratch)))
     rows = np.unique(np.linspace(0, len(expected) - 1, VALIDATION_ROWS).astype(np.int64))
     preds = _predict(model, candidate.uri, raw_rows(dataset, "validation", rows))
@@ -47,7 +46,8 @@ def check_model(store: Store, candidate: Candidate) -> Any:
     if worst > TOLERANCE:
         raise PromotionError(
             f"model {candidate.uri}: predicts other probabilities than its run {candidate.run.run_id} did (by up to {worst:.2g}, on "
-            f"{len(rows)} validation rows); its files are not those of the run; train it again."
+            f"{len(rows)} validation rows; {TOLERANCE:g} is allowed): its files are not those of the run, or this machine computes "
+            "otherwise than the one it was trained on; train it again here."
         )
     return model
 
@@ -65,38 +65,14 @@ def check_served(store: Store, uri: str) -> Any:
     return model
 
 
-def check_calls(model: Any, uri: str, champion: Any, champion_uri: str) -> None:
+def check_calls(store: Store, uri: str, champion_uri: str) -> None:
     """Raise a PromotionError where the champion's callers could not call the model."""
-    problems = call_problems(model, champion)
+    problems = call_problems(read_signature(store, uri), read_signature(store, champion_uri))
     if problems:
         raise PromotionError(
             f"model {uri}: callers of the champion {champion_uri} could not call it: it {'; it '.join(problems)}; train a model on the "
             "champion's fields, or set name=NAME to register it beside the champion."
         )
-
-
-def raw_rows(dataset: PreparedDataset, split_name: str, rows: NDArray[np.int64]) -> pd.DataFrame:
-    """Rows of a split as a caller sends them: raw ids, whole histories; an id that train has not seen is missing.
-
-    Args:
-        dataset: of the split.
-        split_name: of the split.
-        rows: (R,) which.
-    """
-    split = dataset.split(split_name)
-    items = np.array([None, *dataset.raw_items().to_list()], dtype=object)
-    spans = zip(split.rows["history_start"][rows], split.rows["history_end"][rows], strict=True)
-    columns: dict[str, object] = {
-        ITEM: items[split.rows[ITEM][rows]],
-        HISTORY: [items[split.behaviours[start:end]].tolist() for start, end in spans],
-    }
-    for field in dataset.schema.impression_fields:
-        raw = np.array([None, *dataset.vocabulary(field.name)["raw"].to_list()], dtype=object)
-        columns[field.name] = raw[split.rows[f"index/{field.name}"][rows]]
-    for numeric in dataset.schema.numeric:
-        if numeric.role != "item":
-            columns[numeric.name] = split.rows[f"numeric/{numeric.name}"][rows].astype(np.float64) * numeric.std + numeric.mean
-    return pd.DataFrame(columns)
 
 
 def _predict(model: Any, uri: str, frame: pd.DataFrame) -> NDArray[np.float64]:

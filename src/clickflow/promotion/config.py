@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
-from clickflow.config import Contradictions, FilePath, StrictConfig
+from clickflow.config import FilePath, StrictConfig
 from clickflow.tracking.config import TrackingConfig
 
 
@@ -14,6 +14,8 @@ def _plain(name: str) -> str:
     """A name that needs no quoting in a URI or a query."""
     if not re.fullmatch(r"[\w.\-]+", name):
         raise ValueError("a registered model's name; allowed: letters, digits, _, . and -")
+    if re.search(r"\.decision-\d+$", name):
+        raise ValueError("another name: one that ends like this is made, for a moment, for each decision about a model")
     return name
 
 
@@ -40,13 +42,6 @@ class PromoteConfig(StrictConfig):
     """Print all decisions about the registered model."""
     home: FilePath
     tracking: TrackingConfig
-
-    @model_validator(mode="after")
-    def _asks_for_one_thing(self) -> Self:
-        problems = list(self._contradictions())
-        if problems:
-            raise Contradictions(problems)
-        return self
 
     def _contradictions(self) -> Iterator[tuple[str, str]]:
         if self.rollback and self.history:

@@ -7,7 +7,6 @@ decisions has them as numbers.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import yaml
@@ -59,11 +58,6 @@ class Evidence:
         passed = "passed" if self.is_passed else "not passed"
         than = f"{'' if self.is_passed else 'not '}above {self.verdict.min_effect:+.4f}"
         return f"{passed}; {self.verdict.difference} against version {self.champion.number}, lower end {than}"
-
-
-def now() -> str:
-    """UTC with microseconds, in characters that a tag's name may have."""
-    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
 def details(evidence: Evidence, config: PromoteConfig) -> dict[str, Any]:

@@ -9,20 +9,18 @@ import contextlib
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from clickflow.errors import PromotionError
 from clickflow.promotion.candidate import Candidate, choose
 from clickflow.promotion.checks import check_calls, check_model
 from clickflow.promotion.config import PromoteConfig
-from clickflow.promotion.evidence import Evidence, description, details, model_card, now, version_tags
+from clickflow.promotion.evidence import Evidence, description, details, model_card, version_tags
 from clickflow.promotion.gate import Verdict, weigh
 from clickflow.runs.config import EvaluateConfig
 from clickflow.runs.evaluate import FINGERPRINT_TAG, Evaluation, evaluate, read_config
 from clickflow.runs.train import Progress
 from clickflow.tracking.decisions import PROMOTED, REFUSED, Decision, is_rolled_back, move, moves_of, next_number, refuse, settle
-from clickflow.tracking.lineage import who
-from clickflow.tracking.model import load_model
+from clickflow.tracking.lineage import now, who
 from clickflow.tracking.registry import CHALLENGER, CHAMPION, Registry, Version
 from clickflow.tracking.run import Run
 from clickflow.tracking.search import read_run
@@ -68,14 +66,14 @@ def promote(config: PromoteConfig, progress: Progress = lambda stage: None) -> O
     if _is_champion(candidate, champion_of(registry)):
         return _already(registry, candidate)
     progress(f"checking the model of run {candidate.run.run_id[:12]}")
-    model = check_model(registry.store, candidate)
+    check_model(registry.store, candidate, config.home)
     evaluation = None
     while True:
         champion = champion_of(registry)
         if _is_champion(candidate, champion):  # another process promoted the same
             return _already(registry, candidate)
         if champion is not None:
-            _check_against(registry, candidate, model, champion)
+            _check_against(registry, candidate, champion)
         if evaluation is None:
             progress("evaluating it on the test split")
             evaluation = _evaluate(config, candidate.uri)
@@ -110,7 +108,7 @@ def _already(registry: Registry, candidate: Candidate) -> Outcome:
     return Outcome(ALREADY, candidate, number, number, None, registry.url(number) if number else None)
 
 
-def _check_against(registry: Registry, candidate: Candidate, model: Any, champion: Version) -> None:
+def _check_against(registry: Registry, candidate: Candidate, champion: Version) -> None:
     """Whether the two can be compared, and the one's callers can call the other.
 
     Raises:
@@ -127,7 +125,7 @@ def _check_against(registry: Registry, candidate: Candidate, model: Any, champio
             f"run_id = {candidate.run.run_id}: was trained on data {ours[:12]}, the champion {uri} on {theirs[:12]}; only models of "
             "the same data can be compared; train on the champion's data, or set name=NAME to register a model of the new data beside it."
         )
-    check_calls(model, candidate.uri, load_model(registry.store, uri), uri)
+    check_calls(registry.store, candidate.uri, uri)
 
 
 def _evaluate(config: PromoteConfig, uri: str) -> Evaluation:

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from clickflow.errors import PromotionError
 from clickflow.promotion.checks import check_served
 from clickflow.promotion.config import PromoteConfig
-from clickflow.promotion.evidence import now
 from clickflow.runs.train import Progress
 from clickflow.tracking.decisions import ROLLED_BACK, Decision, move, moves_of, next_number, settle, tenure
-from clickflow.tracking.lineage import who
+from clickflow.tracking.lineage import now, who
 from clickflow.tracking.registry import CHAMPION, Registry
 from clickflow.tracking.store import open_store
 

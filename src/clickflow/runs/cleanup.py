@@ -29,7 +29,7 @@ from clickflow.tracking.lifecycle import (
     TRIAL_STATE_TAG,
     closing_dead_run,
 )
-from clickflow.tracking.maintenance import analyze, artifact_bytes, can_analyze, delete_artifacts, registered_run_ids
+from clickflow.tracking.maintenance import analyze, artifact_bytes, can_analyze, delete_artifacts, reaches_artifacts, registered_run_ids
 from clickflow.tracking.run import CHECKPOINTS_REMOVED_TAG, Run
 from clickflow.tracking.search import FoundRun, find_run, search_runs
 from clickflow.tracking.store import Store, open_store
@@ -169,6 +169,9 @@ def _checkpoints_of_sweeps(store: Store, keep_best: int) -> Iterator[Step]:
     for sweep in sweeps:
         if METRICS_TAG not in sweep.tags:
             yield Step(f"left: sweep {sweep.run_id} ({sweep.name}) does not say what its trials are ranked by; carry on with it once")
+            continue
+        if not reaches_artifacts(store, sweep):
+            yield Step(f"left: sweep {sweep.run_id} ({sweep.name}), whose artifacts a server keeps; run gc with tracking.uri=SERVER, too")
             continue
         trials = list(search_runs(store, f"tags.`{PARENT_TAG}` = '{sweep.run_id}'"))
         if any(trial.status == "RUNNING" for trial in trials):

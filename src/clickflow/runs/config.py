@@ -29,13 +29,6 @@ class PrepareConfig(StrictConfig):
     home: FilePath
     """Folder of everything clickflow writes: downloads, prepared datasets, the local MLflow store."""
 
-    @model_validator(mode="after")
-    def _sections_go_together(self) -> Self:
-        problems = list(self._contradictions())
-        if problems:
-            raise Contradictions(problems)
-        return self
-
     def _contradictions(self) -> Iterator[tuple[str, str]]:
         yield from _missing_columns(self.data, self.protocol)
         yield from _missing_clock(self.data, self.protocol)

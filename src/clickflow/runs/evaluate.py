@@ -104,7 +104,7 @@ def _read(run: Run, found: FoundModel | None, config: EvaluateConfig) -> tuple[P
     """What is scored, and how; all that can be wrong is found before the test split is opened."""
     with tempfile.TemporaryDirectory() as scratch:
         run_config = read_config(run, Path(scratch))
-        dataset = open_dataset(run, run_config)
+        dataset = open_dataset(run, run_config, config.home)
         check_fields(config.slice_fields or (), dataset.schema, dataset.manifest.name)
         if found:
             return dataset, *_read_registered(run.store, found, dataset, run_config.trainer)
@@ -154,15 +154,15 @@ def read_config(run: Run, scratch: Path) -> RunConfig:
     return validate(RunConfig, values, f"config.yaml of run {run.id}")
 
 
-def open_dataset(run: Run, config: RunConfig) -> PreparedDataset:
-    """The data set a run was trained on, prepared again where its folder is gone.
+def open_dataset(run: Run, config: RunConfig, home: Path) -> PreparedDataset:
+    """The data set a run was trained on, prepared again in a home folder where its own is not here.
 
     Raises:
         DataError: what was prepared is not what the run saw.
     """
     tags = run.tags
     folder = Path(tags.get("dataset.folder", ""))
-    dataset = PreparedDataset.open(folder) if folder.is_dir() else prepare(config.data, config.protocol, config.home)
+    dataset = PreparedDataset.open(folder) if folder.is_dir() else prepare(config.data, config.protocol, home)
     expected, found = tags.get(FINGERPRINT_TAG), dataset.manifest.fingerprint
     if found != expected:
         raise DataError(

@@ -136,7 +136,7 @@ def _read(store: Store, config: ReproduceConfig) -> tuple[RunConfig, PreparedDat
         tracking = config.tracking.model_dump(mode="json", exclude={"experiment_name"})
         values |= {"home": str(config.home), "tracking": {**values["tracking"], **tracking}}
         here = validate(RunConfig, values, f"config.yaml of run {config.run_id} with the keys given here")
-        return here, open_dataset(old, here), old.download("environment.txt", Path(scratch)).read_text(encoding="utf-8")
+        return here, open_dataset(old, here, here.home), old.download("environment.txt", Path(scratch)).read_text(encoding="utf-8")
 
 
 def _refuse(old: FoundRun) -> None:

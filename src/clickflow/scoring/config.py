@@ -1,11 +1,11 @@
 """What is scored with which model, and where the scores go."""
 
 from collections.abc import Iterator
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from clickflow.config import Contradictions, FilePath, Names, StrictConfig
+from clickflow.config import FilePath, Names, StrictConfig
 from clickflow.data.schema import HISTORY, ITEM
 from clickflow.tracking.config import ModelUri, TrackingConfig
 
@@ -49,13 +49,6 @@ class PredictConfig(StrictConfig):
     """Leave out the candidates that stand in the user's history."""
     home: FilePath
     tracking: TrackingConfig
-
-    @model_validator(mode="after")
-    def _choices_go_together(self) -> Self:
-        problems = list(self._contradictions())
-        if problems:
-            raise Contradictions(problems)
-        return self
 
     def _contradictions(self) -> Iterator[tuple[str, str]]:
         if self.candidates is not None and self.top_k is None:

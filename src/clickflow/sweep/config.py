@@ -1,11 +1,11 @@
 """What a sweep is: how many trials, by whom, where they are searched, what is best."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 
-from clickflow.config import Contradictions, StrictConfig
+from clickflow.config import StrictConfig
 from clickflow.runs.config import RunConfig
 from clickflow.sweep.pruners import NoPrunerConfig, PrunerConfig
 from clickflow.sweep.samplers import GridConfig, SamplerConfig
@@ -46,13 +46,6 @@ class SweepConfig(StrictConfig):
     """How often a trial whose worker died or whose training broke is tried again, from its last checkpoint."""
     space: dict[str, str]
     """Dotted key or config group -> where it is searched, in Hydra's sweep grammar."""
-
-    @model_validator(mode="after")
-    def _choices_go_together(self) -> Self:
-        problems = list(self._contradictions())
-        if problems:
-            raise Contradictions(problems)
-        return self
 
     def _contradictions(self) -> Iterator[tuple[str, str]]:
         if not self.space:

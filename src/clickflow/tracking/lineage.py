@@ -11,6 +11,7 @@ import re
 import shlex
 import subprocess
 import sys
+from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -80,6 +81,11 @@ def user_name() -> str:
 def who() -> str:
     """The user and the machine, ``user@machine``."""
     return f"{user_name()}@{platform.node() or UNKNOWN}"
+
+
+def now() -> str:
+    """UTC with microseconds, in characters that a tag's name may have."""
+    return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
 def command_line() -> str:

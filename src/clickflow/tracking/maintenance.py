@@ -12,8 +12,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from clickflow.errors import TrackingError
-from clickflow.tracking.search import read_run
-from clickflow.tracking.store import SQLITE, Store, first_line
+from clickflow.tracking.search import FoundRun, read_run
+from clickflow.tracking.store import SQLITE, Store, first_line, is_server
 
 ANALYSIS_LIMIT = 1000
 """Rows of an index that SQLite looks at: on large tables a whole ANALYZE would keep trainings from writing for seconds."""
@@ -38,6 +38,11 @@ def registered_run_ids(store: Store) -> set[str]:
                 return found
     except MlflowException as error:
         raise TrackingError(f"tracking.uri = {store.uri}: the registry cannot be read ({first_line(error)}); check the store") from error
+
+
+def reaches_artifacts(store: Store, run: FoundRun) -> bool:
+    """Whether a run's artifacts can be reached from here: those that a server keeps only through that server."""
+    return is_server(store.uri) or not run.artifact_uri.startswith("mlflow-artifacts:")
 
 
 def artifact_bytes(store: Store, run_id: str, folder: str) -> int:

@@ -22,6 +22,7 @@ import pandas as pd
 from mlflow.entities import LoggedModelOutput
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
+from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import AnyType
 
@@ -101,9 +102,9 @@ def load_model(store: Store, uri: str) -> "PyFuncModel":
     """
     path = list(sys.path)
     try:
-        with _reading(store, uri), keep_environment({"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}):
-            local = mlflow.artifacts.download_artifacts(artifact_uri=model_location(store, uri), tracking_uri=store.uri)
-            model: PyFuncModel = mlflow.pyfunc.load_model(local)
+        no_pickle = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+        with _reading(store, uri), keep_environment(no_pickle), _files(store, model_location(store, uri)) as local:
+            model: PyFuncModel = mlflow.pyfunc.load_model(str(local))
             return model
     finally:
         sys.path[:] = path
@@ -115,9 +116,28 @@ def read_bundle(store: Store, uri: str) -> ServingBundle:
     Raises:
         TrackingError: there is no such model, or its files are missing or not as they were logged.
     """
-    with _reading(store, uri), tempfile.TemporaryDirectory() as folder:
-        files = f"{model_location(store, uri).rstrip('/')}/artifacts/{BUNDLE}"
-        return ServingBundle.read(Path(mlflow.artifacts.download_artifacts(files, tracking_uri=store.uri, dst_path=folder)))
+    with _reading(store, uri), _files(store, f"{model_location(store, uri).rstrip('/')}/artifacts/{BUNDLE}") as local:
+        return ServingBundle.read(local)
+
+
+def read_signature(store: Store, uri: str) -> ModelSignature | None:
+    """What a model takes and gives, without loading it; None where it does not say.
+
+    Raises:
+        TrackingError: there is no such model, or it cannot be read.
+    """
+    with _reading(store, uri), _files(store, f"{model_location(store, uri).rstrip('/')}/{MLMODEL_FILE_NAME}") as local:
+        found: ModelSignature | None = Model.load(str(local)).signature
+        return found
+
+
+@contextlib.contextmanager
+def _files(store: Store, location: str) -> Iterator[Path]:
+    """A file or a folder of artifacts on this machine: in place, or a copy for as long as it is needed."""
+    with tempfile.TemporaryDirectory() as scratch:
+        is_here = location.startswith("file:") or "://" not in location
+        copy = mlflow.artifacts.download_artifacts(location, tracking_uri=store.uri, dst_path=None if is_here else scratch)
+        yield Path(copy)
 
 
 @contextlib.contextmanager

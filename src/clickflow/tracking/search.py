@@ -78,6 +78,8 @@ def search_runs(
     while True:
         with _asking(store, "runs cannot be searched"):
             places = list(experiments) if experiments is not None else [found.experiment_id for found in _experiments(store, view)]
+            if not places:
+                return
             page = store.client.search_runs(places, condition, view, runs_per_request, list(order), token)
         yield from map(_found, page)
         token = page.token

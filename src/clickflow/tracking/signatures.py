@@ -4,17 +4,14 @@ Callers send columns by name. A column the new model does not know would be drop
 cannot be sent any more.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from mlflow.models import ModelSignature
 from mlflow.types.schema import AnyType, Array
 
-if TYPE_CHECKING:
-    from mlflow.pyfunc import PyFuncModel
 
-
-def call_problems(model: "PyFuncModel", replaced: "PyFuncModel") -> list[str]:
-    """What callers of ``replaced`` would run into with ``model``; empty where they would notice nothing."""
-    new, old = model.metadata.signature, replaced.metadata.signature
+def call_problems(new: ModelSignature | None, old: ModelSignature | None) -> list[str]:
+    """What callers of a model with the signature ``old`` would run into with ``new``; empty where they would notice nothing."""
     if old is None:
         return []
     if new is None:
