@@ -1,12 +1,16 @@
 """Score a table: ``python pipelines/predict.py model=models:/ctr@champion input=rows.parquet output=scores.parquet``."""
 
+import re
+from collections.abc import Sequence
+
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from clickflow.scoring.config import PredictConfig
 from clickflow.scoring.predict import predict
-from pipelines.launch import launch, progress_printer
+from pipelines.launch import launch
 
 
 class RowsPerSecond(ProgressColumn):
@@ -22,17 +26,26 @@ def story(config: PredictConfig, console: Console) -> None:
     columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), RowsPerSecond(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("scoring", total=None)
-        predicted = predict(config, progress_printer(console), lambda done, total: bar.update(task, completed=done, total=total))
+        predicted = predict(
+            config,
+            lambda sentence: console.print(f"[dim]·[/] {escape(sentence)}", soft_wrap=True),
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
     again = predicted.num_rows - predicted.num_scored
     console.print(
         f"{predicted.num_rows:,} rows"
         + (f", {again:,} of them scored before" if again else "")
         + f", {predicted.rows_per_second:,.0f} rows/s"
     )
-    console.print(f"{predicted.num_output_rows:,} rows in {config.output}", soft_wrap=True)
-    look = f"""python -c "import polars; print(polars.read_parquet('{config.output}'))\""""
-    console.print(f"next: [bold]{look}[/]", soft_wrap=True)
+    output = escape(str(config.output))
+    console.print(f"{predicted.num_output_rows:,} rows in {output}", soft_wrap=True)
+    console.print(f"""next: [bold]python -c "import polars; print(polars.read_parquet('{output}'))"[/]""", soft_wrap=True)
+
+
+def model_is_no_group(arguments: Sequence[str]) -> Sequence[str]:
+    """Nothing is trained here: ``model=…`` is a URI, also where it is not written like one, and is refused as such."""
+    return [re.sub("^model=", "model.uri=", argument) for argument in arguments]
 
 
 if __name__ == "__main__":
-    launch("predict", PredictConfig, story)
+    launch("predict", PredictConfig, story, model_is_no_group)

@@ -101,6 +101,16 @@ def test_a_constant_unit_stays_finite():
     assert torch.isfinite(values.grad).all()
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_dice_gives_the_same_where_no_gradient_is_wanted_and_leaves_its_input_alone(training):
+    dice, values = random_dice().train(training), random_values(50)
+    given = values.clone()
+    expected = dice(values).detach()
+    with torch.inference_mode():
+        torch.testing.assert_close(dice(values), expected)
+    assert torch.equal(values, given)
+
+
 def test_dice_starts_as_a_smooth_relu():
     """Alpha starts at 0, so far below the mean nothing passes and far above it everything."""
     dice = Dice(1).eval()

@@ -15,7 +15,7 @@ import torch
 
 from clickflow.config import validate
 from clickflow.data.prepare import prepare
-from clickflow.promotion.checks import raw_rows
+from clickflow.data.raw_rows import raw_rows
 from clickflow.runs.train import train
 from clickflow.scoring.config import PredictConfig
 from clickflow.scoring.predict import predict

@@ -212,7 +212,7 @@ def test_a_fault_in_a_late_row_leaves_nothing_behind(folder, home):
         ("model=models:/ctr@nobody", TrackingError, "no such version or alias; ctr has versions: "),
         ("model=models:/nothing/1", TrackingError, "registered there: .*ctr"),
         ("input=nothing.parquet", DataError, "input = nothing.parquet: no such file"),
-        ("columns.item=itm", DataError, r"column 'itm' \(columns\): no such column; did you mean item\?"),
+        ("columns.item=itm", DataError, r"column 'itm' \(columns\.item\): no such column; did you mean item\?"),
         ("columns.history=past", DataError, r"column 'past' \(columns\.history\): no such column"),
         ("columns.fields={town: city}", ConfigError, "columns.fields.town: the model has no such user or context field"),
         ("keep=[user]", DataError, r"column 'user' \(keep\): no such column"),

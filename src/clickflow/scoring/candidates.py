@@ -4,8 +4,9 @@ import numpy as np
 import pyarrow as pa
 
 from clickflow.errors import DataError
-from clickflow.scoring.encoding import ItemTable, read_column
+from clickflow.scoring.encoding import read_column
 from clickflow.scoring.ids import IdTable
+from clickflow.scoring.items import ItemTable
 from clickflow.scoring.tables import Table
 
 ROWS_PER_READ = 1 << 16

@@ -20,6 +20,7 @@ from clickflow.scoring.parallel import in_order
 from clickflow.scoring.partial import OutputError, PartialOutput, refuse_output
 from clickflow.scoring.scorers import RowScorer, Scorer, TopScorer
 from clickflow.scoring.tables import Rows, Table, open_table
+from clickflow.tracking.bundle import ServingBundle
 from clickflow.tracking.location import FoundModel, find_model
 from clickflow.tracking.model import read_bundle
 from clickflow.tracking.store import open_store
@@ -71,15 +72,7 @@ def predict(config: PredictConfig, say: Say = lambda sentence: None, progress: P
     store = open_store(config.tracking, config.home)
     model = find_model(store, config.model)
     say(f"model {config.model}" + (f" is {model.uri}" if model.uri != config.model else "") + f", of run {model.run_id}")
-    bundle = read_bundle(store, model.uri)
-    encoder = TableEncoder(bundle, table, config.columns, config.history_separator)
-    if encoder.absent:
-        say(f"fields that the input does not have, unknown in every row: {', '.join(encoder.absent)}")
-    scorer: Scorer = RowScorer(bundle, encoder)
-    if candidates is not None and config.top_k is not None:
-        chosen = Candidates(candidates, config.columns.item, encoder.items)
-        say(f"{len(chosen):,} candidates" + (f"; {chosen.num_repeated:,} rows repeat one" if chosen.num_repeated else ""))
-        scorer = TopScorer(bundle, encoder, chosen, config.top_k, config.exclude_history)
+    scorer = _scorer(config, read_bundle(store, model.uri), table, candidates, say)
     kept = _kept(config, table, scorer)
     with PartialOutput(config.output, scorer.record, _identity(config, model, table, candidates)) as partial:
         if partial.changed:
@@ -89,11 +82,23 @@ def predict(config: PredictConfig, say: Say = lambda sentence: None, progress: P
         except KeyboardInterrupt:
             say(f"{partial.num_recorded:,} rows are scored and kept; the same command carries on")
             raise
-        except OutputError:
+        except DataError as error:
+            if not isinstance(error, OutputError):  # with another input nothing of it can be carried on with
+                partial.discard()
             raise
-        except DataError:
-            partial.discard()  # with another input nothing of it can be carried on with
-            raise
+
+
+def _scorer(config: PredictConfig, bundle: ServingBundle, table: Table, candidates: Table | None, say: Say) -> Scorer:
+    """What the config wants of the rows."""
+    encoder = TableEncoder(bundle, table, config.columns, config.history_separator)
+    if encoder.absent:
+        say(f"fields that the input does not have, unknown in every row: {', '.join(encoder.absent)}")
+    if candidates is None or config.top_k is None:
+        table.refuse_absent({encoder.item_column: "columns.item"})
+        return RowScorer(bundle, encoder)
+    chosen = Candidates(candidates, config.columns.item, encoder.items)
+    say(f"{len(chosen):,} candidates" + (f"; {chosen.num_repeated:,} rows repeat one" if chosen.num_repeated else ""))
+    return TopScorer(bundle, encoder, chosen, config.top_k, config.exclude_history)
 
 
 def _write(table: Table, kept: list[str], scorer: Scorer, partial: PartialOutput, model: FoundModel, progress: Progress) -> Predicted:
@@ -130,7 +135,7 @@ def _kept(config: PredictConfig, table: Table, scorer: Scorer) -> list[str]:
     Raises:
         DataError: there is no such column, or the output has another one of that name.
     """
-    table.refuse_absent(dict.fromkeys(scorer.columns, "columns") | dict.fromkeys(config.keep or (), "keep"))
+    table.refuse_absent(dict.fromkeys(config.keep or (), "keep"))
     kept = [name for name in table.schema.names if name != config.columns.history] if config.keep is None else list(config.keep)
     problems = [
         f"{table.name}, column '{name}': the output has a column of that name for what is found; rename it, or leave it out by keep=[…]"

@@ -15,7 +15,8 @@ from torch import nn
 from clickflow.data.batches import Batch
 from clickflow.data.schema import ITEM
 from clickflow.scoring.candidates import Candidates
-from clickflow.scoring.encoding import TableEncoder, Users
+from clickflow.scoring.encoding import TableEncoder
+from clickflow.scoring.items import Users
 from clickflow.scoring.tables import Rows
 from clickflow.tracking.bundle import ServingBundle
 
