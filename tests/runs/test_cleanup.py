@@ -33,7 +33,7 @@ DAY = 86_400_000
 @pytest.fixture(scope="module")
 def empty_store(tmp_path_factory):
     home = tmp_path_factory.mktemp("empty")
-    open_store(TrackingConfig(), home)
+    open_store(TrackingConfig(experiment_name="any"), home)
     return home
 
 
