@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from clickflow.data.batches import jagged_ranges
 from clickflow.errors import ConfigError, DataError
 from clickflow.scoring.config import ColumnsConfig
-from clickflow.scoring.encoding import TableEncoder, share_histories
+from clickflow.scoring.encoding import TableEncoder
+from clickflow.scoring.items import Users, share_histories
 from clickflow.scoring.tables import open_table
 from clickflow.tracking.candidates import CandidateRows
 from clickflow.tracking.encoding import RowEncoder
@@ -38,7 +39,7 @@ def encoded(path, as_string=False, columns=None, separator=" ", **more):
     bundle, table = make_bundle(as_string), open_table(path, "input", ",")
     encoder = TableEncoder(bundle, table, columns or ColumnsConfig(), separator)
     (rows,) = table.rows([encoder.item_column, *encoder.user_columns], 100)
-    return encoder.encode(rows)
+    return encoder.items.batch(*encoder.encode(rows))
 
 
 def parquet(folder, rows):
@@ -167,3 +168,17 @@ def test_shared_histories_are_those_of_the_rows(histories, times):
     assert len(bounds) == num_different + 1
     positions, _ = jagged_ranges(bounds[:-1][history_of], bounds[1:][history_of])
     assert torch.equal(shared[positions], flat)
+
+
+@given(st.lists(st.integers(0, 9), max_size=30), st.integers(1, 5), st.integers(0, 12))
+def test_parts_are_as_large_as_the_limits_let_them_be(lengths, max_rows, max_behaviours):
+    offsets = torch.tensor([0, *lengths]).cumsum(0)
+    users = Users(torch.arange(int(offsets[-1])), offsets, torch.zeros(0, len(lengths)), {})
+    cuts = list(users.cuts(max_rows, max_behaviours))
+    assert [row for start, end in cuts for row in range(start, end)] == list(range(len(lengths)))
+    for start, end in cuts:
+        assert end == start + 1 or (end - start <= max_rows and sum(lengths[start:end]) <= max_behaviours)
+        assert end == len(lengths) or end - start == max_rows or sum(lengths[start : end + 1]) > max_behaviours
+        part = users.slice(start, end)
+        assert part.offsets.diff().tolist() == lengths[start:end]
+        assert part.history.tolist() == list(range(int(offsets[start]), int(offsets[end])))

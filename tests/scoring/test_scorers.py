@@ -62,6 +62,7 @@ def assert_same(found, wanted):
 @pytest.mark.parametrize("top_k", [1, 3, 100])
 def test_the_best_candidates_are_those_of_a_plain_sort(tmp_path, monkeypatch, top_k, exclude_history, rows_per_forward):
     monkeypatch.setattr(scorers, "ROWS_PER_FORWARD", rows_per_forward)
+    monkeypatch.setattr(scorers, "BEHAVIOURS_PER_FORWARD", 4 * rows_per_forward)
     assert_same(top(tmp_path, top_k, exclude_history), sorted_scores(top_k, exclude_history))
 
 

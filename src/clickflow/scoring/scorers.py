@@ -20,8 +20,10 @@ from clickflow.scoring.items import Users
 from clickflow.scoring.tables import Rows
 from clickflow.tracking.bundle import ServingBundle
 
-ROWS_PER_FORWARD = 2048
-"""Large enough for a batch's fixed cost, small enough for its tensors to stay in the cache."""
+ROWS_PER_FORWARD = 4096
+"""Enough that a batch's fixed cost, in which threads wait for each other, does not count."""
+BEHAVIOURS_PER_FORWARD = 1 << 15
+"""Bounds the memory of a batch, also where histories are long."""
 ROWS_PER_READ = 8192
 SCORES_PER_READ = 1 << 18
 """Of users with candidates: about a second's work, which is what an interrupt costs."""
@@ -76,10 +78,11 @@ class RowScorer(Scorer):
 
     def score(self, rows: Rows) -> NDArray[np.float64]:
         """(R,) probabilities."""
-        result = np.empty(len(rows.batch))
-        for start in range(0, len(rows.batch), ROWS_PER_FORWARD):
-            part = Rows(rows.batch.slice(start, ROWS_PER_FORWARD), rows.file, rows.first_row + start)
-            result[start : start + ROWS_PER_FORWARD] = probabilities(self._model, self._encoder.encode(part))
+        item, users = self._encoder.encode(rows)
+        result = np.empty(len(item))
+        for start, end in users.cuts(ROWS_PER_FORWARD, BEHAVIOURS_PER_FORWARD):
+            batch = self._encoder.items.batch(item[start:end], users.slice(start, end))
+            result[start:end] = probabilities(self._model, batch)
         return result
 
     def output(self, kept: pa.RecordBatch, results: NDArray[np.float64]) -> pa.RecordBatch:
@@ -132,15 +135,15 @@ class TopScorer(Scorer):
 
     def _scores(self, users: Users) -> NDArray[np.float64]:
         """(R, I) probabilities of the I different items among the candidates for R users."""
-        num_users, num_items = len(users.offsets) - 1, len(self._items)
-        scores = np.empty((num_users, num_items))
-        step = max(1, ROWS_PER_FORWARD // max(1, num_items))
-        for first in range(0, num_users, step):
-            some = users.slice(first, first + step)
-            for start in range(0, num_items, ROWS_PER_FORWARD):
-                items = self._items[start : start + ROWS_PER_FORWARD]
+        num_items = len(self._items)
+        scores = np.empty((len(users.offsets) - 1, num_items))
+        for first, last in users.cuts(max(1, ROWS_PER_FORWARD // max(1, num_items)), BEHAVIOURS_PER_FORWARD // max(1, num_items)):
+            some = users.slice(first, last)
+            step = min(ROWS_PER_FORWARD, max(1, BEHAVIOURS_PER_FORWARD // max(1, len(some.history))))  # all, where users are several
+            for start in range(0, num_items, step):
+                items = self._items[start : start + step]
                 batch = self._encoder.items.batch_of_pairs(items, some)
-                scores[first : first + step, start : start + len(items)] = probabilities(self._model, batch).reshape(-1, len(items))
+                scores[first:last, start : start + len(items)] = probabilities(self._model, batch).reshape(-1, len(items))
         return scores
 
 
