@@ -113,3 +113,12 @@ def test_a_value_that_is_no_finite_number_is_pointed_at(column, is_text):
     with pytest.raises(BadValue, match=r"^not a finite number; write one, or null where it is missing") as caught:
         numbers(column, is_text)
     assert caught.value.position == 1
+
+
+def test_a_negative_id_is_refused_where_the_log_has_none():
+    ids = IdTable(pa.chunked_array([[3, 5, None]]), np.array([1, 2, 0]))
+    with pytest.raises(BadValue, match="^negative, but no id of the training data is; send ids as the log has them") as caught:
+        ids.canonical(pa.array([3, None, -5]), required=False)
+    assert (caught.value.position, caught.value.value) == (2, -5)
+    with_negative = IdTable(pa.chunked_array([[-1, 5]]), np.array([1, 2]))
+    assert with_negative(pa.array([-1, -7, 5]), required=True).tolist() == [1, 0, 2]

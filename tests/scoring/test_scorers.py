@@ -11,7 +11,7 @@ from clickflow.scoring import scorers
 from clickflow.scoring.candidates import Candidates
 from clickflow.scoring.config import ColumnsConfig
 from clickflow.scoring.encoding import TableEncoder
-from clickflow.scoring.scorers import TopScorer
+from clickflow.scoring.scorers import TopScorer, Unknown
 from clickflow.scoring.tables import open_table
 from tests.tracking.test_model import expected, make_bundle
 
@@ -106,3 +106,12 @@ def test_candidates_that_cannot_be_read_are_named(tmp_path, items, message):
     encoder = TableEncoder(make_bundle(), open_table(tmp_path / "users.parquet", "input", ","), ColumnsConfig(), " ")
     with pytest.raises(DataError, match=message):
         Candidates(open_table(tmp_path / "items.parquet", "candidates", ","), "item", encoder.items)
+
+
+def test_what_the_model_does_not_know_is_counted():
+    unknown = Unknown()
+    assert str(unknown) == ""
+    unknown.count("items", np.array([0, 4, 2, 0]))
+    unknown.count("behaviours", np.array([1, 0, 3]))
+    unknown.count("behaviours", np.array([2, 2, 3]))
+    assert str(unknown) == "50.0 % of the items, 16.7 % of the behaviours"

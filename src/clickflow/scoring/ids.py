@@ -54,6 +54,7 @@ class IdTable:
         self._is_boolean = bool(boolean_ids(raw))
         ids = raw.drop_null().cast(pa.int64() if self.is_integer else pa.large_string()).combine_chunks()
         self._ids = pc.utf8_lower(ids) if self._is_boolean else ids
+        self._has_negative = self.is_integer and bool(len(ids)) and pc.min(ids).as_py() < 0
         self._hashed = pd.Index(self._ids.to_numpy(zero_copy_only=False), dtype=np.int64 if self.is_integer else object)
         self._index = np.append(np.asarray(index)[np.asarray(raw.is_valid())], 0).astype(np.int64)  # the last one answers position -1
 
@@ -79,11 +80,14 @@ class IdTable:
             is_text: texts of a CSV, to be parsed.
 
         Raises:
-            BadValue: a value that is no such id, or a missing one where each is required.
+            BadValue: a value that is no such id, a negative one where no id of train is, or a missing one where each is required.
         """
         ids = ids.dictionary_decode() if pa.types.is_dictionary(ids.type) else ids
         parsed = _parsed_integers if is_text else _integers
         ids = parsed(ids) if self.is_integer else ids.cast(pa.large_string())
+        if self.is_integer and not self._has_negative and len(ids) > ids.null_count and pc.min(ids).as_py() < 0:
+            position = int(np.asarray(pc.less(ids, 0).fill_null(False)).argmax())
+            raise BadValue(position, ids[position].as_py(), "negative, but no id of the training data is; send ids as the log has them")
         if required and ids.null_count:
             raise BadValue(int(np.asarray(ids.is_null()).argmax()), None, "missing; every row needs one; drop the row")
         return pc.utf8_lower(ids) if self._is_boolean else ids

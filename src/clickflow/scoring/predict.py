@@ -78,7 +78,10 @@ def predict(config: PredictConfig, say: Say = lambda sentence: None, progress: P
         if partial.changed:
             say(f"begins anew: not as they were when {config.output} was begun: {', '.join(partial.changed)}")
         try:
-            return _write(table, kept, scorer, partial, model, progress)
+            done = _write(table, kept, scorer, partial, model, progress)
+            if done.num_scored:
+                say(f"unknown to the model: {scorer.unknown}")
+            return done
         except KeyboardInterrupt:
             say(f"{partial.num_recorded:,} rows are scored and kept; the same command carries on")
             raise

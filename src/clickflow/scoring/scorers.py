@@ -3,6 +3,7 @@
 Either gives a fixed number of bytes for each row of the input, which is what makes a journal of them simple.
 """
 
+import threading
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -30,6 +31,24 @@ SCORES_PER_READ = 1 << 18
 PROBABILITY, RANK = "probability", "rank"
 
 
+class Unknown:
+    """How much of what was scored the model does not know; several threads may count."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts = {"items": [0, 0], "behaviours": [0, 0]}
+
+    def count(self, what: str, rows: NDArray[np.integer[Any]]) -> None:
+        """Take (N,) rows of the items' table into account; row 0 is the unknown item."""
+        with self._lock:
+            self._counts[what][0] += int((rows == 0).sum())
+            self._counts[what][1] += len(rows)
+
+    def __str__(self) -> str:
+        shares = [f"{100 * unknown / total:.1f} % of the {what}" for what, (unknown, total) in self._counts.items() if total]
+        return ", ".join(shares)
+
+
 class Scorer(ABC):
     """Scores rows.
 
@@ -37,11 +56,13 @@ class Scorer(ABC):
         rows_per_read: rows of the input that make one batch.
         record: numpy type of the result of one row.
         added: the columns that the output has beside those of the input.
+        unknown: to the model, of the rows scored so far.
     """
 
     rows_per_read: int
     record: np.dtype[Any]
     added: pa.Schema
+    unknown: Unknown
 
     @property
     @abstractmethod
@@ -69,7 +90,7 @@ class RowScorer(Scorer):
     added = pa.schema([pa.field(PROBABILITY, pa.float64(), nullable=False)])
 
     def __init__(self, bundle: ServingBundle, encoder: TableEncoder) -> None:
-        self._model, self._encoder = bundle.build_model(), encoder
+        self._model, self._encoder, self.unknown = bundle.build_model(), encoder, Unknown()
 
     @property
     def columns(self) -> list[str]:
@@ -79,6 +100,8 @@ class RowScorer(Scorer):
     def score(self, rows: Rows) -> NDArray[np.float64]:
         """(R,) probabilities."""
         item, users = self._encoder.encode(rows)
+        self.unknown.count("items", item.numpy())
+        self.unknown.count("behaviours", users.history.numpy())
         result = np.empty(len(item))
         for start, end in users.cuts(ROWS_PER_FORWARD, BEHAVIOURS_PER_FORWARD):
             batch = self._encoder.items.batch(item[start:end], users.slice(start, end))
@@ -95,6 +118,8 @@ class TopScorer(Scorer):
 
     def __init__(self, bundle: ServingBundle, encoder: TableEncoder, candidates: Candidates, top_k: int, exclude_history: bool) -> None:
         self._model, self._encoder, self._candidates = bundle.build_model(), encoder, candidates
+        self.unknown = Unknown()
+        self.unknown.count("items", candidates.rows)
         # Equal for the model, equal in score: each is scored once, so that no rounding of a place in the batch decides between them.
         self._items, self._item_of = encoder.items.distinct(torch.from_numpy(candidates.rows))
         self._exclude_history = exclude_history
@@ -111,11 +136,13 @@ class TopScorer(Scorer):
 
     def score(self, rows: Rows) -> NDArray[Any]:
         """(R,) candidates and probabilities of R users, the best first; -1 where there are no more."""
-        scores = self._scores(self._encoder.users(rows))[:, self._item_of]
+        users = self._encoder.users(rows)
+        self.unknown.count("behaviours", users.history.numpy())
+        scores = self._scores(users)[:, self._item_of]
         if self._exclude_history:
             places, bounds = self._encoder.history_among(rows, self._candidates.ids)
-            users = np.repeat(np.arange(len(scores)), np.diff(bounds))
-            scores[users[places >= 0], places[places >= 0]] = -np.inf
+            user = np.repeat(np.arange(len(scores)), np.diff(bounds))
+            scores[user[places >= 0], places[places >= 0]] = -np.inf
         results = np.empty(len(scores), dtype=self.record)
         k = results["candidate"].shape[1]
         best = np.argsort(-scores, axis=1, kind="stable")[:, :k]  # of equal ones the first in the table
