@@ -117,7 +117,7 @@ def test_a_value_that_is_no_finite_number_is_pointed_at(column, is_text):
 
 def test_a_negative_id_is_refused_where_the_log_has_none():
     ids = IdTable(pa.chunked_array([[3, 5, None]]), np.array([1, 2, 0]))
-    with pytest.raises(BadValue, match="^negative, but no id of the training data is; send ids as the log has them") as caught:
+    with pytest.raises(BadValue, match=r"^negative, but no id of the training data is; send ids as the log has them") as caught:
         ids.canonical(pa.array([3, None, -5]), required=False)
     assert (caught.value.position, caught.value.value) == (2, -5)
     with_negative = IdTable(pa.chunked_array([[-1, 5]]), np.array([1, 2]))
