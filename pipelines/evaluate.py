@@ -4,7 +4,7 @@ from rich.console import Console
 
 from clickflow.runs.config import EvaluateConfig
 from clickflow.runs.evaluate import evaluate
-from pipelines.launch import launch
+from pipelines.launch import launch, store_overrides
 from pipelines.tables import print_evaluation
 
 
@@ -13,7 +13,10 @@ def story(config: EvaluateConfig, console: Console) -> None:
     evaluation = evaluate(config)
     print_evaluation(console, evaluation)
     console.print(f"all of it is in run {evaluation.run_id}, every slice in its slices/test.md", soft_wrap=True)
-    console.print("next: [bold]make ui[/] to lay its curves over those of other runs")
+    where = "".join(f" {override}" for override in store_overrides(config.home, config.tracking))
+    promote = f"python pipelines/promote.py name=NAME run_id={evaluation.run_id}{where}"
+    console.print("next: [bold]make ui[/] lays its curves over those of other runs, and")
+    console.print(f"  [bold]{promote}[/]\nmakes it the champion if it is the better one", soft_wrap=True)
 
 
 if __name__ == "__main__":

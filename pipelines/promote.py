@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from clickflow.errors import EXIT_CODE_NO
+from clickflow.errors import EXIT_CODE_NO, PromotionError
 from clickflow.promotion.config import PromoteConfig
 from clickflow.promotion.gate import SHOWN
 from clickflow.promotion.promote import ALREADY, Outcome, promote
 from clickflow.promotion.rollback import roll_back
+from clickflow.runs.evaluate import Evaluation
 from clickflow.tracking.decisions import REFUSED, Decision, log_of
 from clickflow.tracking.registry import Registry
 from clickflow.tracking.store import open_store
@@ -47,6 +48,8 @@ def print_outcome(console: Console, config: PromoteConfig, outcome: Outcome) -> 
         f"run {run.run.run_id} ({run.run.tags.get('model')}, {config.metric} {run.value:.4f}) of experiment {run.experiment}",
         soft_wrap=True,
     )
+    if outcome.evaluation is not None:
+        _print_test(console, config, outcome.evaluation)
     name = config.name if outcome.version is None else f"{config.name} version {outcome.version}"
     dry = "dry run: " if config.dry_run else ""
     if outcome.kind == ALREADY:
@@ -62,6 +65,17 @@ def print_outcome(console: Console, config: PromoteConfig, outcome: Outcome) -> 
         console.print(outcome.url, soft_wrap=True)
     if outcome.kind != REFUSED and not config.dry_run:
         _print_next(console, config, outcome)
+
+
+def _print_test(console: Console, config: PromoteConfig, evaluation: Evaluation) -> None:
+    """How good it is, and how much the test split has been looked at."""
+    metric = config.metric.removeprefix("val/")
+    low, high = evaluation.intervals[metric]
+    value = f"{SHOWN[metric]} {evaluation.scored.metrics[metric]:.4f}, 95 % interval [{low:.4f}, {high:.4f}]"
+    opened = evaluation.openings
+    console.print(f"on the test split: {value}; it has been opened {opened.times} times, by {opened.runs} runs", soft_wrap=True)
+    if not low > 0.5:
+        console.print("[yellow]beware: these test rows do not show that it ranks better than chance[/]", soft_wrap=True)
 
 
 def _print_next(console: Console, config: PromoteConfig, outcome: Outcome) -> None:
@@ -81,7 +95,10 @@ def _roll_back(console: Console, config: PromoteConfig) -> None:
 
 
 def _print_history(console: Console, config: PromoteConfig) -> None:
-    log = log_of(Registry(open_store(config.tracking, config.home), config.name).versions())
+    versions = Registry(open_store(config.tracking, config.home), config.name).versions()
+    if not versions:
+        raise PromotionError(f"name = {config.name}: no model of this name is registered; promote a run first, or correct the name.")
+    log = log_of(versions)
     table = Table(title=f"decisions about {config.name}", title_justify="left")
     for heading in ("time (UTC)", "version", "decision", "champion", "run", "validation", "difference on test", "by"):
         table.add_column(heading, no_wrap=True)

@@ -43,7 +43,6 @@ SHARED = {
     "a history a row": ([2, 0, 4], [0, 1, 2]),
     "a history a row, in another order": ([2, 0, 4], [2, 0, 1]),
     "histories that no row reads": ([4, 2, 0, 3], [1, 1]),
-    "no rows": ([4], []),
 }
 
 # One value more of options whose annotation does not list them.

@@ -20,9 +20,9 @@ def store_of(home, experiment):
     return open_store(TrackingConfig(experiment_name=experiment), home)
 
 
-def finished(store, gauc, model="READY", metric="best/gauc"):
+def finished(store, gauc, model="READY", metric="best/gauc", tags=None):
     """A run with a metric and a logged model of a status; None: without one."""
-    with open_run(store, name="n", params={}, tags={"model": "din"}, log_system_metrics=False) as run:
+    with open_run(store, name="n", params={}, tags={"model": "din"} | (tags or {}), log_system_metrics=False) as run:
         run.log_metrics({metric: gauc}, 0)
         if model is not None:
             logged = store.client.create_logged_model(store.experiment_id, name="din", source_run_id=run.id)
@@ -108,10 +108,13 @@ def test_without_a_champion_either_an_experiment_must_be_named_where_there_are_s
 
 
 def test_the_only_experiment_with_finished_runs_needs_no_name(tmp_path):
+    with pytest.raises(TrackingError, match=r"no store is there; train a model first, or correct tracking\.uri or home"):
+        choice(tmp_path)
+    assert not list(tmp_path.iterdir())
+    store_of(tmp_path, "empty")
     with pytest.raises(PromotionError, match="none has a finished run; train a model first"):
         choice(tmp_path)
     only = finished(store_of(tmp_path, "only"), 0.5)
-    store_of(tmp_path, "empty")
     assert choice(tmp_path).run.run_id == only
 
 
@@ -142,3 +145,18 @@ def test_an_experiment_without_finished_runs_is_refused_with_a_suggestion(home, 
         choice(home, experiment_name="severel")
     with pytest.raises(PromotionError, match="experiment = several: no finished run with val/auc and a model; train one"):
         choice(home, experiment_name="several", metric="val/auc")
+
+
+def test_better_runs_that_are_passed_over_are_said(home):
+    store = store_of(home, "passed over")
+    data = {"dataset.fingerprint": "a" * 64}
+    other = finished(store, 0.9, tags={"dataset.fingerprint": "b" * 64})
+    rolled_back, champion, best = finished(store, 0.8, tags=data), finished(store, 0.5, tags=data), finished(store, 0.7, tags=data)
+    said = []
+    config = PromoteConfig(name="ctr", home=home, tracking=TrackingConfig())
+    chosen = choose(store, config, champion, {rolled_back: 3}, said.append)
+    assert chosen.run.run_id == best != other
+    assert said == [
+        f"passed over: version 3 was rolled back (run_id={rolled_back} promotes it all the same)",
+        "passed over: 1 run on other data than the champion's",
+    ]

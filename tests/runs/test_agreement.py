@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clickflow.runs.agreement import Difference, as_csv, compare_histories, first_difference, is_compared
+from clickflow.runs.reproduce import DEFAULT_TOLERANCE
 
 
 def history(*points):
@@ -128,3 +129,12 @@ def test_every_changed_point_is_found_and_no_other(points, data):
     metrics = compare_histories(*({name: history(*own.items()) for name, own in side.items()} for side in (points, changed)))
     found = {(difference.metric, difference.step) for metric in metrics for difference in metric.differences}
     assert found == {(name, step) for name, own in points.items() for step, value in own.items() if changed[name][step] != value}
+
+
+def test_the_default_tolerance_takes_last_bits_and_not_another_model():
+    def histories(auc):
+        return {"val/auc": (np.array([0.0]), np.array([auc]))}
+
+    old = histories(0.7812)
+    assert first_difference(compare_histories(old, histories(0.7812 + 3.5e-4)), DEFAULT_TOLERANCE) is None
+    assert first_difference(compare_histories(old, histories(0.7797)), DEFAULT_TOLERANCE) is not None  # of two seeds

@@ -16,9 +16,9 @@ from clickflow.errors import TrackingError
 from clickflow.runs import cleanup as cleanup_module
 from clickflow.runs.cleanup import CleanupConfig, clean
 from clickflow.runs.train import checkpoint_folder
+from clickflow.tracking import maintenance
 from clickflow.tracking.config import TrackingConfig
 from clickflow.tracking.lifecycle import open_run
-from clickflow.tracking.maintenance import artifact_bytes
 from clickflow.tracking.owner import Owner
 from clickflow.tracking.run import Run
 from clickflow.tracking.store import open_store
@@ -33,7 +33,7 @@ DAY = 86_400_000
 @pytest.fixture(scope="module")
 def empty_store(tmp_path_factory):
     home = tmp_path_factory.mktemp("empty")
-    open_store(TrackingConfig(), home)
+    open_store(TrackingConfig(experiment_name="any"), home)
     return home
 
 
@@ -80,7 +80,7 @@ class Home:
         return self.client.get_run(run_id).info.status
 
     def with_checkpoints(self, run_ids):
-        return [run_id for run_id in run_ids if artifact_bytes(self.store, run_id, "checkpoints")]
+        return [run_id for run_id in run_ids if maintenance.artifact_bytes(self.store, run_id, "checkpoints")]
 
 
 @pytest.fixture
@@ -170,6 +170,13 @@ class TestLeftovers:
         assert not deleted.exists()
         assert other.exists()
         assert f"left: {other} belongs to no run of this store" in "\n".join(step.what for step in steps)
+
+    def test_of_a_deleted_run_that_still_trains_they_are_left(self, home):
+        run_id = home.run(ME)
+        home.client.delete_run(run_id)
+        folder = home.leave_checkpoint(run_id)
+        home.clean()
+        assert folder.exists()
 
     def test_another_machine_may_still_move_its_own(self, home):
         folder = home.leave_checkpoint(home.run(ELSEWHERE, "KILLED"))

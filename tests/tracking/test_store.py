@@ -180,3 +180,17 @@ def test_six_processes_may_open_a_new_store_at_once(tmp_path: Path):
     assert sorted(run.data.metrics["x"] for run in runs) == [0, 1, 2, 3, 4, 5]
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert store.client.search_runs(["0"]) == []  # "Default"
+
+
+def test_whoever_only_visits_makes_no_store(tmp_path):
+    uri = f"sqlite:///{tmp_path}/mistyped/mlflow.db"
+    with pytest.raises(TrackingError, match=rf"tracking.uri = {uri}: no store is there; train a model first, or correct tracking.uri"):
+        open_store(TrackingConfig(uri=uri), tmp_path / "home")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_database_that_does_not_answer_is_told_at_once(tmp_path):
+    start = time.monotonic()
+    with pytest.raises(TrackingError, match=r"tracking.uri = postgresql\+psycopg://me:\*\*\*@127.0.0.1:9/x: the store cannot be opened"):
+        open_store(TrackingConfig(uri="postgresql+psycopg://me:secret@127.0.0.1:9/x", experiment_name="x"), tmp_path)
+    assert time.monotonic() - start < 10

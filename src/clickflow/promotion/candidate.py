@@ -5,13 +5,14 @@ best child but no model, so they are passed over; a reproduction has one and is 
 there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clickflow.config import suggest
 from clickflow.errors import PromotionError
 from clickflow.promotion.config import PromoteConfig
-from clickflow.runs.train import logged_name
+from clickflow.runs.evaluate import FINGERPRINT_TAG
+from clickflow.runs.train import Progress, logged_name
 from clickflow.tracking.lifecycle import KIND_TAG
 from clickflow.tracking.search import FoundRun, best_runs, experiment_name, experiments_with_finished_runs, read_run, ready_model
 from clickflow.tracking.store import Store
@@ -39,14 +40,21 @@ class Candidate:
         return f"models:/{self.model_id}"
 
 
-def choose(store: Store, config: PromoteConfig, champion_run_id: str | None, taken_back: Mapping[str, int]) -> Candidate:
+def choose(
+    store: Store,
+    config: PromoteConfig,
+    champion_run_id: str | None,
+    taken_back: Mapping[str, int],
+    progress: Progress = lambda stage: None,
+) -> Candidate:
     """The run to promote.
 
     Args:
         store: where runs are.
         config: says which, or by what the best is found.
-        champion_run_id: of the champion; its experiment is searched where none is given.
+        champion_run_id: of the champion; its experiment is searched where none is given, and only runs on its data are compared.
         taken_back: run -> version that was rolled back; not chosen unless asked for.
+        progress: told of better runs that are passed over, and why.
 
     Raises:
         PromotionError: there is no such run, or it cannot be promoted.
@@ -54,18 +62,29 @@ def choose(store: Store, config: PromoteConfig, champion_run_id: str | None, tak
     if config.run_id is not None:
         return _asked_for(store, config, config.run_id)
     name, experiment_id = _experiment(store, config.experiment_name, champion_run_id)
-    passed_over = []
+    data = read_run(store, champion_run_id).tags.get(FINGERPRINT_TAG) if champion_run_id else None
+    passed_over, num_other_data = [], 0
     for run in best_runs(store, experiment_id, logged_name(config.metric)):
-        if run.run_id in taken_back:
-            passed_over.append(f"version {taken_back[run.run_id]} was rolled back (run_id={run.run_id} promotes it all the same)")
-            continue
         model_id = None if KIND_TAG in run.tags else ready_model(store, run)
-        if model_id is not None:
+        if model_id is None:
+            continue
+        if data is not None and run.tags.get(FINGERPRINT_TAG) != data:  # a value on other data says nothing beside the champion's
+            num_other_data += 1
+        elif run.run_id in taken_back:
+            passed_over.append(f"version {taken_back[run.run_id]} was rolled back (run_id={run.run_id} promotes it all the same)")
+        else:
+            for what in _passed_over(passed_over, num_other_data):
+                progress(f"passed over: {what}")
             return Candidate(run, model_id, run.metrics[logged_name(config.metric)], name)
-    reason = "".join(f"; {what}" for what in passed_over)
+    reason = "".join(f"; {what}" for what in _passed_over(passed_over, num_other_data))
     raise PromotionError(
         f"experiment = {name}: no finished run with {config.metric} and a model{reason}; train one, or set experiment=NAME."
     )
+
+
+def _passed_over(reasons: Sequence[str], num_other_data: int) -> list[str]:
+    runs = "run" if num_other_data == 1 else "runs"
+    return [*reasons, *([f"{num_other_data} {runs} on other data than the champion's"] if num_other_data else [])]
 
 
 def _asked_for(store: Store, config: PromoteConfig, run_id: str) -> Candidate:

@@ -41,6 +41,7 @@ class Outcome:
         champion: the champion it was held against; None where there was none.
         verdict: of the gate; None without a champion, or where the candidate is the champion.
         url: of the version's page.
+        evaluation: of the candidate; None where it is the champion already.
     """
 
     kind: str
@@ -49,6 +50,7 @@ class Outcome:
     champion: int | None
     verdict: Verdict | None
     url: str | None
+    evaluation: Evaluation | None = None
 
 
 def promote(config: PromoteConfig, progress: Progress = lambda stage: None) -> Outcome:
@@ -62,7 +64,7 @@ def promote(config: PromoteConfig, progress: Progress = lambda stage: None) -> O
     registry = Registry(open_store(config.tracking, config.home), config.name)
     if not config.dry_run:
         settle(registry)
-    candidate = _choose(registry, config)
+    candidate = _choose(registry, config, progress)
     if _is_champion(candidate, champion_of(registry)):
         return _already(registry, candidate)
     progress(f"checking the model of run {candidate.run.run_id[:12]}")
@@ -90,12 +92,12 @@ def champion_of(registry: Registry) -> Version | None:
     return next((version for version in registry.versions() if version.number == number), None)
 
 
-def _choose(registry: Registry, config: PromoteConfig) -> Candidate:
+def _choose(registry: Registry, config: PromoteConfig, progress: Progress) -> Candidate:
     versions = registry.versions()
     moves = moves_of(versions)
     taken_back = {version.run_id: version.number for version in versions if is_rolled_back(moves, version.number)}
     champion = champion_of(registry)
-    return choose(registry.store, config, champion.run_id or None if champion else None, taken_back)
+    return choose(registry.store, config, champion.run_id or None if champion else None, taken_back, progress)
 
 
 def _is_champion(candidate: Candidate, champion: Version | None) -> bool:
@@ -148,7 +150,7 @@ def _decide(registry: Registry, config: PromoteConfig, evidence: Evidence) -> Ou
     kind = PROMOTED if evidence.is_passed else REFUSED
     candidate, champion = evidence.candidate, evidence.champion.number if evidence.champion else None
     if config.dry_run:
-        return Outcome(kind, candidate, None, champion, evidence.verdict, None)
+        return Outcome(kind, candidate, None, champion, evidence.verdict, None, evidence.evaluation)
     number = next_number(registry.versions())  # before the champion is looked at: a move in between makes the number one that is taken
     if registry.alias(CHAMPION) != champion:
         return None
@@ -160,7 +162,7 @@ def _decide(registry: Registry, config: PromoteConfig, evidence: Evidence) -> Ou
         refuse(registry, decision)
     elif not move(registry, replace(decision, successor=version, number=number)):
         return None
-    return Outcome(kind, candidate, version, champion, evidence.verdict, registry.url(version))
+    return Outcome(kind, candidate, version, champion, evidence.verdict, registry.url(version), evidence.evaluation)
 
 
 def _record(registry: Registry, config: PromoteConfig, evidence: Evidence, version: int) -> None:

@@ -4,10 +4,13 @@ Everything is a step that says what it does before it is done, so that a dry run
 before it acts and may be done twice, so trainings and another cleanup may be under way.
 """
 
+import fcntl
+import os
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -93,12 +96,22 @@ def clean(config: CleanupConfig) -> Iterator[Done]:
         "checkpoints of finished sweeps": _checkpoints_of_sweeps(store, config.keep_best),
         "statistics of the database": _analysis(store),
     }
-    for name, steps in parts.items():  # each looks when those before it are done
-        try:
-            for step in steps:
-                yield _done(step, config.dry_run)
-        except (ClickflowError, OSError) as error:  # files come and go while trainings are under way
-            yield Done(Step(name), str(error))
+    with nullcontext() if config.dry_run else _alone_in(config.home):
+        for name, steps in parts.items():  # each looks when those before it are done
+            try:
+                for step in steps:
+                    yield _done(step, config.dry_run)
+            except (ClickflowError, OSError) as error:  # files come and go while trainings are under way
+                yield Done(Step(name), str(error))
+
+
+@contextmanager
+def _alone_in(home: Path) -> Iterator[None]:
+    """Wait for another cleanup of the same folder; of another folder's, each step stands the company."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / ".gc.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # let go by the kernel, even when this process is killed
+        yield
 
 
 def _done(step: Step, dry_run: bool) -> Done:
@@ -138,15 +151,17 @@ def _leftover_checkpoints(store: Store, config: CleanupConfig) -> Iterator[Step]
     folders = checkpoint_folder(config.home, "any").parent
     for folder in sorted(folders.iterdir()) if folders.is_dir() else []:
         run = find_run(store, folder.name)
+        lives = None if run is None else process_lives(run.tags)
         if run is None:
             yield Step(f"left: {folder} belongs to no run of this store; remove it if its store is gone")
+        elif lives or (run.status == "RUNNING" and not run.is_deleted):
+            continue
+        elif lives is None and (config.silent_hours is None or hours_of_silence(run) < config.silent_hours):
+            yield Step(f"left: {folder} of run {run.run_id}, whose process is not known here; silent_hours=N clears it away")
         elif run.is_deleted:
-            yield Step(f"deleted: {folder} of a deleted run", _size(folder), partial(shutil.rmtree, folder))
-        elif run.status != "RUNNING" and not (lives := process_lives(run.tags)):
-            if lives is False or (config.silent_hours is not None and hours_of_silence(run) > config.silent_hours):
-                yield Step(f"moved: {folder} to the artifacts of run {run.run_id}", do=partial(_move, store, config.home, run.run_id))
-            else:
-                yield Step(f"left: {folder} of run {run.run_id}, whose process is not known here; silent_hours=N moves it to the artifacts")
+            yield Step(f"deleted: {folder} of a deleted run", _size(folder), partial(shutil.rmtree, folder, ignore_errors=True))
+        else:
+            yield Step(f"moved: {folder} to the artifacts of run {run.run_id}", do=partial(_move, store, config.home, run.run_id))
 
 
 def _move(store: Store, home: Path, run_id: str) -> None:
@@ -157,7 +172,8 @@ def _move(store: Store, home: Path, run_id: str) -> None:
 def _half_written(datasets: Path) -> Iterator[Step]:
     """Beside prepared folders stand those whose writer was killed; see :func:`clickflow.data.storage.write_atomically`."""
     for folder in sorted(datasets.glob(".*")) if datasets.is_dir() else []:
-        hours = (time.time() - max(file.stat().st_mtime for file in (folder, *folder.rglob("*")))) / 3600
+        last_write = max((file.st_mtime for file in _files(folder)), default=time.time())
+        hours = (time.time() - last_write) / 3600
         if folder.is_dir() and hours > HALF_WRITTEN_HOURS:
             what = f"deleted: {folder}, half-written {hours:.0f} hours ago"
             yield Step(what, _size(folder), partial(shutil.rmtree, folder, ignore_errors=True))
@@ -217,4 +233,11 @@ def _analysis(store: Store) -> Iterator[Step]:
 
 
 def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return sum(file.st_size for file in _files(folder) if stat.S_ISREG(file.st_mode))
+
+
+def _files(folder: Path) -> Iterator[os.stat_result]:
+    """What is known of a folder and all that is in it; its writer may take files away meanwhile."""
+    for path in (folder, *folder.rglob("*")):
+        with suppress(FileNotFoundError):
+            yield path.stat()

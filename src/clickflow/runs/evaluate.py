@@ -5,6 +5,7 @@ choose between models tells less of new users each time; the number of looks is 
 """
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from clickflow.runs.config import EvaluateConfig, RunConfig
 from clickflow.runs.report import ScoredSplit, log_intervals, log_slices, log_split, score
 from clickflow.runs.slices import check_fields, slice_table
 from clickflow.runs.train import digest_tag
-from clickflow.tracking.lifecycle import resume_run
+from clickflow.tracking.lifecycle import KIND_TAG, resume_run
 from clickflow.tracking.location import FoundModel, find_model
 from clickflow.tracking.model import read_bundle
 from clickflow.tracking.run import Run
@@ -34,6 +35,8 @@ from clickflow.training.config import TrainerConfig
 
 TIMES_OPENED = "test/times_opened"
 FINGERPRINT_TAG = "dataset.fingerprint"
+REPRODUCTION = "reproduction"
+"""The kind of run that does train, unlike parents."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     run_id = found.run_id if found else config.run_id
     assert run_id is not None
     with resume_run(store, run_id, "evaluation") as run:
+        refuse_parent(run.id, run.tags)
         if run.status != "FINISHED":
             raise TrackingError(f"run_id = {run.id}: its status is {run.status}; only a FINISHED run can be evaluated; train it again.")
         dataset, model, trainer = _read(run, found, config)
@@ -109,6 +113,12 @@ def _read(run: Run, found: FoundModel | None, config: EvaluateConfig) -> tuple[P
         if found:
             return dataset, *_read_registered(run.store, found, dataset, run_config.trainer)
         return dataset, read_model(run, run_config, dataset, Path(scratch)), run_config.trainer
+
+
+def refuse_parent(run_id: str, tags: Mapping[str, str]) -> None:
+    """Raise a TrackingError for the run of a sweep, a grid or a comparison, which has no model."""
+    if tags.get(KIND_TAG, REPRODUCTION) != REPRODUCTION:
+        raise TrackingError(f"run_id = {run_id}: is a {tags[KIND_TAG]}, which trains nothing itself; name one of the runs below it.")
 
 
 def openings_of(store: Store, fingerprint: str) -> Openings:
@@ -149,8 +159,17 @@ def _read_registered(store: Store, found: FoundModel, dataset: PreparedDataset, 
 
 
 def read_config(run: Run, scratch: Path) -> RunConfig:
-    """The config a run was trained with."""
-    values = yaml.safe_load(run.download("config.yaml", scratch).read_text())
+    """The config a run was trained with.
+
+    Raises:
+        TrackingError: it is not there, or not as it was logged.
+    """
+    try:
+        values = yaml.safe_load(run.download("config.yaml", scratch).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        values = None
+    if not isinstance(values, dict):
+        raise TrackingError(f"run {run.id}: its config.yaml is damaged; restore it from a copy, or train again.")
     return validate(RunConfig, values, f"config.yaml of run {run.id}")
 
 

@@ -20,7 +20,7 @@ from clickflow.errors import TrackingError
 from clickflow.runs.agreement import Difference, Histories, MetricAgreement, as_csv, compare_histories, first_difference, is_compared
 from clickflow.runs.circumstances import Circumstances, changes, same_machine
 from clickflow.runs.config import EvaluateConfig, RunConfig
-from clickflow.runs.evaluate import evaluate, open_dataset, read_config
+from clickflow.runs.evaluate import REPRODUCTION, evaluate, open_dataset, read_config, refuse_parent
 from clickflow.runs.train import PartOf, Progress, open_training_run, train_in
 from clickflow.tracking.config import TrackingConfig
 from clickflow.tracking.lifecycle import KIND_TAG, TRIAL_STATE_TAG, resume_run
@@ -29,9 +29,8 @@ from clickflow.tracking.run import DESCRIPTION_TAG, Run
 from clickflow.tracking.search import FoundRun, metric_histories, read_run
 from clickflow.tracking.store import Store, open_store
 
-REPRODUCTION = "reproduction"
 REPRODUCES_TAG, RESULT_TAG = "reproduces", "reproduction.result"
-DEFAULT_TOLERANCE = 0.05
+DEFAULT_TOLERANCE = 0.001
 """Where machine, threads or libraries differ; see docs/reproduce.md for what was measured."""
 
 
@@ -141,8 +140,7 @@ def _read(store: Store, config: ReproduceConfig) -> tuple[RunConfig, PreparedDat
 
 def _refuse(old: FoundRun) -> None:
     tags = old.tags
-    if tags.get(KIND_TAG, REPRODUCTION) != REPRODUCTION:
-        raise TrackingError(f"run_id = {old.run_id}: is a {tags[KIND_TAG]}, which trains nothing itself; name one of the runs below it.")
+    refuse_parent(old.run_id, tags)
     if old.status != "FINISHED":
         raise TrackingError(f"run_id = {old.run_id}: its status is {old.status}; only a FINISHED run can be reproduced; train it again.")
     if tags.get(TRIAL_STATE_TAG) == "pruned":

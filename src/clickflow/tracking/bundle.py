@@ -82,7 +82,7 @@ class ServingBundle:
         try:
             return cls._parse(folder)
         except (OSError, ValueError, SafetensorError) as error:  # of a bundle without checksums
-            raise _damaged(folder, f"cannot be read ({error})") from error
+            raise _damaged("the bundle", f"cannot be read ({error})") from error
 
     @classmethod
     def _parse(cls, folder: Path) -> Self:
@@ -106,19 +106,19 @@ def _verify(folder: Path) -> None:
         checksums: dict[str, str] = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
         names = list(checksums.items())
     except (OSError, ValueError, AttributeError) as error:
-        raise _damaged(folder / CHECKSUMS, "cannot be read") from error
+        raise _damaged(CHECKSUMS, "cannot be read") from error
     for name, expected in names:
         try:
             found = _sha256(folder / name)
         except OSError as error:
-            raise _damaged(folder / name, f"cannot be read ({error.strerror})") from error
+            raise _damaged(name, f"cannot be read ({error.strerror})") from error
         if found != expected:
-            raise _damaged(folder / name, "does not match its checksum")
+            raise _damaged(name, "does not match its checksum")
 
 
-def _damaged(path: Path, what: str) -> DataError:
+def _damaged(file: str, what: str) -> DataError:
     return DataError(
-        f"{path}: {what}; a model's files are never changed after it is logged; restore them from a copy or log the model again."
+        f"{file}: {what}; a model's files are never changed after it is logged; restore them from a copy or log the model again."
     )
 
 

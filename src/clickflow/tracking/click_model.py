@@ -69,7 +69,7 @@ class ClickModel(PythonModel):
         candidates = CandidateRows(frame[ITEM].to_numpy())
         batch = self._encoder.encode(frame, candidates, first_row)
         parts = [batch]
-        if len(batch) > ROWS_PER_BATCH:
+        if not 0 < len(batch) <= ROWS_PER_BATCH:  # no rows, no parts: not every model takes none
             parts = [batch.part(start, start + ROWS_PER_BATCH) for start in range(0, len(batch), ROWS_PER_BATCH)]
         preds = [torch.sigmoid(self._model(part).logit.double()).numpy() for part in parts]
-        return candidates.gathered(np.concatenate(preds))
+        return candidates.gathered(np.concatenate([np.empty(0), *preds]))

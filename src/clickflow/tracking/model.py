@@ -28,7 +28,7 @@ from mlflow.types.schema import AnyType
 
 import clickflow.data.schema as fields
 from clickflow.config import flatten
-from clickflow.errors import DataError, TrackingError
+from clickflow.errors import TrackingError
 from clickflow.tracking import serving
 from clickflow.tracking.bundle import ServingBundle
 from clickflow.tracking.click_model import BUNDLE
@@ -146,8 +146,14 @@ def _reading(store: Store, uri: str) -> Iterator[None]:
     try:
         with keep_environment({"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}):
             yield
-    except (MlflowException, DataError, OSError) as error:
-        raise TrackingError(f"model {uri}: cannot be loaded from {store.uri} ({first_line(error)}); check the URI") from error
+    except TrackingError:
+        raise
+    except Exception as error:  # damaged files of MLflow's own may raise anything
+        reason = " ".join(str(error).split())[:500]
+        raise TrackingError(
+            f"model {uri}: cannot be loaded from {store.uri} ({type(error).__name__}: {reason}); "
+            "restore its files from a copy, or check the URI"
+        ) from error
 
 
 def signature(bundle: ServingBundle) -> ModelSignature:

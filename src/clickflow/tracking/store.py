@@ -17,6 +17,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
+from sqlalchemy import create_engine
 
 from clickflow.errors import TrackingError, without_passwords
 from clickflow.tracking.config import TrackingConfig
@@ -32,6 +33,7 @@ PATIENCE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
 }
+CONNECT_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Store:
 
 
 def open_store(config: TrackingConfig, home: Path) -> Store:
-    """Open the store of a config; make the database and the experiment if they do not exist.
+    """Open the store of a config; make the database and the experiment if they do not exist and the config names an experiment.
 
     Args:
         config: which store, which experiment.
@@ -66,8 +68,11 @@ def open_store(config: TrackingConfig, home: Path) -> Store:
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL + 1)
     uri = _absolute_uri(config.uri, home)
     artifacts = _artifact_location(config, uri, home)
+    if config.experiment_name is None:
+        _check_is_there(uri)
     with _creation_lock(uri, home), keep_environment(PATIENCE):
         try:
+            _check_database(uri)
             client = MlflowClient(uri)
             experiment_id = _experiment(client, config, uri, artifacts)
         except TrackingError:
@@ -75,6 +80,22 @@ def open_store(config: TrackingConfig, home: Path) -> Store:
         except Exception as error:  # the drivers of databases and networks have exceptions of their own
             raise TrackingError(f"tracking.uri = {uri}: {_what_is_wrong(uri, error)}") from error
     return Store(uri, client, experiment_id)
+
+
+def _check_is_there(uri: str) -> None:
+    """Whoever only visits existing runs makes no store: a mistyped URI would give an empty one."""
+    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
+        raise TrackingError(f"tracking.uri = {uri}: no store is there; train a model first, or correct tracking.uri or home")
+
+
+def _check_database(uri: str) -> None:
+    """Connect once: MLflow tries to for minutes where no database answers."""
+    if uri.startswith("postgresql"):
+        engine = create_engine(uri, connect_args={"connect_timeout": CONNECT_SECONDS})
+        try:
+            engine.connect().close()
+        finally:
+            engine.dispose()
 
 
 def is_server(uri: str) -> bool:
