@@ -108,7 +108,7 @@ def main() -> None:
         more: list[str] = []
         if options.users:
             pq.write_table(pa.table({"item": ids(np.arange(1, NUM_CANDIDATES + 1), options.texts)}), folder / "items.parquet")
-            more = [f"candidates={folder / 'items.parquet'}", f"top_k={TOP_K}"]
+            more = [f"candidates={folder / 'items.parquet'}", f"top_k={TOP_K}", "keep=[user]"]
         for num_rows in [options.users] if options.users else options.rows:
             table = folder / "rows.parquet"
             write_rows(table, num_rows, options.texts)

@@ -24,7 +24,8 @@ class RowsPerSecond(ProgressColumn):
 def story(config: PredictConfig, console: Console) -> None:
     """Score, and say where the result is."""
     columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), RowsPerSecond(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    terminal = Console(stderr=True)
+    with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
         task = bar.add_task("scoring", total=None)
         predicted = predict(
             config,
