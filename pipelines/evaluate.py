@@ -14,7 +14,7 @@ def story(config: EvaluateConfig, console: Console) -> None:
     print_evaluation(console, evaluation)
     console.print(f"all of it is in run {evaluation.run_id}, every slice in its slices/test.md", soft_wrap=True)
     where = "".join(f" {override}" for override in store_overrides(config.home, config.tracking))
-    promote = f"python pipelines/promote.py name=NAME run_id={evaluation.run_id}{where}"
+    promote = f"python pipelines/promote.py name=ctr run_id={evaluation.run_id}{where}"
     console.print("next: [bold]make ui[/] lays its curves over those of other runs, and")
     console.print(f"  [bold]{promote}[/]\nmakes it the champion if it is the better one", soft_wrap=True)
 

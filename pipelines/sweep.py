@@ -64,7 +64,9 @@ def _print_commands(console: Console, prepared: PreparedSweep, result: SweepResu
     console.print(f"train trial {best.number} again:\n  [bold]{train_command(prepared.composer, values | threads)}[/]", soft_wrap=True)
     run_id = best.user_attrs["run_id"]
     console.print(f"test it:\n  [bold]python pipelines/evaluate.py run_id={run_id}{where}[/]", soft_wrap=True)
-    console.print(f"make it the champion, if it is better:\n  [bold]python pipelines/promote.py run_id={run_id}{where}[/]", soft_wrap=True)
+    console.print(
+        f"make it the champion, if it is better:\n  [bold]python pipelines/promote.py name=ctr run_id={run_id}{where}[/]", soft_wrap=True
+    )
 
 
 if __name__ == "__main__":

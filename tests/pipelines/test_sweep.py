@@ -132,6 +132,17 @@ class TestASweep:
         [again] = runs.client.search_runs([parent.info.experiment_id], "attributes.run_name LIKE '%seed0'")
         assert again.data.metrics["best/gauc"] == parent.data.metrics["best/gauc"]
 
+    def test_the_printed_command_promotes_the_best_trial(self, swept):
+        home, out = swept
+        [line] = [line.strip() for line in out.splitlines() if "pipelines/promote.py" in line]
+        done = subprocess.run(
+            [sys.executable, REPOSITORY / "pipelines/promote.py", *shlex.split(line)[2:]], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        runs = Runs(home)
+        version = runs.client.get_model_version_by_alias("ctr", "champion")
+        assert version.run_id == runs.parents[0].data.tags["best.run_id"]
+
     def test_the_same_command_finds_nothing_left_to_do_and_a_larger_total_carries_on(self, swept):
         home, _ = swept
         assert "carrying on: 6 of 6" in run(home, "sweep=models", "sweep.num_trials=6", "sweep.num_workers=2", RATE).stdout
