@@ -159,9 +159,11 @@ def test_what_cannot_be_trained_again_is_refused(old, altered, tags, message):
 @pytest.mark.parametrize("status", ["FAILED", "RUNNING", "KILLED"])
 def test_a_run_that_did_not_finish_is_refused(old, status):
     old.client.update_run(old.run_id, status=status)
-    with pytest.raises(TrackingError, match=f"its status is {status}; only a FINISHED run can be reproduced"):
-        reproduce(old.config())
-    old.client.update_run(old.run_id, status="FINISHED")
+    try:
+        with pytest.raises(TrackingError, match=f"its status is {status}; only a FINISHED run can be reproduced"):
+            reproduce(old.config())
+    finally:
+        old.client.update_run(old.run_id, status="FINISHED")
 
 
 def test_an_unknown_run_and_a_place_that_the_runs_source_has_not_are_named(old):
