@@ -134,7 +134,8 @@ def test_a_job_that_is_killed_is_replaced_and_its_trial_tried_again(tmp_path):
 @needs_submitit
 def test_ctrl_c_ends_the_jobs_and_the_sweep_carries_on_without_a_cluster(tmp_path):
     home = tmp_path / "home"
-    process = start(home, "hydra/launcher=submitit_local", "sweep.num_trials=1", *MANY_EPOCHS)
+    settings = ["sweep.num_trials=1", *MANY_EPOCHS, "trainer.max_epochs=150", "trainer.patience=150"]  # longer than a job takes to end
+    process = start(home, "hydra/launcher=submitit_local", *settings)
     [trial, *_] = wait_for(lambda: training(home), process)
     begin = time.monotonic()
     os.kill(process.pid, signal.SIGINT)
@@ -145,7 +146,7 @@ def test_ctrl_c_ends_the_jobs_and_the_sweep_carries_on_without_a_cluster(tmp_pat
     client = MlflowClient(f"sqlite:///{home}/mlflow.db")
     runs = client.search_runs([client.get_experiment_by_name("synthetic").experiment_id])
     assert {run.info.status for run in runs} == {"KILLED"}
-    end(start(home, "sweep.num_trials=1", *MANY_EPOCHS))
+    end(start(home, *settings))
     trials = assert_complete(home, 1)
     assert [(trial.params, retries(trial)) for trial in trials[1:]] == [(trials[0].params, 0)]
 
