@@ -27,6 +27,8 @@ from clickflow.training import fit as fit_module
 from pipelines.launch import composed_config
 from tests.runs.small import small_config
 
+pytestmark = pytest.mark.slow  # each of them trains
+
 
 @pytest.fixture
 def client(trained):
@@ -134,7 +136,6 @@ def test_the_logged_model_scores_raw_ids_like_the_training_code(client, run, tmp
     np.testing.assert_allclose(model.predict(inputs)["probability"], predictions["preds"][:50], atol=1e-6)
 
 
-@pytest.mark.slow
 def test_the_same_seed_gives_identical_metrics_and_another_seed_does_not(tmp_path, trained):
     again = train(small_config(tmp_path / "a"))
     other = train(small_config(tmp_path / "b", "seed=1"))
@@ -171,7 +172,6 @@ def test_labels_of_one_class_are_refused_and_the_run_is_failed(tmp_path):
     assert run.info.status == "FAILED"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("model", "is_refused"), [("dien", True), ("din", False)])
 def test_a_log_without_order_is_refused_by_a_model_that_needs_one(tmp_path, model, is_refused):
     """Each user has one moment only, though the users' differ."""
@@ -227,7 +227,6 @@ def test_a_diverging_training_leaves_a_failed_run_that_names_the_layer(tmp_path)
     assert run.info.status == "FAILED"
 
 
-@pytest.mark.slow
 def test_a_training_that_diverges_late_keeps_its_last_good_checkpoints(tmp_path, monkeypatch):
     def break_weights_in_the_second_epoch(model, *args, sink, **kwargs):
         def poison(metrics, step):
@@ -249,7 +248,6 @@ def test_a_training_that_diverges_late_keeps_its_last_good_checkpoints(tmp_path,
         assert all(torch.isfinite(weights).all() for weights in saved["state_dict"].values())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, "KILLED"), (RuntimeError, "FAILED")])
 def test_a_training_that_is_cut_short_keeps_its_last_checkpoint(tmp_path, monkeypatch, error, status):
     def stop_after_an_epoch(*args, sink, **kwargs):
@@ -271,7 +269,6 @@ def test_a_training_that_is_cut_short_keeps_its_last_checkpoint(tmp_path, monkey
     assert torch.load(path, weights_only=True)["epoch"] == 0
 
 
-@pytest.mark.slow
 def test_checkpoints_that_cannot_be_stored_stay_in_the_home_folder(tmp_path, monkeypatch):
     def refuse(run, home):
         raise TrackingError("the server is gone")
