@@ -262,7 +262,8 @@ def test_workers_are_on_both_nodes_of_a_ray_cluster_and_a_killed_one_is_restarte
     assert workers <= set().union(*on_node.values())
     assert error == ""
     said_by_ray = [line for line in out.splitlines() if "raylet" in line]
-    assert 1 <= len(said_by_ray) <= 2, "of a worker that dies, in words of Ray's own, and nothing else"
+    assert any(words in said_by_ray[0] for words in (f"Worker PID: {worker_of(victim).pid} ", "Task _run_job failed"))
+    assert len(said_by_ray) <= 2, "of a worker that dies, in words of Ray's own, and nothing else"
 
 
 @needs_ray

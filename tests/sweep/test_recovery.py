@@ -12,9 +12,9 @@ from clickflow.sweep.config import SweepRunConfig
 from clickflow.sweep.order import Order
 from clickflow.sweep.recovery import Recovery
 from clickflow.sweep.space import Interval, SearchSpace
-from clickflow.sweep.trial_run import COMPLETE, NUMBER_TAG, PRUNED, STUDY_TAG
+from clickflow.sweep.trial_run import NUMBER_TAG, STUDY_TAG
 from clickflow.sweep.trials import PROGRESS, REASON, count
-from clickflow.tracking.lifecycle import PARENT_TAG, TRIAL_STATE_TAG
+from clickflow.tracking.lifecycle import PARENT_TAG, TRIAL_COMPLETE, TRIAL_PRUNED, TRIAL_STATE_TAG
 from clickflow.tracking.owner import Owner
 from clickflow.tracking.search import read_run
 from clickflow.tracking.store import open_store
@@ -137,19 +137,19 @@ class TestADeadWorkersTrial:
 
 class TestAWorkerThatDiedAfterItsRunHadFinished:
     def test_the_runs_value_becomes_the_trials(self, sweep):
-        number, _ = sweep.take(status="FINISHED", tags={TRIAL_STATE_TAG: COMPLETE}, metrics={"best/gauc": 0.75})
+        number, _ = sweep.take(status="FINISHED", tags={TRIAL_STATE_TAG: TRIAL_COMPLETE}, metrics={"best/gauc": 0.75})
         sweep.recovery.recover()
         assert sweep.trial(number).state == TrialState.COMPLETE
         assert sweep.trial(number).value == 0.75
         assert len(sweep.book.trials()) == 1
 
     def test_a_pruned_one_is_pruned(self, sweep):
-        number, _ = sweep.take(status="FINISHED", tags={TRIAL_STATE_TAG: PRUNED}, metrics={"best/gauc": 0.5})
+        number, _ = sweep.take(status="FINISHED", tags={TRIAL_STATE_TAG: TRIAL_PRUNED}, metrics={"best/gauc": 0.5})
         sweep.recovery.recover()
         assert sweep.trial(number).state == TrialState.PRUNED
 
     def test_without_the_value_it_is_tried_again(self, sweep):
-        number, _ = sweep.take(status="FINISHED", tags={TRIAL_STATE_TAG: COMPLETE})
+        number, _ = sweep.take(status="FINISHED", tags={TRIAL_STATE_TAG: TRIAL_COMPLETE})
         sweep.recovery.recover()
         assert sweep.trial(number).state == TrialState.FAIL
         assert count(sweep.book.trials()).waiting == 1

@@ -61,8 +61,9 @@ def choose(
     """
     if config.run_id is not None:
         return _asked_for(store, config, config.run_id)
-    name, experiment_id = _experiment(store, config.experiment_name, champion_run_id)
-    data = read_run(store, champion_run_id).tags.get(FINGERPRINT_TAG) if champion_run_id else None
+    champion = read_run(store, champion_run_id) if champion_run_id else None
+    name, experiment_id = _experiment(store, config.experiment_name, champion)
+    data = champion.tags.get(FINGERPRINT_TAG) if champion else None
     passed_over, num_other_data = [], 0
     for run in best_runs(store, experiment_id, logged_name(config.metric)):
         model_id = None if KIND_TAG in run.tags else ready_model(store, run)
@@ -104,11 +105,10 @@ def _asked_for(store: Store, config: PromoteConfig, run_id: str) -> Candidate:
     return Candidate(run, model_id, value, name)
 
 
-def _experiment(store: Store, wanted: str | None, champion_run_id: str | None) -> tuple[str, str]:
+def _experiment(store: Store, wanted: str | None, champion: FoundRun | None) -> tuple[str, str]:
     """Name and id of the experiment to choose from."""
-    if wanted is None and champion_run_id is not None:
-        experiment_id = read_run(store, champion_run_id).experiment_id
-        return experiment_name(store, experiment_id), experiment_id
+    if wanted is None and champion is not None:
+        return experiment_name(store, champion.experiment_id), champion.experiment_id
     there = experiments_with_finished_runs(store)
     if wanted is not None:
         if wanted not in there:

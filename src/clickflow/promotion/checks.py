@@ -29,7 +29,7 @@ TOLERANCE = 1e-5
 """Between float32 sums of batches of other sizes."""
 
 
-def check_model(store: Store, candidate: Candidate, home: Path) -> Any:
+def check_model(store: Store, candidate: Candidate, home: Path) -> None:
     """Load a candidate's model and try it on its input example and on rows of the validation split, as raw ids.
 
     Raises:
@@ -49,7 +49,6 @@ def check_model(store: Store, candidate: Candidate, home: Path) -> Any:
             f"{len(rows)} validation rows; {TOLERANCE:g} is allowed): its files are not those of the run, or this machine computes "
             "otherwise than the one it was trained on; train it again here."
         )
-    return model
 
 
 def check_served(store: Store, uri: str) -> Any:

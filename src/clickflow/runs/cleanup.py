@@ -29,6 +29,10 @@ from clickflow.tracking.lifecycle import (
     KIND_TAG,
     METRICS_TAG,
     PARENT_TAG,
+    TRIAL_COMPLETE,
+    TRIAL_FAILED,
+    TRIAL_PRUNED,
+    TRIAL_RUNNING,
     TRIAL_STATE_TAG,
     closing_dead_run,
 )
@@ -139,8 +143,8 @@ def _closing(store: Store, home: Path, verdict: Verdict) -> Step:
         if again is None or again.status != "RUNNING" or process_lives(again.tags):  # it was closed, or a sweep carried on with it
             return
         with closing_dead_run(store, run.run_id, "FAILED", f"{verdict.reason} (closed by gc)", again.last_sign) as dead:
-            if again.tags.get(TRIAL_STATE_TAG) == "running":
-                dead.set_tags({TRIAL_STATE_TAG: "failed"})
+            if again.tags.get(TRIAL_STATE_TAG) == TRIAL_RUNNING:
+                dead.set_tags({TRIAL_STATE_TAG: TRIAL_FAILED})
             keep_checkpoints(dead, home)  # a sweep that is carried on begins there
 
     return Step(f"closed: run {run.run_id} ({run.name}) as FAILED, {verdict.reason}", do=close)
@@ -194,13 +198,13 @@ def _checkpoints_of_sweeps(store: Store, keep_best: int) -> Iterator[Step]:
             continue
         kept = registered | _best(sweep, trials, keep_best)
         for trial in trials:
-            if trial.run_id not in kept and CHECKPOINTS_REMOVED_TAG not in trial.tags and trial.tags.get(TRIAL_STATE_TAG) != "pruned":
+            if trial.run_id not in kept and CHECKPOINTS_REMOVED_TAG not in trial.tags and trial.tags.get(TRIAL_STATE_TAG) != TRIAL_PRUNED:
                 yield from _removal(store, sweep, trial)
 
 
 def _best(sweep: FoundRun, trials: list[FoundRun], number: int) -> set[str]:
     """The best trials by each metric of the sweep, its Pareto front, and what it names best itself."""
-    complete = [trial for trial in trials if trial.tags.get(TRIAL_STATE_TAG) == "complete"]
+    complete = [trial for trial in trials if trial.tags.get(TRIAL_STATE_TAG) == TRIAL_COMPLETE]
     front = set(sweep.tags.get("pareto.trials", "").split(", "))
     kept = {sweep.tags.get("best.run_id", "")} | {trial.run_id for trial in complete if trial.tags.get("trial.number") in front}
     for metric, direction in zip(sweep.tags[METRICS_TAG].split(","), sweep.tags[DIRECTIONS_TAG].split(","), strict=True):

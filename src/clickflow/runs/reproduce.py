@@ -23,7 +23,7 @@ from clickflow.runs.config import EvaluateConfig, RunConfig
 from clickflow.runs.evaluate import REPRODUCTION, evaluate, open_dataset, read_config, refuse_parent
 from clickflow.runs.train import PartOf, Progress, open_training_run, train_in
 from clickflow.tracking.config import TrackingConfig
-from clickflow.tracking.lifecycle import KIND_TAG, TRIAL_STATE_TAG, resume_run
+from clickflow.tracking.lifecycle import KIND_TAG, TRIAL_PRUNED, TRIAL_STATE_TAG, resume_run
 from clickflow.tracking.lineage import THREADS_TAG, environment_report
 from clickflow.tracking.run import DESCRIPTION_TAG, Run
 from clickflow.tracking.search import FoundRun, metric_histories, read_run
@@ -105,7 +105,7 @@ def reproduce(config: ReproduceConfig, progress: Progress = lambda stage: None) 
     old = read_run(store, config.run_id)
     _refuse(old)
     old_config, dataset, environment = _read(store, config)
-    store = replace(store, experiment_id=store.experiment_id or read_run(store, config.run_id).experiment_id)
+    store = replace(store, experiment_id=store.experiment_id or old.experiment_id)
     part_of = PartOf(
         config.run_id,
         f"{old.tags.get('mlflow.runName', config.run_id[:12])} reproduced",
@@ -143,7 +143,7 @@ def _refuse(old: FoundRun) -> None:
     refuse_parent(old.run_id, tags)
     if old.status != "FINISHED":
         raise TrackingError(f"run_id = {old.run_id}: its status is {old.status}; only a FINISHED run can be reproduced; train it again.")
-    if tags.get(TRIAL_STATE_TAG) == "pruned":
+    if tags.get(TRIAL_STATE_TAG) == TRIAL_PRUNED:
         raise TrackingError(
             f"run_id = {old.run_id}: was pruned by its sweep, so how far it came depends on the other trials; name a trial whose tag "
             f"{TRIAL_STATE_TAG} is complete."

@@ -12,9 +12,17 @@ from optuna.trial import FrozenTrial, TrialState
 
 from clickflow.runs.train import checkpoint_folder, keep_checkpoints
 from clickflow.sweep.order import Order
-from clickflow.sweep.trial_run import COMPLETE, FAILED, INTERRUPTED, NUMBER_TAG, STUDY_TAG, results_of_run
+from clickflow.sweep.trial_run import NUMBER_TAG, STUDY_TAG, results_of_run
 from clickflow.sweep.trials import PROGRESS, Book, Failure, worker_of
-from clickflow.tracking.lifecycle import ERROR_TAG, PARENT_TAG, TRIAL_STATE_TAG, closing_dead_run
+from clickflow.tracking.lifecycle import (
+    ERROR_TAG,
+    PARENT_TAG,
+    TRIAL_COMPLETE,
+    TRIAL_FAILED,
+    TRIAL_INTERRUPTED,
+    TRIAL_STATE_TAG,
+    closing_dead_run,
+)
 from clickflow.tracking.search import FoundRun, find_runs
 from clickflow.tracking.store import Store
 
@@ -82,7 +90,7 @@ class Recovery:
         """Give a run its end and its checkpoints; one that ended itself may have died while it moved them."""
         home = self._order.config.home
         if run.status == "RUNNING":
-            status, reason = ("KILLED", INTERRUPTED) if failure.is_interrupt else ("FAILED", FAILED)
+            status, reason = ("KILLED", TRIAL_INTERRUPTED) if failure.is_interrupt else ("FAILED", TRIAL_FAILED)
             with closing_dead_run(self._store, run.run_id, status, failure.reason) as dead:
                 dead.set_tags({TRIAL_STATE_TAG: reason})
                 keep_checkpoints(dead, home)
@@ -95,7 +103,7 @@ class Recovery:
 
     def _take_over(self, trial: FrozenTrial, run: FoundRun) -> bool:
         """The worker died between the end of the run and telling it."""
-        if run.tags.get(TRIAL_STATE_TAG) != COMPLETE:
+        if run.tags.get(TRIAL_STATE_TAG) != TRIAL_COMPLETE:
             return self._book.finish(trial.number, TrialState.PRUNED)
         results = results_of_run(self._order.config.sweep.metric, run)
         return results is not None and self._book.finish(trial.number, TrialState.COMPLETE, results)

@@ -17,7 +17,7 @@ from clickflow.runs.train import PartOf, TrainedRun, logged_name, open_training_
 from clickflow.sweep.order import Order
 from clickflow.sweep.space import Composer
 from clickflow.sweep.trials import RETRY_OF, RUN_ID, Book, Failure
-from clickflow.tracking.lifecycle import TRIAL_STATE_TAG
+from clickflow.tracking.lifecycle import TRIAL_COMPLETE, TRIAL_FAILED, TRIAL_INTERRUPTED, TRIAL_PRUNED, TRIAL_RUNNING, TRIAL_STATE_TAG
 from clickflow.tracking.run import Run
 from clickflow.tracking.search import FoundRun, fetch_artifact
 from clickflow.tracking.store import Store, first_line
@@ -25,8 +25,6 @@ from clickflow.training.checkpoints import read_progress
 from clickflow.training.watching import Pruned
 
 NUMBER_TAG, RETRY_TAG, STUDY_TAG = "trial.number", "trial.retry_of", "sweep.study"
-COMPLETE, PRUNED, RUNNING, FAILED, INTERRUPTED = "complete", "pruned", "running", "failed", "interrupted"
-"""States of a trial, as tags of its run."""
 CURVES = ("train/", "val/", "epoch", "gradient_norm/", "activation_norm/")
 """Metrics that a resumed training goes on with."""
 
@@ -121,7 +119,7 @@ def run_trial(place: Workplace, trial: optuna.Trial, config: RunConfig, values: 
     """
     frozen = place.book.trials()[trial.number]
     retry_of = frozen.user_attrs.get(RETRY_OF)
-    tags = {NUMBER_TAG: str(trial.number), TRIAL_STATE_TAG: RUNNING, STUDY_TAG: place.order.config.sweep.study_name}
+    tags = {NUMBER_TAG: str(trial.number), TRIAL_STATE_TAG: TRIAL_RUNNING, STUDY_TAG: place.order.config.sweep.study_name}
     tags |= {} if retry_of is None else {RETRY_TAG: str(retry_of)}
     params = {f"trial.{key}": value for key, value in values.items()}
     part_of = PartOf(place.order.parent_run_id, f"trial {trial.number}", tags, params)
@@ -136,11 +134,11 @@ def run_trial(place: Workplace, trial: optuna.Trial, config: RunConfig, values: 
             state, results = TrialState.PRUNED, None
             _log_pruned(run, place.order, watcher)
         except BaseException as error:
-            run.set_tags({TRIAL_STATE_TAG: FAILED if isinstance(error, Exception) else INTERRUPTED})
+            run.set_tags({TRIAL_STATE_TAG: TRIAL_FAILED if isinstance(error, Exception) else TRIAL_INTERRUPTED})
             raise
         else:
             state, results = TrialState.COMPLETE, _results(place.order.config.sweep.metric, trained)
-        run.set_tags({TRIAL_STATE_TAG: COMPLETE if state == TrialState.COMPLETE else PRUNED})
+        run.set_tags({TRIAL_STATE_TAG: TRIAL_COMPLETE if state == TrialState.COMPLETE else TRIAL_PRUNED})
     place.book.finish(trial.number, state, results)
 
 

@@ -30,6 +30,8 @@ PARENT_TAG = "mlflow.parentRunId"
 KIND_TAG = "kind"
 """Says of a run that it is no training to choose among others: a comparison, a grid, a sweep, a reproduction."""
 TRIAL_STATE_TAG = "trial.state"
+TRIAL_COMPLETE, TRIAL_PRUNED, TRIAL_RUNNING, TRIAL_FAILED, TRIAL_INTERRUPTED = "complete", "pruned", "running", "failed", "interrupted"
+"""Of a sweep's trial, how far it came, whatever the status of its run."""
 METRICS_TAG, DIRECTIONS_TAG = "sweep.metrics", "sweep.directions"
 """Of a sweep's parent run: what its trials are ranked by, and whether that is better low or high; several with commas between."""
 
