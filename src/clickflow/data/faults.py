@@ -37,7 +37,7 @@ class Fault(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Table:
+class RawTable:
     """One table of a log in memory, in the order of its files.
 
     Attributes:
@@ -97,7 +97,7 @@ class Table:
         return "null" if value is None else repr(value)
 
 
-def row_faults(table: Table, unit_is_right: bool = True) -> Iterator[Fault]:
+def row_faults(table: RawTable, unit_is_right: bool = True) -> Iterator[Fault]:
     """All faults of single rows.
 
     Missing and unreadable values; times before 1970 or in the future, unless the unit is wrong already (:func:`wrong_unit`); rows of an
@@ -115,7 +115,7 @@ def row_faults(table: Table, unit_is_right: bool = True) -> Iterator[Fault]:
         yield from _contradicting_items(table)
 
 
-def wrong_unit(table: Table) -> str | None:
+def wrong_unit(table: RawTable) -> str | None:
     """A sentence about timestamps that look like another unit than the one they are said to have, or None.
 
     Numbers tell: Unix seconds, milli-, micro- and nanoseconds of 1990 to tomorrow are four ranges far apart.
@@ -138,7 +138,7 @@ def plausible_now_seconds() -> int:
     return int(time.time()) + DAY_SECONDS
 
 
-def _missing_or_unreadable(table: Table, name: str) -> Iterator[Fault]:
+def _missing_or_unreadable(table: RawTable, name: str) -> Iterator[Fault]:
     absent = table.frame[name].is_null()
     if given(name) in table.frame.columns:
         original = table.frame[given(name)]
@@ -150,7 +150,7 @@ def _missing_or_unreadable(table: Table, name: str) -> Iterator[Fault]:
         yield Fault(name, absent, f"missing, and every row needs {'an' if name == ITEM else 'a'} {name}")
 
 
-def _unreadable_numbers(table: Table, name: str) -> Iterator[Fault]:
+def _unreadable_numbers(table: RawTable, name: str) -> Iterator[Fault]:
     """A numeric field may be missing (null, NaN, empty text), but not be anything else than a number."""
     original = table.frame[given(name)]
     there = original.is_not_null()
@@ -163,7 +163,7 @@ def _unreadable_numbers(table: Table, name: str) -> Iterator[Fault]:
         yield Fault(name, unreadable, f"not {table.expected(name)}")
 
 
-def _impossible_times(table: Table) -> Iterator[Fault]:
+def _impossible_times(table: RawTable) -> Iterator[Fault]:
     values = table.frame[TIMESTAMP]
     if (values.min() or 0) < 0:  # type: ignore[operator]
         is_order = table.raw.timestamp_unit == "order"
@@ -175,7 +175,7 @@ def _impossible_times(table: Table) -> Iterator[Fault]:
         yield Fault(TIMESTAMP, (values > high).fill_null(False), f"in the future ({table.raw.timestamp_unit}, more than a day after now)")
 
 
-def _contradicting_items(table: Table) -> Iterator[Fault]:
+def _contradicting_items(table: RawTable) -> Iterator[Fault]:
     """Rows of an item table that repeat an item with other fields than its first row has."""
     frame = table.frame
     if frame[ITEM].n_unique() == frame.height:
@@ -194,7 +194,7 @@ def _plausible(unit: str) -> tuple[int, int]:
     return CLICK_LOGS_SINCE_SECONDS * ticks, plausible_now_seconds() * ticks
 
 
-def _wrong_unit(table: Table, unit: str, other: str, foreign: int) -> str:
+def _wrong_unit(table: RawTable, unit: str, other: str, foreign: int) -> str:
     index = table.frame[TIMESTAMP].is_between(*_plausible(other)).fill_null(False).arg_max()
     assert index is not None
     file, row = table.file_and_row(index)

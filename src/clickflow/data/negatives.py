@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from clickflow.data.schema import ITEM, LABEL
 
-Integers = NDArray[np.int64]
+IntArray = NDArray[np.int64]
 
 # After this many rounds of rejection only users who know nearly the whole catalogue are left; they are served one by one.
 MAX_ROUNDS = 20
 
 
-def sample_negatives(group: Integers, own_keys: Integers, weights: Integers, *, uniform: bool, rng: np.random.Generator) -> Integers:
+def sample_negatives(group: IntArray, own_keys: IntArray, weights: IntArray, *, uniform: bool, rng: np.random.Generator) -> IntArray:
     """One negative item for each row, by rejection.
 
     Args:
@@ -31,7 +31,7 @@ def sample_negatives(group: Integers, own_keys: Integers, weights: Integers, *, 
     candidates = np.flatnonzero(weights)
     cumulative = np.cumsum(weights[candidates])
 
-    def draw(size: int) -> Integers:
+    def draw(size: int) -> IntArray:
         if uniform:
             return candidates[rng.integers(0, len(candidates), size)]
         return candidates[np.searchsorted(cumulative, rng.integers(0, cumulative[-1], size), side="right")]
@@ -51,7 +51,7 @@ def sample_negatives(group: Integers, own_keys: Integers, weights: Integers, *, 
     return items
 
 
-def interleave(columns: Mapping[str, NDArray[Any]], negatives: Integers) -> dict[str, NDArray[Any]]:
+def interleave(columns: Mapping[str, NDArray[Any]], negatives: IntArray) -> dict[str, NDArray[Any]]:
     """Each row followed by its negative, which differs from it in item and label only.
 
     Args:
@@ -74,7 +74,7 @@ def interleave(columns: Mapping[str, NDArray[Any]], negatives: Integers) -> dict
     return interleaved
 
 
-def _contains(sorted_keys: Integers, keys: Integers) -> NDArray[np.bool_]:
+def _contains(sorted_keys: IntArray, keys: IntArray) -> NDArray[np.bool_]:
     position = np.minimum(np.searchsorted(sorted_keys, keys), len(sorted_keys) - 1)
     found: NDArray[np.bool_] = sorted_keys[position] == keys
     return found

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from clickflow.config import Contradictions, StrictConfig
 from clickflow.data.splits import last_two, split_by_time, split_by_user
 
-Integers = NDArray[np.int64]
+IntArray = NDArray[np.int64]
 Codes = NDArray[np.uint8]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -32,11 +32,11 @@ class Behaviours:
         starts: (U + 1,) range of each user's behaviours.
     """
 
-    group: Integers
-    item: Integers
-    timestamp: Integers
-    source_row: Integers
-    starts: Integers
+    group: IntArray
+    item: IntArray
+    timestamp: IntArray
+    source_row: IntArray
+    starts: IntArray
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Interactions:
         rating: (R,), if it has ratings.
     """
 
-    group: Integers
-    item: Integers
-    timestamp: Integers
+    group: IntArray
+    item: IntArray
+    timestamp: IntArray
     label: Codes | None = None
     rating: NDArray[np.float64] | None = None
 
@@ -73,14 +73,14 @@ class Impressions:
         source_row: row of the interactions that user and context fields are taken from.
     """
 
-    group: Integers
-    item: Integers
-    timestamp: Integers
-    history_start: Integers
-    history_end: Integers
+    group: IntArray
+    item: IntArray
+    timestamp: IntArray
+    history_start: IntArray
+    history_end: IntArray
     label: Codes
     split: Codes
-    source_row: Integers
+    source_row: IntArray
 
 
 class _Fractions(StrictConfig):
@@ -182,7 +182,7 @@ def _given_rows(interactions: Interactions, behaviours: Behaviours, label: Codes
     )
 
 
-def sort_behaviours(group: Integers, item: Integers, timestamp: Integers, source_row: Integers, num_users: int) -> Behaviours:
+def sort_behaviours(group: IntArray, item: IntArray, timestamp: IntArray, source_row: IntArray, num_users: int) -> Behaviours:
     """Sort by (group, timestamp), ties in the order given."""
     moment, num_moments = _clock(timestamp, num_users)
     order = np.argsort(group * num_moments + moment(timestamp), kind="stable")
@@ -191,7 +191,7 @@ def sort_behaviours(group: Integers, item: Integers, timestamp: Integers, source
     return Behaviours(group, item[order], timestamp[order], source_row[order], starts)
 
 
-def strictly_before(behaviours: Behaviours, group: Integers, timestamp: Integers) -> Integers:
+def strictly_before(behaviours: Behaviours, group: IntArray, timestamp: IntArray) -> IntArray:
     """One past the last behaviour of a user that is strictly earlier than a moment: an as-of join as one binary search.
 
     Args:
@@ -207,7 +207,7 @@ def strictly_before(behaviours: Behaviours, group: Integers, timestamp: Integers
     return np.searchsorted(key, group * num_moments + moment(timestamp))
 
 
-def _clock(timestamp: Integers, num_users: int) -> tuple[Callable[[Integers], Integers], int]:
+def _clock(timestamp: IntArray, num_users: int) -> tuple[Callable[[IntArray], IntArray], int]:
     """Small numbers 0 ... M - 1 for moments, so that (user, moment) fits one number that sorts as fast as numbers do.
 
     Args:

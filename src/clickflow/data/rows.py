@@ -17,7 +17,7 @@ from clickflow.data.splits import TRAIN, refuse_empty_splits
 from clickflow.data.validation import CheckedLog
 from clickflow.errors import DataError
 
-Integers = NDArray[np.int64]
+IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class LogRows:
 
     users: pl.Series
     items: pl.Series
-    item_counts: Integers
+    item_counts: IntArray
     behaviours: Behaviours
     impressions: Impressions
-    negatives: Integers | None
+    negatives: IntArray | None
     counts: dict[str, int]
 
     @property
@@ -114,7 +114,7 @@ def _code(frame: pl.DataFrame, users: pl.Series, items: pl.Series) -> Interactio
     )
 
 
-def _codes(raw: pl.Series, distinct: pl.Series) -> Integers:
+def _codes(raw: pl.Series, distinct: pl.Series) -> IntArray:
     """Position of each raw id among the sorted distinct ones."""
     table = pl.DataFrame({"raw": distinct}).with_row_index("code")
     joined = pl.DataFrame({"raw": raw}).join(table, on="raw", how="left", maintain_order="left")
@@ -131,7 +131,7 @@ def _sorted_behaviours(log: CheckedLog, interactions: Interactions, users: pl.Se
     return sort_behaviours(group, item, timestamp, source_row, len(users))
 
 
-def _occurrences_in_train(impressions: Impressions, behaviours: Behaviours, num_items: int) -> Integers:
+def _occurrences_in_train(impressions: Impressions, behaviours: Behaviours, num_items: int) -> IntArray:
     """(I,) how often train shows each item: as a target, and as a behaviour that some train history covers."""
     is_train = impressions.split == TRAIN
     num_edges = len(behaviours.group) + 1
@@ -142,7 +142,7 @@ def _occurrences_in_train(impressions: Impressions, behaviours: Behaviours, num_
     return targets + np.bincount(behaviours.item[covered], minlength=num_items)
 
 
-def _draw_negatives(protocol: NextItemConfig, positives: Impressions, behaviours: Behaviours, item_counts: Integers) -> Integers:
+def _draw_negatives(protocol: NextItemConfig, positives: Impressions, behaviours: Behaviours, item_counts: IntArray) -> IntArray:
     """(R,) one item a positive, -1 for none: train draws among train's items, the other splits among all of them."""
     num_items = len(item_counts)
     own_keys = np.sort(behaviours.group * num_items + behaviours.item)

@@ -13,11 +13,11 @@ from operator import or_
 
 import polars as pl
 
-from clickflow.data.faults import Table, row_faults, wrong_unit
+from clickflow.data.faults import RawTable, row_faults, wrong_unit
 from clickflow.data.schema import ITEM, LABEL, RATING, TIMESTAMP, USER
-from clickflow.data.sources.base import SourceConfig, several
 from clickflow.data.sources.formats import first_line
 from clickflow.data.sources.raw import RawLog
+from clickflow.data.sources.source import SourceConfig, several
 from clickflow.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -73,15 +73,15 @@ def check(raw: RawLog, config: SourceConfig) -> CheckedLog:
     return CheckedLog(frames["interactions"], frames.get("items"), frames.get("behaviours"), raw, counts)
 
 
-def _collect(name: str, frame: pl.LazyFrame, raw: RawLog) -> Table:
-    table = Table(name, pl.DataFrame(), raw)
+def _collect(name: str, frame: pl.LazyFrame, raw: RawLog) -> RawTable:
+    table = RawTable(name, pl.DataFrame(), raw)
     try:
-        return Table(name, frame.collect(engine="streaming"), raw)
+        return RawTable(name, frame.collect(engine="streaming"), raw)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise DataError(f"{table.origin}: cannot be read ({first_line(error)}); repair the file or write it again.") from error
 
 
-def _sound_rows(table: Table, config: SourceConfig, problems: list[str], counts: dict[str, int]) -> pl.DataFrame:
+def _sound_rows(table: RawTable, config: SourceConfig, problems: list[str], counts: dict[str, int]) -> pl.DataFrame:
     """The rows without a fault, in canonical columns; adds to ``problems`` and ``counts``."""
     frame = table.frame.select(pl.exclude("^given:.*$"))
     if not table.is_derived:
@@ -105,7 +105,7 @@ def _sound_rows(table: Table, config: SourceConfig, problems: list[str], counts:
     return frame.filter(~bad)
 
 
-def _type_mismatches(tables: dict[str, Table]) -> Iterator[str]:
+def _type_mismatches(tables: dict[str, RawTable]) -> Iterator[str]:
     """Ids that cannot be compared: integers in one table, texts in another."""
     for name in (USER, ITEM):
         owners = [table for table in tables.values() if name in table.frame.columns and not table.frame.is_empty()]
@@ -139,7 +139,7 @@ def _duplicates(rows: pl.DataFrame) -> int:
     return alike.height - alike.n_unique()
 
 
-def _one_row_an_item(table: Table, frame: pl.DataFrame, counts: dict[str, int]) -> pl.DataFrame:
+def _one_row_an_item(table: RawTable, frame: pl.DataFrame, counts: dict[str, int]) -> pl.DataFrame:
     """First row of each item. Fields from the log: the first value that is there, and items with several values are counted."""
     distinct = frame.drop_nulls(ITEM).unique(maintain_order=True)
     if not table.is_derived:
@@ -155,7 +155,7 @@ def _one_row_an_item(table: Table, frame: pl.DataFrame, counts: dict[str, int]) 
     return by_item.agg(values.first())
 
 
-def _missing_items(table: Table, frames: dict[str, pl.DataFrame], config: SourceConfig, counts: dict[str, int]) -> Iterator[str]:
+def _missing_items(table: RawTable, frames: dict[str, pl.DataFrame], config: SourceConfig, counts: dict[str, int]) -> Iterator[str]:
     events = [frames[name].select(ITEM) for name in ("interactions", "behaviours") if name in frames]
     absent = pl.concat(events).lazy().unique().join(frames["items"].lazy(), on=ITEM, how="anti").sort(ITEM).collect()[ITEM]
     # Fields read from the log itself can lack only items of a behaviour table, and there is no table to add them to.

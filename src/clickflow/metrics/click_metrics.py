@@ -21,7 +21,7 @@ from clickflow.metrics.calibration import calibration, log_loss
 from clickflow.metrics.ranking import auc, check_group, check_inputs, gauc, pr_auc
 
 
-class Rows(NamedTuple):
+class ScoredRows(NamedTuple):
     """The rows behind the metrics, in the order of the updates.
 
     Attributes:
@@ -56,7 +56,7 @@ class ClickMetrics(Metric):
     def __init__(self, **kwargs: Any) -> None:
         """Take torchmetrics' own keywords, such as ``compute_on_cpu``, which moves the rows off the GPU batch by batch."""
         super().__init__(**kwargs)
-        for state in Rows._fields:
+        for state in ScoredRows._fields:
             self.add_state(state, default=[], dist_reduce_fx="cat")
 
     def update(self, preds: Tensor, target: Tensor, group: Tensor) -> None:
@@ -95,9 +95,9 @@ class ClickMetrics(Metric):
             "calibration": calibration(rows.preds, rows.target),
         }
 
-    def rows(self) -> Rows:
+    def rows(self) -> ScoredRows:
         """This process' rows so far; after :meth:`compute` they are at hand without another copy. Do not write into them."""
-        return Rows(
+        return ScoredRows(
             self._concatenated("preds", torch.float32),
             self._concatenated("target", torch.uint8),
             self._concatenated("group", torch.int64),

@@ -18,7 +18,7 @@ from torch import Tensor
 from clickflow.metrics.ranking import check_inputs, one_class, undefined
 
 Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
+IntArray = npt.NDArray[np.int64]
 
 NUM_POINTS = 1000
 
@@ -37,7 +37,7 @@ class Curve(NamedTuple):
     y: Floats
 
     @property
-    def steps(self) -> Integers:
+    def steps(self) -> IntArray:
         """(1000,) int64, 1000 * x: the step at which MLflow gets each point."""
         return np.rint(self.x * NUM_POINTS).astype(np.int64)
 
@@ -98,7 +98,7 @@ def pr_curve(preds: Tensor, target: Tensor) -> Curve:
     return Curve("pr/precision", x, true_positives[first] / (true_positives[first] + false_positives[first]))
 
 
-def _operating_points(preds: Tensor, target: Tensor) -> tuple[Integers, Integers]:
+def _operating_points(preds: Tensor, target: Tensor) -> tuple[IntArray, IntArray]:
     """True and false positives, (T,) each, from "nothing is positive" (0, 0) down the distinct predictions to "all are"."""
     preds, order = preds.sort(descending=True)
     is_last_of_tie = torch.cat([preds[1:] != preds[:-1], torch.ones(1, dtype=torch.bool, device=preds.device)])

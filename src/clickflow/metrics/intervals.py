@@ -24,7 +24,7 @@ from clickflow.metrics.placements import auc_variance, twice_placements
 from clickflow.metrics.ranking import check_alpha, check_group, check_inputs, differs_from_previous, segments, user_statistics
 
 
-class Interval(NamedTuple):
+class ConfidenceInterval(NamedTuple):
     """Where a metric lies with probability 1 - alpha; both ends are NaN where the rows cannot tell.
 
     Attributes:
@@ -36,7 +36,7 @@ class Interval(NamedTuple):
     high: float
 
 
-def intervals(preds: Tensor, target: Tensor, group: Tensor, *, alpha: float = 0.05) -> dict[str, Interval]:
+def intervals(preds: Tensor, target: Tensor, group: Tensor, *, alpha: float = 0.05) -> dict[str, ConfidenceInterval]:
     """Intervals of ``auc``, ``gauc``, ``pr_auc``, ``log_loss`` and ``calibration``, in O(B log B).
 
     No warning where an interval is NaN: whoever measures the metric itself is warned there.
@@ -55,7 +55,7 @@ def intervals(preds: Tensor, target: Tensor, group: Tensor, *, alpha: float = 0.
     check_group(group, preds)
     users, user = torch.unique(group, return_inverse=True)
     if len(users) < 2 or bool((click == click[0]).all()):
-        return dict.fromkeys(("auc", "gauc", "pr_auc", "log_loss", "calibration"), Interval(math.nan, math.nan))
+        return dict.fromkeys(("auc", "gauc", "pr_auc", "log_loss", "calibration"), ConfidenceInterval(math.nan, math.nan))
 
     def of_users(rows: Tensor) -> Tensor:
         return torch.zeros(len(users), dtype=torch.float64, device=rows.device).index_add_(0, user, rows.double())
@@ -70,7 +70,7 @@ def intervals(preds: Tensor, target: Tensor, group: Tensor, *, alpha: float = 0.
         "log_loss": _log_interval(*_ratio(of_users(row_losses(preds, click)), impressions), alpha),
         "calibration": _log_interval(*_ratio(of_users(preds), clicks), alpha),
     }
-    return {name: Interval(float(low), float(high)) for name, (low, high) in found.items()}
+    return {name: ConfidenceInterval(float(low), float(high)) for name, (low, high) in found.items()}
 
 
 def auc_and_error(preds: Tensor, click: Tensor, cluster: Tensor, stratum: Tensor) -> tuple[Tensor, Tensor]:

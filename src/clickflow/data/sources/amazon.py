@@ -20,9 +20,9 @@ from pydantic import Field
 from clickflow.config import FilePath
 from clickflow.data.schema import ITEM, RATING, TIMESTAMP, USER, FieldSpec
 from clickflow.data.sources import columns
-from clickflow.data.sources.base import SourceConfig, existing_file, line_blocks
 from clickflow.data.sources.download import download
 from clickflow.data.sources.raw import RawLog
+from clickflow.data.sources.source import SourceConfig, existing_file, line_blocks
 from clickflow.data.sources.timestamps import unix_seconds
 from clickflow.errors import DataError
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import polars as pl
 
 from clickflow.config import suggest
-from clickflow.data.sources.base import existing_file, several
 from clickflow.data.sources.columns import FILE
+from clickflow.data.sources.source import existing_file, several
 from clickflow.errors import DataError
 
 PARQUET = (".parquet", ".pq")

@@ -13,9 +13,9 @@ from pydantic import BeforeValidator, Field, model_validator
 from clickflow.config import Contradictions, StrictConfig
 from clickflow.data.schema import ITEM, LABEL, RATING, RESERVED_NAMES, TITLE, USER, FieldSpec, Kind, Role, TimestampUnit
 from clickflow.data.sources import columns, formats
-from clickflow.data.sources.base import SourceConfig
 from clickflow.data.sources.columns import Selection
 from clickflow.data.sources.raw import RawLog
+from clickflow.data.sources.source import SourceConfig
 from clickflow.data.sources.timestamps import timestamps
 from clickflow.errors import DataError
 
@@ -55,14 +55,14 @@ class FieldColumn(StrictConfig):
     kind: Kind = "categorical"
 
 
-class BehaviourTable(StrictConfig):
+class BehaviourTableConfig(StrictConfig):
     """Behaviours that lie in a table of their own."""
 
     path: Paths
     columns: EventColumns
 
 
-class ItemTable(StrictConfig):
+class ItemTableConfig(StrictConfig):
     """A table with one row an item, which holds the item fields."""
 
     path: Paths
@@ -88,8 +88,8 @@ class LogConfig(SourceConfig):
     item_fields: dict[str, FieldColumn] = {}
     user_fields: dict[str, FieldColumn] = {}
     context_fields: dict[str, FieldColumn] = {}
-    behaviours: BehaviourTable | None = None
-    items: ItemTable | None = None
+    behaviours: BehaviourTableConfig | None = None
+    items: ItemTableConfig | None = None
     """Where item fields are read from; null: from the log itself."""
 
     @model_validator(mode="after")
