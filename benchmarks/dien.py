@@ -32,7 +32,8 @@ from clickflow.models.contract import ModelOutput
 from clickflow.models.dien import DIEN, DIENConfig
 from clickflow.models.layers.recurrent import StepOrder
 from clickflow.runs.config import RunConfig
-from clickflow.training.optimizers import AdamConfig, build_optimizer
+from clickflow.training.config import AdamConfig
+from clickflow.training.optimizers import build_optimizer
 
 CONFIG = DIENConfig(embedding_dim=32)
 BATCH_SIZE = 1024

@@ -17,8 +17,9 @@ from torch import nn
 from clickflow.data.batches import Batch
 from clickflow.data.schema import CategoricalField, Schema
 from clickflow.models.base import BaseConfig
-from clickflow.training.optimizers import SGDConfig, build_optimizer
-from clickflow.training.regularisation import RegularisationConfig, Regulariser
+from clickflow.training.config import RegularisationConfig, SGDConfig
+from clickflow.training.optimizers import build_optimizer
+from clickflow.training.regularisation import Regulariser
 
 BATCH_SIZE, HISTORY, DIM = 1024, 9, 16
 VARIANTS = {

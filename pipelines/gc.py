@@ -4,7 +4,8 @@ from rich.console import Console
 
 from clickflow.cli.launch import launch
 from clickflow.errors import TrackingError
-from clickflow.upkeep.cleanup import CleanupConfig, clean
+from clickflow.upkeep.cleanup import clean
+from clickflow.upkeep.config import CleanupConfig
 
 
 def main(config: CleanupConfig, console: Console) -> None:

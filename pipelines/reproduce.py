@@ -10,8 +10,9 @@ from rich.table import Table
 
 from clickflow.cli.launch import launch, progress_printer
 from clickflow.errors import EXIT_CODE_NO
+from clickflow.runs.config import ReproduceConfig
 from clickflow.runs.metric_differences import Difference, MetricDifferences
-from clickflow.runs.reproduce import ReproduceConfig, Reproduction, reproduce
+from clickflow.runs.reproduce import Reproduction, reproduce
 
 NUM_ROWS = 10
 

@@ -7,7 +7,7 @@ unusable value; since a user wants the whole list, :func:`validate` drops what w
 
 import copy
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Self, TypeVar, Union, get_args, get_origin
@@ -25,12 +25,15 @@ _Path = tuple[int | str, ...]
 PositiveIntegers = Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(strict=False)]
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 FilePath = Annotated[Path, Field(strict=False)]
+Home = Annotated[
+    Path, Field(strict=False, description="Folder of everything clickflow writes: downloads, prepared data sets, the local MLflow store.")
+]
 
 
 class StrictConfig(BaseModel):
     """Base of all configs: frozen, no unknown key, no silent conversion."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
@@ -114,10 +117,18 @@ def named(value: object) -> object:
     return {"name": value} if isinstance(value, str) else value
 
 
-def suggest(word: str, allowed: list[str]) -> str:
-    """`` did you mean x?`` for the nearest allowed word, else the list of what is allowed."""
-    close = difflib.get_close_matches(word, allowed, n=1, cutoff=0.6)
-    return f"did you mean {close[0]}?" if close else f"allowed: {', '.join(sorted(allowed))}"
+def suggest(word: str, allowed: Sequence[str]) -> str:
+    """`` did you mean x?`` for the nearest allowed word, else the list of what is allowed.
+
+    >>> suggest("DIN", ["base", "din"]), suggest("DIM", ["LR", "DIN outer", "DIN product"])
+    ('did you mean din?', 'did you mean DIN outer or DIN product?')
+    """
+    folded = {choice.casefold(): choice for choice in allowed}
+    close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
+    if not close:  # labels of several words
+        parts = {part: [whole for whole in folded if part in whole.split()] for whole in folded for part in whole.split()}
+        close = [whole for part in difflib.get_close_matches(word.casefold(), parts, n=1, cutoff=0.6) for whole in parts[part]]
+    return f"did you mean {' or '.join(folded[choice] for choice in close)}?" if close else f"allowed: {', '.join(sorted(allowed))}"
 
 
 def _resolve(config_class: type[BaseModel], loc: _Path) -> tuple[_Path, Any]:

@@ -9,12 +9,11 @@ from clickflow.cli.launch import CONF, REPOSITORY, composed_config, launch, stor
 from clickflow.config import validate
 from clickflow.errors import ConfigError
 from clickflow.promotion.config import PromoteConfig
-from clickflow.runs.config import CompareConfig, EvaluateConfig, PrepareConfig, RunConfig
-from clickflow.runs.reproduce import ReproduceConfig
+from clickflow.runs.config import CompareConfig, EvaluateConfig, PrepareConfig, ReproduceConfig, RunConfig
 from clickflow.scoring.config import PredictConfig
 from clickflow.sweep.config import SweepRunConfig
 from clickflow.tracking.config import TrackingConfig
-from clickflow.upkeep.cleanup import CleanupConfig
+from clickflow.upkeep.config import CleanupConfig
 
 CLASSES = {
     "prepare": PrepareConfig,

@@ -15,7 +15,8 @@ from clickflow.data.schema import NumericField, Schema
 from clickflow.models import ModelConfig, build_model
 from clickflow.models.contract import ModelOutput
 from clickflow.models.layers.activations import Activation
-from clickflow.training.optimizers import AdamConfig, build_optimizer
+from clickflow.training.config import AdamConfig
+from clickflow.training.optimizers import build_optimizer
 
 CONFIG_CLASSES = get_args(get_args(ModelConfig)[0])
 SCHEMAS = {

@@ -11,9 +11,8 @@ from tests.models.examples import FULL_SCHEMA, random_batch
 from clickflow.models.din import DINConfig
 from clickflow.training import callbacks
 from clickflow.training.callbacks import EpochLines, RowsProgressBar, SinkLogger, Throughput, progress_metrics
-from clickflow.training.config import TrainerConfig
+from clickflow.training.config import AdamConfig, TrainerConfig
 from clickflow.training.fit import fit, seed_everything
-from clickflow.training.optimizers import AdamConfig
 
 
 class TestThroughput:

@@ -9,10 +9,9 @@ from clickflow.errors import TrainingError
 from clickflow.models.base import BaseConfig, EmbeddingMLP
 from clickflow.models.contract import ModelOutput
 from clickflow.models.din import DINConfig
-from clickflow.training.config import TrainerConfig
+from clickflow.training.config import AdamConfig, TrainerConfig
 from clickflow.training.finite import first_non_finite, refuse_non_finite, refuse_non_finite_weights
 from clickflow.training.fit import fit, seed_everything
-from clickflow.training.optimizers import AdamConfig
 
 LENGTHS = [3, 0, 5, 2]
 NAN, INFINITE = float("nan"), float("inf")

@@ -14,13 +14,21 @@ from clickflow.errors import TrainingError
 from clickflow.models.base import BaseConfig
 from clickflow.models.din import DINConfig
 from clickflow.training.checkpoints import load_weights, read_progress
-from clickflow.training.config import TrainerConfig
+from clickflow.training.config import (
+    AdamConfig,
+    ConstantConfig,
+    CosineConfig,
+    ExponentialConfig,
+    MomentumConfig,
+    OptimizerConfig,
+    PlateauConfig,
+    RegularisationConfig,
+    SGDConfig,
+    TrainerConfig,
+)
 from clickflow.training.fit import fit, seed_everything
 from clickflow.training.inference import predict_batches
 from clickflow.training.loaders import evaluation_loader, loaders
-from clickflow.training.optimizers import AdamConfig, MomentumConfig, OptimizerConfig, SGDConfig
-from clickflow.training.regularisation import RegularisationConfig
-from clickflow.training.schedules import ConstantConfig, CosineConfig, ExponentialConfig, PlateauConfig
 from clickflow.training.watching import Pruned
 
 BATCH_SIZE = 500

@@ -9,8 +9,9 @@ from torch import nn
 from clickflow.errors import TrainingError
 from clickflow.models.base import BaseConfig
 from clickflow.models.contract import ModelOutput
+from clickflow.training.config import AdamConfig
 from clickflow.training.module import ClickModule
-from clickflow.training.optimizers import AdamConfig, DenseAndSparse
+from clickflow.training.optimizers import DenseAndSparse
 
 LENGTHS = [3, 0, 2, 5, 1, 4, 0, 2]
 

@@ -12,7 +12,7 @@ from torch.optim import SGD, Adagrad, Adam, AdamW, RMSprop, SparseAdam
 from clickflow.config import StrictConfig, validate
 from clickflow.errors import ConfigError
 from clickflow.models.din import DINConfig
-from clickflow.training.optimizers import (
+from clickflow.training.config import (
     AdagradConfig,
     AdamConfig,
     AdamWConfig,
@@ -21,8 +21,8 @@ from clickflow.training.optimizers import (
     OptimizerConfig,
     RMSpropConfig,
     SGDConfig,
-    build_optimizer,
 )
+from clickflow.training.optimizers import build_optimizer
 from clickflow.training.sparse_optimizers import LazyOptimizer
 
 LEARNING_RATE = 0.01

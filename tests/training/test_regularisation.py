@@ -18,9 +18,10 @@ from clickflow.errors import ConfigError
 from clickflow.models.base import BaseConfig
 from clickflow.models.din import DINConfig
 from clickflow.models.layers.embedding import EmbeddingTable
+from clickflow.training.config import AdamConfig, RegularisationConfig, SGDConfig
 from clickflow.training.module import ClickModule
-from clickflow.training.optimizers import AdamConfig, SGDConfig, build_optimizer
-from clickflow.training.regularisation import RegularisationConfig, Regulariser, id_counts
+from clickflow.training.optimizers import build_optimizer
+from clickflow.training.regularisation import Regulariser, id_counts
 
 LAMBDA = 0.01
 MINI_BATCH_AWARE = RegularisationConfig(embedding="mini_batch_aware", embedding_lambda=LAMBDA)

@@ -11,8 +11,9 @@ from torch import nn
 from clickflow.config import StrictConfig, validate
 from clickflow.errors import ConfigError
 from clickflow.models.layers.embedding import EmbeddingTable
-from clickflow.training.optimizers import AdamConfig, SGDConfig, build_optimizer
-from clickflow.training.schedules import ConstantConfig, CosineConfig, ExponentialConfig, PlateauConfig, ScheduleConfig
+from clickflow.training.config import AdamConfig, ConstantConfig, CosineConfig, ExponentialConfig, PlateauConfig, ScheduleConfig, SGDConfig
+from clickflow.training.optimizers import build_optimizer
+from clickflow.training.schedules import build_schedulers
 
 RATE = 0.5
 
@@ -27,7 +28,7 @@ class Model(nn.Module):
 def rates(schedule, num_steps, total=100):
     """The rate of each step, on the dense and the sparse path."""
     optimizer = build_optimizer(AdamConfig(learning_rate=RATE), Model())
-    schedulers = schedule.build(optimizer, total, "max")
+    schedulers = build_schedulers(schedule, optimizer, total, "max")
     found = []
     for _ in range(num_steps):
         dense, sparse = (group["lr"] for group in optimizer.param_groups)
@@ -82,7 +83,7 @@ def test_a_cosine_begins_where_the_warm_up_ends():
 
 def test_a_plateau_lowers_the_rate_after_as_many_validations_without_improvement_as_patience():
     optimizer = build_optimizer(AdamConfig(learning_rate=1.0), Model())
-    (plateau,) = PlateauConfig(factor=0.5, patience=2).build(optimizer, 100, "max")
+    (plateau,) = build_schedulers(PlateauConfig(factor=0.5, patience=2), optimizer, 100, "max")
 
     found = []
     for value in [0.6, 0.7, 0.7, 0.69, 0.700001, 0.5, 0.5, 0.5, 0.5]:

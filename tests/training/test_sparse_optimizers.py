@@ -12,16 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from clickflow.models.layers.embedding import EmbeddingTable
 from clickflow.training import sparse_optimizers
-from clickflow.training.optimizers import (
-    AdagradConfig,
-    AdamConfig,
-    AdamWConfig,
-    MomentumConfig,
-    NesterovConfig,
-    RMSpropConfig,
-    SGDConfig,
-    build_optimizer,
-)
+from clickflow.training.config import AdagradConfig, AdamConfig, AdamWConfig, MomentumConfig, NesterovConfig, RMSpropConfig, SGDConfig
+from clickflow.training.optimizers import build_optimizer
 
 NUM_ROWS, DIM = 5, 3
 

@@ -22,7 +22,8 @@ from clickflow.tracking.owner import Owner
 from clickflow.tracking.run import Run
 from clickflow.tracking.store import open_store
 from clickflow.upkeep import cleanup as cleanup_module
-from clickflow.upkeep.cleanup import CleanupConfig, clean
+from clickflow.upkeep.cleanup import clean
+from clickflow.upkeep.config import CleanupConfig
 
 ME = Owner.here()
 DEAD = Owner(ME.host, ME.pid, ME.started - 1000)

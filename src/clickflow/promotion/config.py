@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from clickflow.config import FilePath, StrictConfig
+from clickflow.config import Home, StrictConfig
 from clickflow.tracking.config import TrackingConfig
 
 
@@ -40,7 +40,7 @@ class PromoteConfig(StrictConfig):
     """Make what the champion replaced the champion again."""
     history: bool = False
     """Print all decisions about the registered model."""
-    home: FilePath
+    home: Home
     tracking: TrackingConfig
 
     def _contradictions(self) -> Iterator[tuple[str, str]]:

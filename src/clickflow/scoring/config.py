@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from clickflow.config import FilePath, Names, StrictConfig
+from clickflow.config import FilePath, Home, Names, StrictConfig
 from clickflow.data.schema import HISTORY, ITEM
 from clickflow.tracking.config import ModelUri, TrackingConfig
 
@@ -47,7 +47,7 @@ class PredictConfig(StrictConfig):
     """The best candidates of each user, so many."""
     exclude_history: bool = False
     """Leave out the candidates that stand in the user's history."""
-    home: FilePath
+    home: Home
     tracking: TrackingConfig
 
     def _contradictions(self) -> Iterator[tuple[str, str]]:

@@ -9,14 +9,16 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
-from typing import Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import Trial
 from pydantic import Field
 
 from clickflow.config import StrictConfig
 from clickflow.runs.config import RunConfig
+
+if TYPE_CHECKING:  # a space is checked before Optuna is imported
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import Trial
 
 Number = int | float
 
@@ -36,8 +38,10 @@ class Choice(StrictConfig):
         """Every value."""
         return list(self.values)
 
-    def distribution(self) -> BaseDistribution:
+    def distribution(self) -> "BaseDistribution":
         """Over the values as JSON, because Optuna's choices are scalars."""
+        from optuna.distributions import CategoricalDistribution
+
         return CategoricalDistribution([json.dumps(value) for value in self.values])
 
     def value(self, suggested: Any) -> Any:
@@ -82,8 +86,10 @@ class Range(_Ordered):
         number: Callable[[Decimal], Number] = int if self._is_whole else float
         return [number(low + position * step) for position in range(int((high - low) / step) + 1)]
 
-    def distribution(self) -> BaseDistribution:
+    def distribution(self) -> "BaseDistribution":
         """Uniform over the values."""
+        from optuna.distributions import FloatDistribution, IntDistribution
+
         if self._is_whole:
             return IntDistribution(int(self.low), int(self.high), step=int(self.step))
         return FloatDistribution(self.low, self.high, step=self.step)
@@ -105,8 +111,10 @@ class Interval(_Ordered):
     def grid(self) -> None:
         """An interval has none."""
 
-    def distribution(self) -> BaseDistribution:
+    def distribution(self) -> "BaseDistribution":
         """Uniform, or uniform in the logarithm."""
+        from optuna.distributions import FloatDistribution, IntDistribution
+
         if isinstance(self.low, int) and isinstance(self.high, int):
             return IntDistribution(self.low, self.high, log=self.log)
         return FloatDistribution(self.low, self.high, log=self.log)
@@ -162,7 +170,7 @@ class SearchSpace(StrictConfig):
         """The searched keys, groups left out, which a config with these keys has."""
         return [key for key in self.parameters if key not in self.groups and key in keys]
 
-    def suggest(self, trial: Trial, composer: Composer) -> dict[str, Any]:
+    def suggest(self, trial: "Trial", composer: Composer) -> dict[str, Any]:
         """Ask a trial for its values: config groups first, then the keys that the composed config has."""
         groups = {name: self._suggest(trial, name) for name in self.parameters if name in self.groups}
         return groups | {key: self._suggest(trial, key) for key in self.applicable(composer.keys(groups))}
@@ -187,7 +195,9 @@ class SearchSpace(StrictConfig):
             for point in itertools.product(*axes.values()):
                 yield {key: self.parameters[key].fixed(value) for key, value in zip(axes, point, strict=True)}
 
-    def _suggest(self, trial: Trial, key: str) -> Any:
+    def _suggest(self, trial: "Trial", key: str) -> Any:
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
         parameter = self.parameters[key]
         distribution = parameter.distribution()
         if isinstance(distribution, CategoricalDistribution):

@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from clickflow.config import flatten
 from clickflow.errors import TrackingError
 from clickflow.sweep.config import SweepRunConfig
+from clickflow.sweep.pruners import build_pruner
 from clickflow.sweep.samplers import PerTrialSampler
 from clickflow.sweep.space import Composer, SearchSpace
 from clickflow.sweep.trials import FIXED_PARAMS, GIVEN_UP
@@ -32,7 +33,7 @@ ELSEWHERE: Any = {"home": True, "tracking": True, "sweep": True, "data": {"path"
 def sampler_and_pruner(config: SweepRunConfig) -> dict[str, Any]:
     """The keyword arguments with which a study is opened."""
     num_validations = config.trainer.max_epochs * config.trainer.validations_per_epoch
-    return {"sampler": PerTrialSampler(config.sweep.sampler), "pruner": config.sweep.pruner.build(num_validations)}
+    return {"sampler": PerTrialSampler(config.sweep.sampler), "pruner": build_pruner(config.sweep.pruner, num_validations)}
 
 
 def describe(config: SweepRunConfig, space: SearchSpace, composer: Composer, fingerprint: str) -> dict[str, str]:

@@ -13,8 +13,9 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from clickflow.data.batches import Batch
 from clickflow.metrics.click_metrics import ClickMetrics
 from clickflow.training.callbacks import AUXILIARY_LOSS, CLICK_LOSS
+from clickflow.training.config import OptimizerConfig
 from clickflow.training.finite import refuse_non_finite
-from clickflow.training.optimizers import DenseAndSparse, OptimizerConfig, build_optimizer
+from clickflow.training.optimizers import DenseAndSparse, build_optimizer
 from clickflow.training.regularisation import Regulariser
 from clickflow.training.sparse_gradients import clip_gradient_norm
 

@@ -9,60 +9,16 @@ to the values of the coalesced sparse gradient: O(batch), where the full L2 pena
 table: O(vocabulary). Tables of hashed pairs, which have no counts, are left out.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from clickflow.config import Contradictions, StrictConfig
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.schema import ITEM
 from clickflow.models.layers.embedding import EmbeddingTable
-from clickflow.training.optimizers import OptimizerConfig
+from clickflow.training.config import RegularisationConfig
 from clickflow.training.sparse_gradients import coalesce_gradient
-
-Strength = Annotated[float, Field(ge=0)]
-
-
-class RegularisationConfig(StrictConfig):
-    """Which weights are penalised, and how much."""
-
-    embedding: Literal["none", "l2", "mini_batch_aware"] = "none"
-    """Penalty on embedding tables: ``l2`` on all rows, ``mini_batch_aware`` on the batch's rows, on rare ids more than on frequent ones."""
-    embedding_lambda: Strength = 0.0
-    """Its factor, the paper's λ."""
-    dense_l1: Strength = 0.0
-    """Factor of Σ|w| over the weights of all other layers; biases and other vectors are left out."""
-    dense_l2: Strength = 0.0
-    """Factor of Σw² over the same weights."""
-
-    @model_validator(mode="after")
-    def _lambda_has_a_penalty(self) -> Self:
-        if self.embedding == "none" and self.embedding_lambda > 0:
-            message = f"= {self.embedding_lambda}: has no effect with embedding=none; set embedding=mini_batch_aware or embedding_lambda=0"
-            raise Contradictions([("embedding_lambda", message)])
-        return self
-
-    def build(self, model: nn.Module, dataset: PreparedDataset) -> "Regulariser":
-        """What adds the penalties of a model's weights."""
-        return Regulariser(self, model, id_counts(dataset) if self.embedding == "mini_batch_aware" else {})
-
-    def contradictions(self, optimizer: OptimizerConfig) -> Iterator[tuple[str, str]]:
-        """``(key, message)`` of what does not go with an optimizer."""
-        if self.embedding == "l2" and optimizer.embedding_update == "sparse":
-            yield (
-                "regularisation.embedding",
-                "= l2: changes every row of every table in every step, but optimizer.embedding_update = sparse updates the batch's rows "
-                "only; set optimizer.embedding_update=dense or regularisation.embedding=mini_batch_aware",
-            )
-        if self.embedding == "mini_batch_aware" and optimizer.embedding_update == "dense":
-            yield (
-                "regularisation.embedding",
-                "= mini_batch_aware: needs gradients that tell which rows occur in the batch, but optimizer.embedding_update = dense has "
-                "none; set optimizer.embedding_update=sparse or regularisation.embedding=l2",
-            )
 
 
 class Regulariser:

@@ -20,7 +20,6 @@ from pydantic import Field
 from clickflow.config import FilePath
 from clickflow.data.schema import ITEM, RATING, TIMESTAMP, USER, FieldSpec
 from clickflow.data.sources import columns
-from clickflow.data.sources.download import download
 from clickflow.data.sources.raw import RawLog
 from clickflow.data.sources.source import SourceConfig, existing_file, line_blocks
 from clickflow.data.sources.timestamps import unix_seconds
@@ -47,6 +46,8 @@ class AmazonConfig(SourceConfig):
         """Reviews and metadata; see :meth:`SourceConfig.files`."""
         names = (f"reviews_{self.category}_5.json.gz", f"meta_{self.category}.json.gz")
         if self.path is None:
+            from clickflow.data.sources.download import download
+
             return tuple(download(f"{(self.url or ADDRESS).rstrip('/')}/{name}", downloads / name) for name in names)
         folder = self.path.expanduser()
         if not folder.is_dir():

@@ -16,7 +16,6 @@ import polars as pl
 from clickflow.config import FilePath
 from clickflow.data.schema import ITEM, RATING, TIMESTAMP, TITLE, USER, FieldSpec
 from clickflow.data.sources import columns
-from clickflow.data.sources.download import download
 from clickflow.data.sources.formats import first_line
 from clickflow.data.sources.raw import RawLog
 from clickflow.data.sources.source import SourceConfig, existing_file, line_blocks
@@ -78,6 +77,7 @@ class MovieLensConfig(SourceConfig):
 
     source: Literal["movielens"] = "movielens"
     edition: Literal["latest_small", "1m", "20m", "25m"]
+    """Which of the official data sets."""
     path: FilePath | None = None
     """The official zip, its unpacked folder, or the folder around that; null: download the zip."""
     url: str | None = None
@@ -87,6 +87,8 @@ class MovieLensConfig(SourceConfig):
         """The zip, or ratings, movies and (1M) users; see :meth:`SourceConfig.files`."""
         edition = EDITIONS[self.edition]
         if self.path is None:
+            from clickflow.data.sources.download import download
+
             url = self.url or f"{ADDRESS}/{edition.folder}.zip"
             return (download(url, downloads / f"{edition.folder}.zip", edition.md5),)
         path = self.path.expanduser()

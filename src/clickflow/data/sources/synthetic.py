@@ -9,15 +9,15 @@ so an equal-weight sum of the history, in which the few relevant behaviours drow
 stay with the impressions; they give the best AUC that any model could reach. Drawn column by column, no loop over users or rows.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from clickflow.config import Contradictions
 from clickflow.data.schema import ITEM, LABEL, TIMESTAMP, TRUE_PROBABILITY, USER, FieldSpec
 from clickflow.data.sources.raw import RawLog
 from clickflow.data.sources.source import SourceConfig
@@ -39,14 +39,19 @@ class SyntheticConfig(SourceConfig):
 
     source: Literal["synthetic"] = "synthetic"
     seed: Annotated[int, Field(ge=0)] = 0
-    """Of the log itself; the run's seed does not change it."""
+    """Seed of the log itself; the run's seed does not change it."""
     num_users: Count = 20_000
+    """Users of the log."""
     num_items: Count = 10_000
+    """Items of the catalogue."""
     num_categories: Count = 100
+    """Categories of the items."""
     num_impressions: Count = 300_000
+    """Labelled rows."""
     mean_history: Annotated[float, Field(gt=0)] = 12.0
     """Behaviours before an impression, on average."""
     interests_per_user: Count = 4
+    """Categories that a user is interested in."""
     zipf_exponent: Annotated[float, Field(ge=0)] = 1.0
     """Popularity of the r-th item is r^-exponent."""
     behaviour_noise: Share = 0.3
@@ -62,19 +67,13 @@ class SyntheticConfig(SourceConfig):
     appeal_std: Annotated[float, Field(ge=0)] = 0.5
     """Spread of the items' own logits."""
 
-    @model_validator(mode="after")
-    def _sizes_fit(self) -> Self:
-        problems = [
-            (key, f"= {value}: more than the {what} there are; choose at most {limit}")
-            for key, value, what, limit in (
-                ("num_categories", self.num_categories, "items", self.num_items),
-                ("interests_per_user", self.interests_per_user, "categories", self.num_categories),
-            )
-            if value > limit
-        ]
-        if problems:
-            raise Contradictions(problems)
-        return self
+    def _contradictions(self) -> Iterator[tuple[str, str]]:
+        for key, value, what, limit in (
+            ("num_categories", self.num_categories, "items", self.num_items),
+            ("interests_per_user", self.interests_per_user, "categories", self.num_categories),
+        ):
+            if value > limit:
+                yield key, f"= {value}: more than the {what} there are; choose at most {limit}"
 
     def files(self, downloads: Path) -> tuple[Path, ...]:
         """No files: the log is a function of this config."""
