@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
@@ -26,8 +25,9 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from clickflow.cli.composer import HydraComposer
-from clickflow.cli.launch import first_paragraph, interrupt, set_environment
-from clickflow.cli.search_space import override_text
+from clickflow.cli.hydra_internals import launch_context
+from clickflow.cli.launch import interrupt, set_environment
+from clickflow.cli.overrides import first_paragraph, override_text
 from clickflow.errors import ClickflowError, ConfigError, TrainingError
 from clickflow.sweep.processes import LOG_LINES, MAX_IDLE_DEATHS, STOP_SECONDS
 from clickflow.sweep.worker import work
@@ -84,7 +84,7 @@ def chosen_cluster() -> Cluster | None:
         _connect_to_ray(config.hydra.launcher.ray.init)
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
-    return Cluster(HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(config)), config.copy())
+    return Cluster(launch_context(hydra.config_loader, config), config.copy())
 
 
 def _class_name(config: Any) -> str:
