@@ -1,6 +1,7 @@
 """Whether a predicted probability means what it says: log loss, calibration ratio, reliability.
 
-A model can order impressions perfectly and still be wrong by a factor; a system that bids or ranks by expected value needs the number itself.
+A model can order impressions perfectly and still be wrong by a factor; a system that bids or ranks by expected value needs the number
+itself.
 
 Decision: the reliability bins hold equally many impressions instead of equally wide ranges. Click probabilities crowd near 0, where
 equal widths would put nearly every impression into one bin and leave the others to chance.

@@ -79,8 +79,8 @@ class ClickMetrics(Metric):
     def compute(self) -> dict[str, float]:
         """The metrics by name.
 
-        A metric that the rows cannot define is NaN, with a :class:`~clickflow.metrics.ranking.MetricUndefinedWarning`. Before the first update all
-        are NaN (``gauc_users_skipped`` 0) without a warning: nothing has gone wrong yet.
+        A metric that the rows cannot define is NaN, with a :class:`~clickflow.metrics.ranking.MetricUndefinedWarning`. Before the first
+        update all are NaN (``gauc_users_skipped`` 0) without a warning: nothing has gone wrong yet.
         """
         if not len(self.preds):
             return dict.fromkeys(("auc", "gauc", "pr_auc", "log_loss", "calibration"), math.nan) | {"gauc_users_skipped": 0.0}

@@ -3,9 +3,9 @@
 MLflow draws a metric against its integer step: logged at step = 1000 * FPR (or 1000 * recall), curves of any runs share their x-axis. The
 exact curve of a million rows has close to a million points, so it is computed exactly first and then read off at the grid.
 
-Decision: each grid leaves out the end that is the same for every model, which keeps it at 1,000 points, MLflow's largest batch. ROC has the
-steps 0 ... 999: at FPR 1 every model reaches TPR 1, while step 0 shows how many clicks are found before the first false alarm. PR has the steps
-1 ... 1000: precision at recall 0 is 0/0, while step 1000 shows what finding every click costs.
+Decision: each grid leaves out the end that is the same for every model, which keeps it at 1,000 points, MLflow's largest batch. ROC has
+the steps 0 ... 999: at FPR 1 every model reaches TPR 1, while step 0 shows how many clicks are found before the first false alarm. PR has
+the steps 1 ... 1000: precision at recall 0 is 0/0, while step 1000 shows what finding every click costs.
 """
 
 from typing import NamedTuple

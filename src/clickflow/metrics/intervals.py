@@ -1,11 +1,12 @@
 """Confidence intervals of a model's metrics over the sampling of users.
 
-The users of the test split are one draw of many that could have been made, and the impressions of one user are not independent rows. A metric's
-variance is taken over users: Obuchowski's (1997) for AUC, and for the others the infinitesimal jackknife (Jaeckel 1972; Efron 1982), the
-limit of the bootstrap over users: the sum of the squares of what each user's weight adds to the metric.
+The users of the test split are one draw of many that could have been made, and the impressions of one user are not independent rows. A
+metric's variance is taken over users: Obuchowski's (1997) for AUC, and for the others the infinitesimal jackknife (Jaeckel 1972; Efron
+1982), the limit of the bootstrap over users: the sum of the squares of what each user's weight adds to the metric.
 
 Decision: no resampling. Reweighting users changes every precision of the precision-recall curve, so a bootstrap of average precision
-costs a pass over all rows for each replicate; the jackknife costs one in all, needs no seed, and its ends agree with the bootstrap's (tests).
+costs a pass over all rows for each replicate; the jackknife costs one in all, needs no seed, and its ends agree with the bootstrap's
+(tests).
 
 Intervals are computed on an unbounded scale, the logit for areas and the logarithm for losses and ratios, so that no end is outside the
 metric's range.

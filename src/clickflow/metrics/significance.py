@@ -5,7 +5,8 @@ with several seeds; the means over seeds are compared. The interval is about the
 trained models: other rows (AUC) or other users (GAUC) of the same kind. It does not include the variation between seeds, which a table
 shows beside it as a standard deviation.
 
-Decision: both treat users, not rows, as the sampling unit, because the impressions of one user are not independent. Given ``group``, DeLong's
+Decision: both treat users, not rows, as the sampling unit, because the impressions of one user are not independent. Given ``group``,
+    DeLong's
 variance is Obuchowski's for clustered rows; without it the rows are taken as independent, and the interval is too narrow if
 the impressions of a user are right or wrong together.
 
