@@ -32,7 +32,7 @@ Paths = Annotated[tuple[Path, ...], BeforeValidator(_as_paths)]
 
 
 class EventColumns(StrictConfig):
-    """How a table calls who did something, with what, and when."""
+    """Columns of a table that say who did something, with what, and when."""
 
     user: str
     """Column of the user's id."""
@@ -43,7 +43,7 @@ class EventColumns(StrictConfig):
 
 
 class LogColumns(EventColumns):
-    """The same for the log, with what came of it."""
+    """Columns of the log, with the outcome."""
 
     label: str | None = None
     """Column with 0 = shown and not clicked, 1 = clicked; null where every row is a click."""
@@ -69,7 +69,7 @@ class BehaviourTableConfig(StrictConfig):
 
 
 class ItemTableConfig(StrictConfig):
-    """A table with one row per item, which holds the item fields."""
+    """A table with one row per item that holds the item fields."""
 
     path: Paths
     """A file, a glob, a folder or a list of files."""
@@ -155,7 +155,7 @@ class LogConfig(SourceConfig):
                 yield FieldSpec(name=name, role=role, kind=field.kind)
 
     def _items(self, selections: dict[str, Selection], names: dict[str, str]) -> pl.LazyFrame | None:
-        """The item table, or what each row of the log says of its item: the check makes one row an item of it."""
+        """The item table, or the item fields in each row of the log, which the check reduces to one row per item."""
         if not self.item_fields:
             return None
         table = selections["items"]
