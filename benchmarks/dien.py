@@ -28,8 +28,9 @@ from clickflow.data.batches import Batch
 from clickflow.data.dataset import BatchLoader, PreparedDataset
 from clickflow.data.prepare import prepare
 from clickflow.data.schema import Schema
+from clickflow.models.config import DIENConfig
 from clickflow.models.contract import ModelOutput
-from clickflow.models.dien import DIEN, DIENConfig
+from clickflow.models.dien import DIEN
 from clickflow.models.layers.recurrent import StepOrder
 from clickflow.runs.config import RunConfig
 from clickflow.training.optimizers import AdamConfig, build_optimizer

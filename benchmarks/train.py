@@ -46,14 +46,13 @@ def bare(home: str) -> None:
     from clickflow.config import validate
     from clickflow.data.dataset import BatchLoader
     from clickflow.data.prepare import prepare
-    from clickflow.models import build_model
     from clickflow.runs.config import RunConfig
     from clickflow.training.optimizers import build_optimizer
 
     config = validate(RunConfig, composed_config("train", [f"home={home}", *SHAPE]))
     dataset = prepare(config.data, config.protocol, config.home)
     torch.manual_seed(0)
-    model = build_model(config.model, dataset.schema)
+    model = config.model.build(dataset.schema)
     optimizer = build_optimizer(config.optimizer, model)
     loader = BatchLoader(dataset.split("train"), batch_size=config.trainer.batch_size, max_history=config.trainer.max_history, seed=0)
     rows, start = 0, time.perf_counter()
