@@ -4,13 +4,14 @@ Nothing here imports torch, so that a command line is checked before anything sl
 called. Whatever choices layers offer by name are listed here, too, since both the configs and the layers read them.
 """
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import Field
 
 from clickflow.config import Names, PositiveIntegers, StrictConfig, suggest
 from clickflow.data.schema import Schema
 from clickflow.errors import ConfigError
+from clickflow.models.entry_points import ModelsOfPackages
 
 if TYPE_CHECKING:
     from torch import nn
@@ -193,6 +194,8 @@ class DIENConfig(TowerConfig):
         return DIEN(self, schema)
 
 
-ModelConfig = Annotated[
-    LRConfig | WideDeepConfig | PNNConfig | DeepFMConfig | BaseConfig | DINConfig | DIENConfig, Field(discriminator="name")
-]
+OwnConfig = LRConfig | WideDeepConfig | PNNConfig | DeepFMConfig | BaseConfig | DINConfig | DIENConfig
+NAMES = frozenset(config_class.model_fields["name"].default for config_class in get_args(OwnConfig))
+
+ModelConfig = Annotated[OwnConfig, Field(discriminator="name"), ModelsOfPackages(NAMES)]
+"""The config of one of clickflow's own models, or of another package's."""
