@@ -17,13 +17,12 @@ import torch.nn.functional as F
 from benchmarks.train import SHAPE
 from torch import Tensor
 
-from clickflow.cli.launch import composed_config
+from clickflow.cli.compose import composed_config
 from clickflow.config import validate
 from clickflow.data.batches import Batch
 from clickflow.data.dataset import BatchLoader
 from clickflow.data.prepare import prepare
 from clickflow.data.schema import Schema
-from clickflow.models import build_model
 from clickflow.models.layers.pairs import Pairs
 from clickflow.runs.config import RunConfig
 from clickflow.training.optimizers import build_optimizer
@@ -47,7 +46,7 @@ class Form:
     """A model, its optimizer, and the seconds of its steps."""
 
     def __init__(self, config: RunConfig, schema: Schema, *, is_plain: bool) -> None:
-        self.model = build_model(config.model, schema)
+        self.model = config.model.build(schema)
         self.optimizer = build_optimizer(config.optimizer, self.model)
         self.seconds: list[float] = []
         if is_plain:

@@ -19,7 +19,8 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from clickflow.cli.launch import composed_config, set_environment
+from clickflow.cli.compose import composed_config
+from clickflow.cli.launch import set_environment
 from clickflow.config import validate
 from clickflow.promotion.candidate import choose
 from clickflow.promotion.config import PromoteConfig

@@ -22,14 +22,15 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 from torch.nn.utils.rnn import PackedSequence
 
-from clickflow.cli.launch import composed_config
+from clickflow.cli.compose import composed_config
 from clickflow.config import validate
 from clickflow.data.batches import Batch
 from clickflow.data.dataset import BatchLoader, PreparedDataset
 from clickflow.data.prepare import prepare
 from clickflow.data.schema import Schema
+from clickflow.models.config import DIENConfig
 from clickflow.models.contract import ModelOutput
-from clickflow.models.dien import DIEN, DIENConfig
+from clickflow.models.dien import DIEN
 from clickflow.models.layers.recurrent import StepOrder
 from clickflow.runs.config import RunConfig
 from clickflow.training.config import AdamConfig

@@ -21,7 +21,7 @@ import pyarrow as pa
 import torch
 
 from clickflow.data.schema import CategoricalField, Schema
-from clickflow.models.din import DINConfig
+from clickflow.models.config import DINConfig
 from clickflow.serving.bundle import ServingBundle
 from clickflow.tracking.logged_model import save_model
 

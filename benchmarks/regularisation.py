@@ -16,7 +16,7 @@ from torch import nn
 
 from clickflow.data.batches import Batch
 from clickflow.data.schema import CategoricalField, Schema
-from clickflow.models.base import BaseConfig
+from clickflow.models.config import BaseConfig
 from clickflow.training.config import RegularisationConfig, SGDConfig
 from clickflow.training.optimizers import build_optimizer
 from clickflow.training.regularisation import Regulariser

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import torch
 
-from clickflow.cli.launch import REPOSITORY, composed_config
+from clickflow.cli.compose import composed_config
+from clickflow.cli.search_path import REPOSITORY
 from clickflow.config import validate
 from clickflow.errors import EXIT_CODE_NO
 from clickflow.runs.config import EvaluateConfig, RunConfig

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import yaml
 
-from clickflow.cli.launch import composed_config
+from clickflow.cli.compose import composed_config
 from clickflow.config import validate
 from clickflow.runs.config import RunConfig
 from clickflow.runs.train import CONFIG_DIGEST_TAG, config_digest, train

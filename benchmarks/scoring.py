@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import torch
 
 from clickflow.data.schema import CategoricalField, Schema
-from clickflow.models.din import DINConfig
+from clickflow.models.config import DINConfig
 from clickflow.serving.bundle import ServingBundle
 from clickflow.tracking.config import TrackingConfig
 from clickflow.tracking.lifecycle import open_run

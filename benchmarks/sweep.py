@@ -42,7 +42,7 @@ TIMES = "SWEEP_TIMES"
 PARTS = {  # name -> what is wrapped, where it is called from; no part lies within another
     "choose the values and compose": "clickflow.sweep.worker._trial_config",
     "log the data set": "clickflow.runs.train.log_dataset",
-    "build the model": "clickflow.runs.train.build_model",
+    "build the model": "clickflow.models.config.DINConfig.build",
     "move the checkpoints": "clickflow.runs.train.keep_checkpoints",
     "validate at the best weights": "clickflow.runs.train.score",
     "log curves and predictions": "clickflow.runs.train.log_split",

@@ -45,7 +45,8 @@ from clickflow.data.prepare import prepare
 from clickflow.runs.config import RunConfig
 from clickflow.runs.train import open_training_run, train_in
 from clickflow.tracking.store import open_store
-from clickflow.cli.launch import CONF, plain
+from clickflow.cli.search_path import CONF
+from clickflow.cli.compose import plain
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def main(composed):

@@ -42,18 +42,17 @@ def bare(home: str) -> None:
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits
 
-    from clickflow.cli.launch import composed_config
+    from clickflow.cli.compose import composed_config
     from clickflow.config import validate
     from clickflow.data.dataset import BatchLoader
     from clickflow.data.prepare import prepare
-    from clickflow.models import build_model
     from clickflow.runs.config import RunConfig
     from clickflow.training.optimizers import build_optimizer
 
     config = validate(RunConfig, composed_config("train", [f"home={home}", *SHAPE]))
     dataset = prepare(config.data, config.protocol, config.home)
     torch.manual_seed(0)
-    model = build_model(config.model, dataset.schema)
+    model = config.model.build(dataset.schema)
     optimizer = build_optimizer(config.optimizer, model)
     loader = BatchLoader(dataset.split("train"), batch_size=config.trainer.batch_size, max_history=config.trainer.max_history, seed=0)
     rows, start = 0, time.perf_counter()

@@ -19,11 +19,10 @@ import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
 
-from clickflow.cli.launch import composed_config
+from clickflow.cli.compose import composed_config
 from clickflow.config import validate
 from clickflow.data.batches import Batch
 from clickflow.data.schema import CategoricalField, Schema
-from clickflow.models import build_model
 from clickflow.runs.config import RunConfig
 from clickflow.training.optimizers import build_optimizer
 
@@ -71,7 +70,7 @@ class Trainee:
 
     def __init__(self, config: RunConfig, num_items: int) -> None:
         schema, draw = schema_of(num_items), torch.Generator().manual_seed(0)
-        self.model = build_model(config.model, schema)
+        self.model = config.model.build(schema)
         self.optimizer = build_optimizer(config.optimizer, self.model)
         self.batches = [random_batch(schema, draw) for _ in range(NUM_BATCHES)]
         self.num_steps = 0

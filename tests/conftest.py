@@ -5,6 +5,7 @@ import os
 import pytest
 import torch
 from hypothesis import settings
+from tests.packages import Packages
 
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import prepare
@@ -55,3 +56,14 @@ def store(home):
 def run(store, request):
     with open_run(store, name=request.node.name, params={}, tags={}, log_system_metrics=False) as run:
         yield run
+
+
+@pytest.fixture
+def packages(tmp_path, monkeypatch):
+    """A folder in which a test installs packages of its own."""
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    installed = Packages(folder)
+    yield installed
+    installed.forget()

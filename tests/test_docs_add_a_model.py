@@ -14,10 +14,10 @@ from pydantic import Field, TypeAdapter
 from tests.contracts import test_models as contract
 from tests.models.examples import FULL_SCHEMA, random_batch
 
-from clickflow import models
 from clickflow.config import validate
 from clickflow.errors import ConfigError
-from clickflow.models import ModelConfig, build_model
+from clickflow.models import config
+from clickflow.models.config import ModelConfig
 
 DOC = Path(__file__).parents[1] / "docs" / "add-a-model.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", DOC.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
@@ -54,7 +54,7 @@ def test_the_file_imports_only_what_models_may():
 
 
 def test_the_union_takes_the_model_beside_those_there_are(bst):
-    namespace = dict(vars(models)) | {"Annotated": Annotated, "Field": Field}
+    namespace = dict(vars(config)) | {"Annotated": Annotated, "Field": Field}
     exec(UNION, namespace)
     members = set(get_args(get_args(namespace["ModelConfig"])[0]))
     assert members - {bst.BSTConfig} <= set(get_args(get_args(ModelConfig)[0]))
@@ -73,7 +73,7 @@ def test_heads_that_do_not_divide_the_width_are_refused(bst):
 
 
 def test_the_lines_for_a_notebook_run(bst, small_dataset):
-    namespace = {"build_model": build_model, "BSTConfig": bst.BSTConfig, "dataset": small_dataset}
+    namespace = {"BSTConfig": bst.BSTConfig, "dataset": small_dataset}
     exec(NOTEBOOK, namespace)
     assert namespace["output"].logit.shape == (8,)
 

@@ -13,6 +13,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Self, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from clickflow.errors import ConfigError
@@ -148,17 +149,23 @@ def _resolve(config_class: type[BaseModel], loc: _Path) -> tuple[_Path, Any]:
         path.append(part)
         section = annotation
         if models:
-            field = models[0].model_fields.get(str(part))
-            annotation = None if field is None else field.annotation
+            annotation = models[0].model_fields.get(str(part))
         else:  # a dict's key or a list's index
             annotation = next((argument for member in members for argument in reversed(get_args(member)) if argument is not ...), None)
     return tuple(path), section
 
 
 def _members(annotation: Any) -> Iterator[Any]:
-    """What a value may be: the members of a union without None, else the annotation itself."""
+    """What a value may be: the members of a union without None, else the annotation itself.
+
+    A union that is open to further members knows those that were asked for; its annotation has them as ``further_members``.
+    """
     origin = get_origin(annotation)
-    if origin is Annotated:
+    if isinstance(annotation, FieldInfo):
+        yield from _members(annotation.annotation)
+        for mark in annotation.metadata:
+            yield from getattr(mark, "further_members", ())
+    elif origin is Annotated:
         yield from _members(get_args(annotation)[0])
     elif origin in (Union, UnionType):
         for member in get_args(annotation):

@@ -5,7 +5,10 @@ import sys
 
 import pytest
 
-from clickflow.cli.launch import CONF, REPOSITORY, composed_config, launch, store_overrides
+from clickflow.cli.compose import composed_config
+from clickflow.cli.launch import launch
+from clickflow.cli.next_command import store_overrides
+from clickflow.cli.search_path import CONF, REPOSITORY
 from clickflow.config import validate
 from clickflow.errors import ConfigError
 from clickflow.promotion.config import PromoteConfig

@@ -13,9 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import clickflow.cli.composer
+from clickflow.cli.compose import composed_config
 from clickflow.cli.composer import HydraComposer, as_overrides, fixed_overrides, prepared_sweep, train_command
-from clickflow.cli.launch import CONF, composed_config, launch
-from clickflow.cli.search_space import into_space, override_text, read_space, searched
+from clickflow.cli.launch import launch
+from clickflow.cli.overrides import override_text
+from clickflow.cli.search_path import CONF
+from clickflow.cli.search_space import read_space
+from clickflow.cli.sweep_arguments import into_space, searched
 from clickflow.config import validate
 from clickflow.errors import ConfigError
 from clickflow.runs.config import RunConfig

@@ -12,9 +12,8 @@ from tests.models.plain_loops import in_double
 from clickflow.config import StrictConfig, validate
 from clickflow.data.dataset import BatchLoader
 from clickflow.data.schema import NumericField, Schema
-from clickflow.models import ModelConfig, build_model
+from clickflow.models.config import Activation, ModelConfig
 from clickflow.models.contract import ModelOutput
-from clickflow.models.layers.activations import Activation
 from clickflow.training.config import AdamConfig
 from clickflow.training.optimizers import build_optimizer
 
@@ -96,7 +95,7 @@ def default_config(request):
 
 def build(config, schema=FULL_SCHEMA, seed=0):
     torch.manual_seed(seed)
-    return build_model(config, schema)
+    return config.build(schema)
 
 
 def mean_loss(output: ModelOutput, label):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tests.models.examples import FULL_SCHEMA, ITEM_SCHEMA, random_batch, take_rows
 
-from clickflow.models.base import BaseConfig
+from clickflow.models.config import BaseConfig
 
 LENGTHS = [3, 0, 1, 5]
 

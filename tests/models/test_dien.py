@@ -7,9 +7,8 @@ import torch
 from tests.models.examples import FULL_SCHEMA, ITEM_SCHEMA, random_batch, take_rows
 
 from clickflow.errors import ConfigError
+from clickflow.models.config import DIENConfig, DINConfig
 from clickflow.models.contract import draws_negatives
-from clickflow.models.dien import DIENConfig
-from clickflow.models.din import DINConfig
 
 LENGTHS = {"mixed": [3, 0, 1, 5, 2], "equal": [3, 3], "one row": [4], "at most one behaviour": [1, 0, 1], "all empty": [0, 0]}
 EVOLUTIONS = ["augru", "agru", "aigru"]

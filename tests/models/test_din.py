@@ -4,8 +4,7 @@ import pytest
 import torch
 from tests.models.examples import FULL_SCHEMA, ITEM_SCHEMA, random_batch
 
-from clickflow.models.base import BaseConfig
-from clickflow.models.din import DINConfig
+from clickflow.models.config import BaseConfig, DINConfig
 
 LENGTHS = [3, 0, 1, 5]
 

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from tests.models.examples import FULL_SCHEMA, ITEM_SCHEMA, random_batch
 from tests.models.plain_loops import in_double, randomised
 
-from clickflow.models.lr import LRConfig
+from clickflow.models.config import LRConfig
 
 LENGTHS = [3, 0, 1, 5]
 

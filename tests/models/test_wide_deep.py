@@ -11,7 +11,8 @@ from tests.models.examples import FULL_SCHEMA, ITEM_SCHEMA, random_batch
 from tests.models.plain_loops import in_double, randomised
 
 from clickflow.errors import ConfigError
-from clickflow.models.wide_deep import WideDeepConfig, hash_bucket
+from clickflow.models.config import WideDeepConfig
+from clickflow.models.wide_deep import hash_bucket
 
 LENGTHS = [3, 0, 1, 9]
 MASK = 2**64 - 1

@@ -21,7 +21,7 @@ from tests.processes import still_alive
 from tests.runs.small import SMALL
 
 from clickflow.cli.cluster import Cluster, ClusterWorkers
-from clickflow.cli.launch import CONF, REPOSITORY
+from clickflow.cli.search_path import CONF, REPOSITORY
 from clickflow.errors import TrainingError
 from clickflow.sweep.study_storage import open_storage
 from clickflow.sweep.trials import is_surplus, retries, worker_of

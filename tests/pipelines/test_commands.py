@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from clickflow.cli.launch import REPOSITORY
+from clickflow.cli.search_path import REPOSITORY
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from tests.postgres import running_postgres
 from tests.runs.small import SMALL, small_config
 from tests.servers import running
 
-from clickflow.cli.launch import REPOSITORY
+from clickflow.cli.search_path import REPOSITORY
 from clickflow.errors import ClickflowError, TrackingError
 from clickflow.promotion.config import PromoteConfig
 from clickflow.promotion.promote import promote

@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 from tests.runs.small import small_config
 
-from clickflow.cli.launch import REPOSITORY, composed_config
+from clickflow.cli.compose import composed_config
+from clickflow.cli.search_path import REPOSITORY
 from clickflow.config import validate
 from clickflow.errors import ConfigError, PromotionError
 from clickflow.pipelines.promote import experiment_as_key, main

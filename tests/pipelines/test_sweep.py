@@ -20,8 +20,9 @@ from tests.processes import still_alive
 from tests.runs.small import SMALL
 
 from clickflow.cli.composer import prepared_sweep
-from clickflow.cli.launch import REPOSITORY, launch
-from clickflow.cli.search_space import into_space
+from clickflow.cli.launch import launch
+from clickflow.cli.search_path import REPOSITORY
+from clickflow.cli.sweep_arguments import into_space
 from clickflow.pipelines.sweep import main
 from clickflow.sweep.config import SweepRunConfig
 

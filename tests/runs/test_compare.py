@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from tests.runs.small import SMALL
 
 from clickflow.cli.comparison_configs import model_configs
-from clickflow.cli.launch import composed_config
+from clickflow.cli.compose import composed_config
 from clickflow.config import validate
 from clickflow.data.predictions import read_predictions
 from clickflow.errors import ConfigError, DataError, TrainingError

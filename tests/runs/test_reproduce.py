@@ -14,7 +14,8 @@ import yaml
 from mlflow import MlflowClient
 from tests.runs.small import small_config
 
-from clickflow.cli.launch import REPOSITORY, composed_config
+from clickflow.cli.compose import composed_config
+from clickflow.cli.search_path import REPOSITORY
 from clickflow.config import validate
 from clickflow.data.prepare import prepare
 from clickflow.errors import ConfigError, DataError, TrackingError

@@ -6,7 +6,7 @@ import pytest
 from optuna.trial import TrialState
 from tests.sweep.trial_stores import RATE, make_trial_store
 
-from clickflow.cli.launch import composed_config
+from clickflow.cli.compose import composed_config
 from clickflow.config import validate
 from clickflow.runs.train import checkpoint_folder
 from clickflow.sweep import recovery as recovery_module

@@ -6,7 +6,7 @@ from optuna.storages import InMemoryStorage
 from tests.runs.small import SMALL
 from tests.sweep.composers import SmallComposer
 
-from clickflow.cli.launch import composed_config
+from clickflow.cli.compose import composed_config
 from clickflow.config import validate
 from clickflow.errors import TrackingError
 from clickflow.sweep import study as study_module

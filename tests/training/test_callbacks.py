@@ -8,7 +8,7 @@ import pytest
 import torch
 from tests.models.examples import FULL_SCHEMA, random_batch
 
-from clickflow.models.din import DINConfig
+from clickflow.models.config import DINConfig
 from clickflow.training import callbacks
 from clickflow.training.callbacks import EpochLines, RowsProgressBar, SinkLogger, Throughput, progress_metrics
 from clickflow.training.config import AdamConfig, TrainerConfig

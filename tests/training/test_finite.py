@@ -6,9 +6,9 @@ from tests.models.examples import FULL_SCHEMA, random_batch
 from torch import nn
 
 from clickflow.errors import TrainingError
-from clickflow.models.base import BaseConfig, EmbeddingMLP
+from clickflow.models.base import EmbeddingMLP
+from clickflow.models.config import BaseConfig, DINConfig
 from clickflow.models.contract import ModelOutput
-from clickflow.models.din import DINConfig
 from clickflow.training.config import AdamConfig, TrainerConfig
 from clickflow.training.finite import first_non_finite, refuse_non_finite, refuse_non_finite_weights
 from clickflow.training.fit import fit, seed_everything

@@ -11,8 +11,7 @@ import torch
 from sklearn.metrics import log_loss, roc_auc_score
 
 from clickflow.errors import TrainingError
-from clickflow.models.base import BaseConfig
-from clickflow.models.din import DINConfig
+from clickflow.models.config import BaseConfig, DINConfig
 from clickflow.training.checkpoints import load_weights, read_progress
 from clickflow.training.config import (
     AdamConfig,

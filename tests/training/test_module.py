@@ -7,7 +7,7 @@ from tests.models.examples import FULL_SCHEMA, random_batch
 from torch import nn
 
 from clickflow.errors import TrainingError
-from clickflow.models.base import BaseConfig
+from clickflow.models.config import BaseConfig
 from clickflow.models.contract import ModelOutput
 from clickflow.training.config import AdamConfig
 from clickflow.training.module import ClickModule

@@ -11,7 +11,7 @@ from torch.optim import SGD, Adagrad, Adam, AdamW, RMSprop, SparseAdam
 
 from clickflow.config import StrictConfig, validate
 from clickflow.errors import ConfigError
-from clickflow.models.din import DINConfig
+from clickflow.models.config import DINConfig
 from clickflow.training.config import (
     AdagradConfig,
     AdamConfig,

@@ -15,8 +15,7 @@ from torch import nn
 
 from clickflow.config import validate
 from clickflow.errors import ConfigError
-from clickflow.models.base import BaseConfig
-from clickflow.models.din import DINConfig
+from clickflow.models.config import BaseConfig, DINConfig
 from clickflow.models.layers.embedding import EmbeddingTable
 from clickflow.training.config import AdamConfig, RegularisationConfig, SGDConfig
 from clickflow.training.module import ClickModule

@@ -12,7 +12,7 @@ from contextlib import closing
 
 import pytest
 
-from clickflow.cli.launch import REPOSITORY
+from clickflow.cli.search_path import REPOSITORY
 from clickflow.errors import TrackingError
 from clickflow.runs.train import checkpoint_folder
 from clickflow.tracking import maintenance

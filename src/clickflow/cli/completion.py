@@ -12,7 +12,7 @@ import hydra
 from omegaconf import DictConfig
 
 from clickflow.cli.commands import COMMANDS, Command
-from clickflow.cli.compose import CONF
+from clickflow.cli.search_path import CONF, further_configs
 from clickflow.errors import ConfigError
 
 SHELLS = ("bash", "zsh")
@@ -64,7 +64,8 @@ def _query(command: Command | None) -> None:
         words = words[1:]
     os.environ["COMP_LINE"] = " ".join(["clickflow", *words])
     sys.argv[1:] = ["-sc", "query=bash"]
-    hydra.main(version_base="1.3", config_path=str(CONF), config_name=command.name)(_nothing)()
+    with further_configs(None):
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=command.name)(_nothing)()
 
 
 def _nothing(_: DictConfig) -> None:

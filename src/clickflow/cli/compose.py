@@ -12,11 +12,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from clickflow.cli.overrides import first_paragraph, lenient
+from clickflow.cli.search_path import CONF, GROUPS, REPOSITORY, config_folders, further_configs
 from clickflow.config import suggest
 from clickflow.errors import ConfigError
-
-REPOSITORY = Path(__file__).resolve().parents[3]
-CONF = REPOSITORY / "conf"
+from clickflow.models.entry_points import models_of_packages
 
 LAUNCHERS = {
     "ray": "pip install 'clickflow[ray]'",
@@ -43,11 +42,10 @@ def compose(config_name: str, overrides: Sequence[str], config_dir: str | None, 
     """
     if config_dir is not None and not Path(config_dir).is_dir():
         raise ConfigError(f"--config-dir = {config_dir}: no such folder; name one that holds groups, as conf/data/my_clicks.yaml")
-    search_path = [] if config_dir is None else [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"]
     GlobalHydra.instance().clear()
     try:
-        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            return hydra.compose(config_name, overrides=[*overrides, *search_path], return_hydra_config=with_hydra)
+        with further_configs(config_dir), hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            return hydra.compose(config_name, overrides=list(overrides), return_hydra_config=with_hydra)
     except MissingConfigException as error:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         what_to_do = LAUNCHERS.get(choice) if group == "hydra/launcher" else None
@@ -81,20 +79,18 @@ def composed_config(config_name: str, overrides: Sequence[str], config_dir: str 
 
 def config_groups(config_dir: str | None = None) -> set[str]:
     """The names of all config groups at the top."""
-    return {folder.name for root in _roots(config_dir) for folder in root.iterdir() if folder.is_dir()}
+    return {folder.name for root in config_folders(config_dir) if root.is_dir() for folder in root.iterdir() if folder.is_dir()}
 
 
 def group_options(key: str, config_dir: str | None = None) -> list[str]:
     """The configs of a group, by name; none if the key is no group."""
     if not re.fullmatch(r"[\w-]+(/[\w-]+)*", key):
         return []
-    return sorted({path.stem for root in _roots(config_dir) for path in (root / key).glob("*.yaml")})
+    found = {path.stem for folder in config_folders(config_dir) for path in (folder / key).glob("*.yaml")}
+    return sorted(found | set(models_of_packages() if key in GROUPS else ()))
 
 
 def group_file(group: str, choice: str, config_dir: str | None) -> Path | None:
     """The file of a group's config; None if there is none."""
-    return next((root / group / f"{choice}.yaml" for root in _roots(config_dir) if (root / group / f"{choice}.yaml").is_file()), None)
-
-
-def _roots(config_dir: str | None) -> list[Path]:
-    return [CONF, *([Path(config_dir)] if config_dir and Path(config_dir).is_dir() else [])]
+    files = (folder / group / f"{choice}.yaml" for folder in config_folders(config_dir))
+    return next((file for file in files if file.is_file()), None)

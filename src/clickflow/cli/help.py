@@ -13,6 +13,7 @@ from omegaconf import OmegaConf, open_dict
 
 from clickflow.cli.commands import Command
 from clickflow.cli.compose import compose, group_file, group_options, plain
+from clickflow.models.entry_points import config_class, models_of_packages
 
 MAX_WIDTH = 100
 BOUNDS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
@@ -107,11 +108,16 @@ class _Lines:
             return None
         if "discriminator" in field:
             named = field["discriminator"]
-            return self._resolved(named["mapping"].get(str(value.get(named["propertyName"]))))
+            name = str(value.get(named["propertyName"]))
+            return self._resolved(named["mapping"].get(name)) or self._of_another_package(name)
         if "$ref" in field:
             return self._resolved(field["$ref"])
         found = [section for member in field.get("anyOf", ()) if (section := self._section(member, value))]
         return found[0] if found else None
+
+    def _of_another_package(self, name: str) -> Mapping[str, Any] | None:
+        """The schema of a model that an entry point brings."""
+        return config_class(name).model_json_schema() if name in models_of_packages() else None
 
     def _resolved(self, reference: str | None) -> Mapping[str, Any] | None:
         return None if reference is None else self._definitions[reference.rpartition("/")[2]]

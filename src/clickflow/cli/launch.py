@@ -21,10 +21,11 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from clickflow.cli.commands import COMMANDS, Command
-from clickflow.cli.compose import CONF, compose, config_groups, plain
+from clickflow.cli.compose import compose, config_groups, plain
 from clickflow.cli.hydra_internals import grid_jobs, parsed_arguments
 from clickflow.cli.next_command import progress_printer
 from clickflow.cli.overrides import first_paragraph, lenient, parsed_overrides, quoted_argument
+from clickflow.cli.search_path import CONF, further_configs
 from clickflow.config import validate
 from clickflow.errors import EXIT_CODE_ERROR, EXIT_CODE_INTERRUPTED, ClickflowError, ConfigError
 
@@ -70,7 +71,8 @@ def launch(name: str, arguments: Sequence[str]) -> None:
 
         with command.around(list(jobs.values()), is_grid=given.multirun) as further:
             sys.argv += further
-            hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(run_job)()
+            with further_configs(given.config_dir):
+                hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(run_job)()
     except ClickflowError as error:
         report(error)
         failed.append(str(error))

@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from clickflow.cli.compose import REPOSITORY
 from clickflow.cli.overrides import argument
+from clickflow.cli.search_path import REPOSITORY
 from clickflow.errors import without_passwords
 from clickflow.tracking.config import TrackingConfig
 

@@ -9,49 +9,21 @@ the number of padded places; so the weight would depend on how long histories or
 """
 
 from dataclasses import replace
-from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
-from clickflow.config import PositiveIntegers
 from clickflow.data.batches import Batch
 from clickflow.data.schema import Schema
 from clickflow.errors import ConfigError
-from clickflow.models.base import TowerConfig
+from clickflow.models.config import DIENConfig
 from clickflow.models.contract import ModelOutput
 from clickflow.models.layers.embedding import FieldEmbeddings
 from clickflow.models.layers.mlp import MLP
 from clickflow.models.layers.pairs import Pairs
 from clickflow.models.layers.pooling import segment_softmax
 from clickflow.models.layers.recurrent import GatedRecurrence, StepOrder
-
-
-class DIENConfig(TowerConfig):
-    """Config of :class:`DIEN`."""
-
-    name: Literal["dien"] = "dien"
-    gru_hidden_units: Annotated[int, Field(gt=0)] | None = None
-    """Width of both GRUs' states; None: that of an item's vector, ``embedding_dim`` times its fields."""
-    evolution: Literal["augru", "agru", "aigru"] = "augru"
-    """How attention enters the second GRU: it scales the update gate, replaces it, or scales the input."""
-    auxiliary_weight: Annotated[float, Field(ge=0)] = 1.0
-    """Of the auxiliary loss beside the click loss, the paper's alpha; 0 does without it and without its negatives."""
-    auxiliary_score: Literal["inner", "mlp"] = "inner"
-    """How a state and a behaviour are compared: by their inner product, which needs equal widths, or by an MLP as in the released code,
-    which takes 1.4 times as long in all and learned more slowly on Amazon Sports."""
-    auxiliary_hidden_units: Annotated[PositiveIntegers, Field(min_length=1)] = (100, 50)
-    """Widths of that MLP's hidden layers, with sigmoids as in the released code."""
-
-    def build(self, schema: Schema) -> "DIEN":
-        """Build the model for a data set.
-
-        Raises:
-            ConfigError: the inner product of states and behaviours of different widths.
-        """
-        return DIEN(self, schema)
 
 
 class DIEN(nn.Module):

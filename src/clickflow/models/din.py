@@ -4,40 +4,16 @@ Zhou et al., Deep Interest Network for Click-Through Rate Prediction, KDD 2018. 
 comparison of the two shows what attention is worth.
 """
 
-from typing import Annotated, Literal
-
-from pydantic import Field
 from torch import nn
 
-from clickflow.config import PositiveIntegers
 from clickflow.data.batches import Batch
 from clickflow.data.schema import Schema
-from clickflow.models.base import TowerConfig
+from clickflow.models.config import DINConfig
 from clickflow.models.contract import ModelOutput
-from clickflow.models.layers.activation_unit import ActivationUnit, AttentionInput
-from clickflow.models.layers.activations import Activation
+from clickflow.models.layers.activation_unit import ActivationUnit
 from clickflow.models.layers.embedding import FieldEmbeddings
 from clickflow.models.layers.pairs import Pairs
 from clickflow.models.layers.pooling import segment_softmax, sum_pool
-
-
-class DINConfig(TowerConfig):
-    """Config of :class:`DIN`."""
-
-    name: Literal["din"] = "din"
-    attention_input: AttentionInput = "product"
-    """What the activation unit sees of target q and behaviour k: ``difference`` [q, q - k, k], ``outer`` [q, vec(q k^T), k], ``product``
-    [q, k, q - k, q * k]."""
-    attention_hidden_units: Annotated[PositiveIntegers, Field(min_length=1)] = (80, 40)
-    """Widths of the activation unit's hidden layers."""
-    attention_activation: Activation = "dice"
-    """Of the activation unit; the paper's choices are PReLU and Dice, the released code's is sigmoid."""
-    attention_softmax: bool = False
-    """Normalise the weights over each history; the paper does not."""
-
-    def build(self, schema: Schema) -> "DIN":
-        """Build the model for a data set."""
-        return DIN(self, schema)
 
 
 class DIN(nn.Module):

@@ -6,25 +6,13 @@ McMahan et al., Ad Click Prediction, KDD 2013, is the reference for clicks. No t
 same candidates alike for every user.
 """
 
-from typing import Literal
-
 from torch import nn
 
 from clickflow.data.batches import Batch
 from clickflow.data.schema import Schema
+from clickflow.models.config import LRConfig
 from clickflow.models.contract import ModelOutput
 from clickflow.models.layers.linear import LinearPart
-from clickflow.models.layers.pooling import PoolingConfig
-
-
-class LRConfig(PoolingConfig):
-    """Config of :class:`LR`."""
-
-    name: Literal["lr"] = "lr"
-
-    def build(self, schema: Schema) -> "LR":
-        """Build the model for a data set."""
-        return LR(self, schema)
 
 
 class LR(nn.Module):

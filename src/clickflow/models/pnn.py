@@ -11,29 +11,15 @@ W_z and W_p side by side are the tower's first layer over [z, p]. The paper writ
 once here, and the squares <f_i, f_i> are left out, as in the authors' code. Numeric fields have no vector and go in beside z.
 """
 
-from typing import Literal
-
 import torch
 from torch import nn
 
 from clickflow.data.batches import Batch
 from clickflow.data.schema import Schema
-from clickflow.models.base import PooledConfig
+from clickflow.models.config import PNNConfig
 from clickflow.models.contract import ModelOutput
 from clickflow.models.layers.embedding import FieldEmbeddings
 from clickflow.models.layers.products import field_vectors, inner_products, outer_product
-
-
-class PNNConfig(PooledConfig):
-    """Config of :class:`PNN`."""
-
-    name: Literal["pnn"] = "pnn"
-    product: Literal["inner", "outer"] = "inner"
-    """Products of fields: ``inner`` of each pair, or ``outer`` of the sum of all fields with itself."""
-
-    def build(self, schema: Schema) -> "PNN":
-        """Build the model for a data set."""
-        return PNN(self, schema)
 
 
 class PNN(nn.Module):

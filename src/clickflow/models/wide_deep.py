@@ -11,51 +11,18 @@ A cross-product feature "the target has value x and the history contains y" is 1
 where nothing repeats; by mean, it is y's share of the history. Only pairs of the batch are ever formed: O(N).
 """
 
-from typing import Annotated, Literal
-
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from clickflow.config import Names, suggest
 from clickflow.data.batches import Batch
 from clickflow.data.schema import Schema
-from clickflow.errors import ConfigError
-from clickflow.models.base import EmbeddingMLP, PooledConfig
+from clickflow.models.base import EmbeddingMLP
+from clickflow.models.config import WideDeepConfig
 from clickflow.models.contract import ModelOutput
 from clickflow.models.layers.embedding import EmbeddingTable
 from clickflow.models.layers.linear import LinearPart
 from clickflow.models.layers.pairs import Pairs
 from clickflow.models.layers.pooling import Pool
-
-
-class WideDeepConfig(PooledConfig):
-    """Config of :class:`WideDeep`."""
-
-    name: Literal["wide_deep"] = "wide_deep"
-    cross_fields: Annotated[Names, Field(min_length=1)] | None = None
-    """Item fields whose target value is crossed with each behaviour's; null for all."""
-    num_cross_buckets: Annotated[int, Field(gt=0)] = 100_000
-    """Weights that the pairs of each crossed field share."""
-
-    def build(self, schema: Schema) -> "WideDeep":
-        """Build the model for a data set.
-
-        Raises:
-            ConfigError: one of ``cross_fields`` is no item field of the data set.
-        """
-        return WideDeep(self, schema)
-
-    def crossed(self, schema: Schema) -> list[int]:
-        """Positions in ``Schema.item_fields`` of the crossed fields."""
-        names = [field.name for field in schema.item_fields]
-        wanted = names if self.cross_fields is None else self.cross_fields
-        for name in wanted:
-            if name not in names:
-                hint = suggest(name, names)
-                shown = f"{hint.removesuffix('?')}; item fields: {', '.join(names)}" if hint.endswith("?") else hint
-                raise ConfigError(f"model.cross_fields = {name}: no item field of this data set; {shown}")
-        return [position for position, name in enumerate(names) if name in wanted]
 
 
 class WideDeep(nn.Module):

@@ -11,7 +11,7 @@ from clickflow.data.sources.log import LogConfig
 from clickflow.data.sources.movielens import MovieLensConfig
 from clickflow.data.sources.synthetic import SyntheticConfig
 from clickflow.data.sources.union import DataConfig
-from clickflow.models import ModelConfig
+from clickflow.models.config import ModelConfig
 from clickflow.tracking.config import ModelUri, TrackingConfig
 from clickflow.training.config import OptimizerConfig, PlateauConfig, RegularisationConfig, ScheduleConfig, TrainerConfig
 

@@ -19,7 +19,6 @@ from clickflow.data.prepare import prepare
 from clickflow.data.storage import digest_source
 from clickflow.errors import DataError, TrackingError
 from clickflow.metrics.intervals import ConfidenceInterval, intervals
-from clickflow.models import build_model
 from clickflow.runs.config import EvaluateConfig, RunConfig
 from clickflow.runs.slices import check_fields, slice_table
 from clickflow.runs.split_report import ScoredSplit, log_intervals, log_slices, log_split, score
@@ -197,7 +196,7 @@ def read_model(run: Run, config: RunConfig, dataset: PreparedDataset, scratch: P
     Raises:
         TrackingError: the checkpoint is not there, or is not as the training wrote it.
     """
-    model = build_model(config.model, dataset.schema)
+    model = config.model.build(dataset.schema)
     try:
         path = run.download("checkpoints/best.ckpt", scratch)
     except TrackingError as error:

@@ -16,7 +16,6 @@ from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import prepare
 from clickflow.data.storage import digest_source
 from clickflow.errors import ConfigError, DataError, TrackingError, TrainingError, without_passwords
-from clickflow.models import build_model
 from clickflow.runs.attention import log_attention
 from clickflow.runs.config import RunConfig
 from clickflow.runs.split_report import ScoredSplit, log_split, score
@@ -143,7 +142,7 @@ def train_in(
 
     seed_everything(config.seed, config.trainer.num_threads)
     run.set_tags(thread_tags())
-    model = build_model(config.model, dataset.schema)
+    model = config.model.build(dataset.schema)
     result = _fit_and_keep_checkpoints(run, model, dataset, config, watcher, resume_from)
     progress("validating and logging")
     validation = score(model, dataset, "validation", config.trainer)

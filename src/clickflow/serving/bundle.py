@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from clickflow.data.schema import Schema
 from clickflow.errors import DataError
-from clickflow.models import ModelConfig, build_model
+from clickflow.models.config import ModelConfig
 
 CHECKSUMS = "checksums.json"
 
@@ -52,7 +52,7 @@ class ServingBundle:
     def build_model(self) -> nn.Module:
         """The model with its weights, in evaluation mode."""
         config = TypeAdapter[Any](ModelConfig).validate_json(to_json(self.model_config))  # JSON mode: a list may fill a tuple
-        model = build_model(config, self.schema)
+        model: nn.Module = config.build(self.schema)
         model.load_state_dict(self.state_dict)
         return model.eval()
 

@@ -94,7 +94,7 @@ def fit(
     """Train a model on the train split and validate on the validation split.
 
     Args:
-        model: as built by ``build_model``, under the same seed; holds the best weights afterwards.
+        model: as its config builds it, under the same seed; holds the best weights afterwards.
         dataset: the prepared data.
         trainer_config: epochs, batches, early stopping.
         optimizer: the optimizer's config.

@@ -19,7 +19,7 @@ def latency_milliseconds(model: nn.Module, split: Split, max_history: int) -> fl
     The shortest, because other processes share the machine and only ever add to it.
 
     Args:
-        model: as built by ``build_model``.
+        model: as its config builds it.
         split: whose rows to score.
         max_history: behaviours a row, the latest ones.
     """

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from clickflow.models.config import Activation
 from clickflow.models.layers import activation_unit
 from clickflow.models.layers.activation_unit import ActivationUnit
-from clickflow.models.layers.activations import Activation
 from clickflow.models.layers.pairs import Pairs
 from clickflow.models.layers.pooling import row_of_each
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from clickflow.models.layers.activations import Activation, BatchNorm, Dice, build_activation, linear_width
+from clickflow.models.config import Activation
+from clickflow.models.layers.activations import BatchNorm, Dice, build_activation, linear_width
 
 # Zhou et al., Deep Interest Network, KDD 2018, section 5.3.
 

@@ -14,18 +14,17 @@ earlier version of the paper's. The weights are not normalised there, so that th
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clickflow.models.layers.activations import Activation, build_activation, linear_width
+from clickflow.models.config import Activation, AttentionInput
+from clickflow.models.layers.activations import build_activation, linear_width
 from clickflow.models.layers.mlp import MLP
 from clickflow.models.layers.pairs import Pairs
 from clickflow.models.layers.segments import segment_matmul
 
-AttentionInput = Literal["difference", "outer", "product"]
 FirstLayer = Callable[[Pairs], Tensor]
 """Some of the pairs -> their (P, H) values before the first activation."""
 

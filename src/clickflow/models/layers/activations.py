@@ -1,12 +1,10 @@
 """Activations by name, Dice and Maxout among them: one choice wherever an MLP stands."""
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Activation = Literal["relu", "leaky_relu", "prelu", "maxout", "dice", "sigmoid", "tanh", "selu"]
+from clickflow.models.config import Activation
 
 
 class BatchNorm(nn.BatchNorm1d):

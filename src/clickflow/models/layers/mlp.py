@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from clickflow.models.layers.activations import Activation, BatchNorm, build_activation, linear_width
+from clickflow.models.config import Activation
+from clickflow.models.layers.activations import BatchNorm, build_activation, linear_width
 
 
 class MLP(nn.Module):

@@ -5,27 +5,13 @@ backward: 0.8 ms, against 1.4 ms for ``index_add`` and 1.7 ms for ``segment_redu
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clickflow.config import StrictConfig
-
 Pool = Callable[[Tensor, Tensor], Tensor]
 """(N, D) values and (B + 1,) offsets -> (B, D)."""
-
-
-class PoolingConfig(StrictConfig):
-    """What every model has that pools its histories with equal weights."""
-
-    pooling: Literal["sum", "mean"] = "sum"
-    """How a history becomes one vector; a sum keeps how much a user did."""
-
-    def build_pool(self) -> Pool:
-        """The pooling of a history."""
-        return sum_pool if self.pooling == "sum" else mean_pool
 
 
 def sum_pool(values: Tensor, offsets: Tensor, weights: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
