@@ -128,7 +128,7 @@ def test_a_job_that_is_killed_is_replaced_and_its_trial_tried_again(tmp_path):
     assert len({worker_of(trial).pid for trial in trials}) == 2
     assert error == ""
     assert "submitit" not in out, out
-    assert re.search(r"pipelines/train\.py home=\S+ data\.", out), "what trains the best trial again is a plain command"
+    assert re.search(r"clickflow train home=\S+ data\.", out), "what trains the best trial again is a plain command"
 
 
 @needs_submitit

@@ -19,12 +19,8 @@ from tests.postgres import running_postgres
 from tests.processes import still_alive
 from tests.runs.small import SMALL
 
-from clickflow.cli.composer import prepared_sweep
 from clickflow.cli.launch import launch
 from clickflow.cli.search_path import REPOSITORY
-from clickflow.cli.sweep_arguments import into_space
-from clickflow.pipelines.sweep import main
-from clickflow.sweep.config import SweepRunConfig
 
 pytestmark = pytest.mark.slow
 
@@ -122,11 +118,9 @@ class TestASweep:
 
     def test_the_printed_command_trains_the_best_trial_again_to_the_same_value(self, swept):
         home, out = swept
-        [line] = [line.strip() for line in out.splitlines() if "pipelines/train.py" in line]
-        arguments = shlex.split(line)[2:]
-        done = subprocess.run(
-            [sys.executable, REPOSITORY / "pipelines/train.py", *arguments], capture_output=True, text=True, cwd=home.parent, check=False
-        )
+        [line] = [line.strip() for line in out.splitlines() if "clickflow train" in line]
+        train = [sys.executable, "-m", *shlex.split(line)]
+        done = subprocess.run(train, capture_output=True, text=True, cwd=home.parent, check=False)
         assert done.returncode == 0, done.stderr
         runs = Runs(home)
         [parent] = runs.parents
@@ -135,10 +129,8 @@ class TestASweep:
 
     def test_the_printed_command_promotes_the_best_trial(self, swept):
         home, out = swept
-        [line] = [line.strip() for line in out.splitlines() if "pipelines/promote.py" in line]
-        done = subprocess.run(
-            [sys.executable, REPOSITORY / "pipelines/promote.py", *shlex.split(line)[2:]], capture_output=True, text=True, check=False
-        )
+        [line] = [line.strip() for line in out.splitlines() if "clickflow promote" in line]
+        done = subprocess.run([sys.executable, "-m", *shlex.split(line)], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         runs = Runs(home)
         version = runs.client.get_model_version_by_alias("ctr", "champion")
@@ -172,9 +164,9 @@ def refused(monkeypatch, capsys):
     """What a command line is refused with, in this process."""
 
     def run_in_process(home, *arguments):
-        monkeypatch.setattr(sys, "argv", ["sweep.py", f"home={home}", *SMALL, *arguments])
+        monkeypatch.setattr(sys, "argv", ["sweep.py"])
         with pytest.raises(SystemExit) as end:
-            launch("sweep", SweepRunConfig, main, into_space, prepared_sweep)
+            launch("sweep", [f"home={home}", *SMALL, *arguments])
         assert end.value.code == 2
         return capsys.readouterr().err
 

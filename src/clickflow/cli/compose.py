@@ -11,7 +11,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from clickflow.cli.overrides import first_paragraph, lenient
+from clickflow.cli.overrides import first_paragraph, lenient, parsed_overrides
 from clickflow.cli.search_path import CONF, GROUPS, REPOSITORY, config_folders, further_configs
 from clickflow.config import suggest
 from clickflow.errors import ConfigError
@@ -42,6 +42,7 @@ def compose(config_name: str, overrides: Sequence[str], config_dir: str | None, 
     """
     if config_dir is not None and not Path(config_dir).is_dir():
         raise ConfigError(f"--config-dir = {config_dir}: no such folder; name one that holds groups, as conf/data/my_clicks.yaml")
+    _refuse_nameless_choices(overrides, config_dir)
     GlobalHydra.instance().clear()
     try:
         with further_configs(config_dir), hydra.initialize_config_dir(str(CONF), version_base="1.3"):
@@ -55,6 +56,16 @@ def compose(config_name: str, overrides: Sequence[str], config_dir: str | None, 
         raise ConfigError(first_paragraph(error)) from error
     finally:
         GlobalHydra.instance().clear()
+
+
+def _refuse_nameless_choices(overrides: Sequence[str], config_dir: str | None) -> None:
+    """``model=null`` and ``data=1``: Hydra itself fails on them with a traceback."""
+    for override in parsed_overrides(overrides):
+        if override.is_delete() or override.is_sweep_override() or isinstance(override.value(), str):
+            continue
+        if options := group_options(override.key_or_group, config_dir):
+            typed = str(override.input_line).partition("=")[2]
+            raise ConfigError(f"{override.key_or_group} = {typed}: no such config; {suggest(typed, options)}")
 
 
 def plain(composed: DictConfig) -> dict[str, Any]:

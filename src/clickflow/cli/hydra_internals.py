@@ -15,7 +15,9 @@ from hydra.types import HydraContext
 
 def parsed_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """Hydra's options and the overrides of a command line, in any order."""
-    return get_args_parser().parse_intermixed_args(list(arguments))
+    parser = get_args_parser()
+    parser.prog = "clickflow"
+    return parser.parse_intermixed_args(list(arguments))
 
 
 def grid_jobs(overrides: Sequence[Override]) -> list[list[str]]:

@@ -27,16 +27,19 @@ def parsed_overrides(overrides: Sequence[str], parser: OverridesParser | None = 
 
 
 def _parsed(text: str, parser: OverridesParser) -> Override:
-    key, equals, typed = text.partition("=")
+    where = f"command line, {text.removeprefix('++')}"
+    key, equals, typed = text.removeprefix("++").partition("=")
+    if equals and not key:
+        raise ConfigError(f"{where}: no key; write key=value, as in model.embedding_dim=32")
     try:
         parsed = parser.parse_override(text)
         value = None if parsed.is_sweep_override() or parsed.is_delete() else parsed.value()
     except HydraException as error:
-        what_to_do = f"if the value is one text, write {quoted_argument(key, typed)}" if equals and key else "write key=value"
-        raise ConfigError(f"command line, {text}: {first_paragraph(error)}; {what_to_do}, as in model.embedding_dim=32") from error
+        quoted = f"if the value is one text, write {quoted_argument(key, typed)}"
+        what_to_do = quoted if equals else "write key=value, as in model.embedding_dim=32"
+        raise ConfigError(f"{where}: {first_paragraph(error)}; {what_to_do}") from error
     if isinstance(value, str) and value != typed and not re.match(r"\s*['\"]", typed) and "\\" not in typed:
-        write = f"write {quoted_argument(key, typed)}"
-        raise ConfigError(f"command line, {text}: would be read as {value!r}, without some of its spaces; {write}")
+        raise ConfigError(f"{where}: would be read as {value!r}, without some of its spaces; write {quoted_argument(key, typed)}")
     return parsed
 
 
