@@ -7,12 +7,10 @@ import pytest
 from clickflow.cli.commands import COMMANDS
 from clickflow.cli.compose import composed_config
 from clickflow.cli.launch import launch
-from clickflow.cli.next_command import store_overrides
 from clickflow.cli.search_path import CONF, REPOSITORY
 from clickflow.config import validate
 from clickflow.errors import ConfigError
 from clickflow.runs.config import EvaluateConfig, RunConfig
-from clickflow.tracking.config import TrackingConfig
 
 CLASSES = {name: command.config_class for name, command in COMMANDS.items()}
 REQUIRED = {
@@ -147,13 +145,6 @@ def test_a_split_by_time_of_a_log_without_a_clock_is_a_contradiction(protocol):
     columns = ["data.columns.label=null", "data.columns.rating=stars"] if len(protocol) == 2 else []
     with pytest.raises(ConfigError, match=r"protocol\.name = \w+: splits by time, but data\.timestamp_unit is order"):
         compose("data=log", "data.timestamp_unit=order", *protocol, *columns)
-
-
-def test_the_next_command_names_a_store_that_is_not_the_default_one(tmp_path, monkeypatch):
-    monkeypatch.setenv("CLICKFLOW_HOME", str(tmp_path))
-    assert store_overrides(tmp_path, TrackingConfig()) == []
-    found = store_overrides(tmp_path / "other", TrackingConfig(uri="http://127.0.0.1:5000"))
-    assert found == [f"home={tmp_path / 'other'}", "tracking.uri=http://127.0.0.1:5000"]
 
 
 def test_faults_of_the_command_line_end_with_exit_code_2_and_nothing_written(run, tmp_path):

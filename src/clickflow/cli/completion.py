@@ -12,6 +12,7 @@ import hydra
 from omegaconf import DictConfig
 
 from clickflow.cli.commands import COMMANDS, Command
+from clickflow.cli.main import show
 from clickflow.cli.search_path import CONF, further_configs
 from clickflow.errors import ConfigError
 
@@ -47,7 +48,7 @@ def complete(arguments: Sequence[str], command: Command | None) -> None:
     if what == "query":
         _query(command)
     else:
-        print(SCRIPT if what == "install" else "complete -r clickflow; unset -f _clickflow")
+        show(SCRIPT if what == "install" else "complete -r clickflow; unset -f _clickflow")
 
 
 def _query(command: Command | None) -> None:

@@ -9,16 +9,24 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from omegaconf import OmegaConf, open_dict
+from omegaconf import open_dict
 
-from clickflow.cli.commands import Command
+from clickflow.cli.commands import COMMANDS, Command
 from clickflow.cli.compose import compose, group_file, group_options, plain
 from clickflow.models.entry_points import config_class, models_of_packages
 
 MAX_WIDTH = 100
 BOUNDS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
 WORDS = {"integer": "whole number", "number": "number", "string": "text"}
-REQUIRED = "???"
+REQUIRED = "???"  # as YAML has it
+
+
+def command_list() -> str:
+    """Every command with its purpose."""
+    lines = ["usage: clickflow COMMAND [key=value ...]", ""]
+    for command in COMMANDS.values():
+        lines += wrapped(f"{command.name:<10} {command.purpose}", 2, 13)
+    return "\n".join([*lines, "", *wrapped("clickflow COMMAND --help lists its keys; clickflow -sc install=bash completes them.")])
 
 
 def help_text(command: Command, overrides: Sequence[str], config_dir: str | None) -> str:
@@ -36,7 +44,8 @@ def help_text(command: Command, overrides: Sequence[str], config_dir: str | None
     chosen = {str(group): name for group, name in composed.hydra.runtime.choices.items() if not str(group).startswith("hydra/")}
     with open_dict(composed):
         del composed["hydra"]
-    values = plain(composed) | {key: REQUIRED for key in OmegaConf.missing_keys(composed) if "." not in key}
+    given = plain(composed)
+    values = {str(key): given.get(str(key), REQUIRED) for key in composed}
     schema = command.config_class.model_json_schema()
     lines = _Lines(schema.get("$defs", {}))
     lines.keys(schema, {key: value for key, value in values.items() if key not in chosen}, "")
@@ -44,12 +53,16 @@ def help_text(command: Command, overrides: Sequence[str], config_dir: str | None
         lines.heading(f"{group}={chosen[group]}", _purpose(group, chosen[group], config_dir), group_options(group, config_dir))
         if group in values:
             lines.keys(schema, {group: values[group]}, "")
-    examples = [f"  clickflow {command.name} {arguments}".rstrip() for arguments in command.examples]
-    usage = f"usage: clickflow {command.name} [group=name ...] [key=value ...]"
-    about = "--cfg job shows the config, -m key=a,b runs a grid, --hydra-help shows further options."
-    return "\n".join(
-        [*wrapped(f"{command.name}: {command.purpose}"), "", usage, "", "Keys:", *lines.text, "", about, "", "Examples:", *examples]
-    )
+    head = [
+        *wrapped(f"{command.name}: {command.purpose}"),
+        "",
+        f"usage: clickflow {command.name} [group=name ...] [key=value ...]",
+        "",
+        "Keys:",
+    ]
+    about = wrapped("--cfg job shows the composed config, -m key=a,b runs a grid, --hydra-help shows further options.")
+    examples = [" \\\n".join(wrapped(f"clickflow {command.name} {arguments}", 2, 6, room=2)) for arguments in command.examples]
+    return "\n".join([*head, *lines.text, "", *about, "", "Examples:", *examples])
 
 
 class _Lines:
@@ -76,7 +89,8 @@ class _Lines:
                 self.keys(section, value, f"{prefix}{key}.")
             elif "const" not in field:
                 allowed = self.allowed(field)
-                self.text += wrapped(f"{prefix}{key}={shown(value)}" + (f"  ({allowed})" if allowed else ""), 2, 6)
+                default = "  required" if value == REQUIRED else f"={shown(value)}"
+                self.text += wrapped(f"{prefix}{key}{default}" + (f"  ({allowed})" if allowed else ""), 2, 6)
                 self.text += wrapped(_plain_text(field.get("description", "")), 6)
 
     def allowed(self, field: Mapping[str, Any]) -> str:
@@ -123,26 +137,25 @@ class _Lines:
         return None if reference is None else self._definitions[reference.rpartition("/")[2]]
 
 
-def wrapped(text: str, indent: int = 0, further: int | None = None) -> list[str]:
+def wrapped(text: str, indent: int = 0, further: int | None = None, room: int = 0) -> list[str]:
     """A text as lines that fit the terminal; 80 columns where there is none.
 
     Args:
         text: of one paragraph.
         indent: spaces before the first line.
         further: spaces before the others; None for as many.
+        room: columns to leave free at the end of each line.
     """
-    width = min(shutil.get_terminal_size().columns, MAX_WIDTH)
-    rest = indent if further is None else further
-    return textwrap.wrap(
-        text, width, initial_indent=" " * indent, subsequent_indent=" " * rest, break_long_words=False, break_on_hyphens=False
-    )
+    width = min(shutil.get_terminal_size().columns, MAX_WIDTH) - room
+    rest = " " * (indent if further is None else further)
+    return textwrap.wrap(text, width, initial_indent=" " * indent, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False)
 
 
 def shown(value: Any) -> str:
     """A value as one writes it on a command line; of a section its keys.
 
-    >>> shown(None), shown(True), shown([80, 40]), shown({"LR": 1, "Base": 2})
-    ('null', 'true', '[80,40]', '{LR, Base}')
+    >>> print(shown(None), shown(True), shown([80, 40]), shown({"LR": 1, "Base": 2}), shown(" "))
+    null true [80,40] {LR, Base} ' '
     """
     match value:
         case None | bool():
@@ -151,6 +164,8 @@ def shown(value: Any) -> str:
             return f"{{{', '.join(value)}}}"
         case list():
             return f"[{','.join(map(shown, value))}]"
+        case str() if not re.fullmatch(r"[^\s,]+", value):
+            return f"'{value}'"
         case _:
             return str(value)
 

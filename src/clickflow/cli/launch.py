@@ -23,6 +23,7 @@ from rich.console import Console
 from clickflow.cli.commands import COMMANDS, Command
 from clickflow.cli.compose import compose, config_groups, plain
 from clickflow.cli.hydra_internals import grid_jobs, parsed_arguments
+from clickflow.cli.main import show
 from clickflow.cli.next_command import progress_printer
 from clickflow.cli.overrides import first_paragraph, lenient, parsed_overrides, quoted_argument
 from clickflow.cli.search_path import CONF, further_configs
@@ -83,6 +84,17 @@ def launch(name: str, arguments: Sequence[str]) -> None:
         sys.exit(EXIT_CODE_ERROR)
 
 
+def complete_or_report(arguments: Sequence[str]) -> None:
+    """Answer ``clickflow -sc …``; the process ends with 2 after an error."""
+    from clickflow.cli.completion import complete
+
+    try:
+        complete(arguments, None)
+    except ConfigError as error:
+        report(error)
+        sys.exit(EXIT_CODE_ERROR)
+
+
 def set_environment() -> None:
     """What libraries read from the environment, unless the user has set it; before their first use."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # bars of files nobody waits for
@@ -120,7 +132,7 @@ def _given(command: Command, arguments: Sequence[str]) -> Namespace | None:
     if given.help:
         from clickflow.cli.help import help_text
 
-        print(help_text(command, given.overrides, given.config_dir))
+        show(help_text(command, given.overrides, given.config_dir))
         return None
     return given
 

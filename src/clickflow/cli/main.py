@@ -21,14 +21,13 @@ def main() -> None:
     if name in COMMANDS:
         run(name, arguments)
     elif name in ("--help", "-h"):
-        width = max(map(len, COMMANDS))
-        print("usage: clickflow COMMAND [key=value ...]\n")
-        print("\n".join(f"  {command.name:<{width}}  {command.purpose}" for command in COMMANDS.values()))
-        print("\nclickflow COMMAND --help lists its keys; clickflow -sc install=bash completes them.")
-    elif name in ("-sc", "--shell-completion"):
-        from clickflow.cli.completion import complete
+        from clickflow.cli.help import command_list
 
-        complete(arguments, None)
+        show(command_list())
+    elif name in ("-sc", "--shell-completion"):
+        from clickflow.cli.launch import complete_or_report
+
+        complete_or_report(arguments)
     else:
         close = difflib.get_close_matches(name.lower(), COMMANDS, n=1)
         hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(COMMANDS)}"
@@ -43,6 +42,13 @@ def run(name: str, arguments: Sequence[str] | None = None) -> NoReturn:
 
     launch(name, sys.argv[1:] if arguments is None else arguments)
     sys.exit()
+
+
+def show(text: str) -> None:
+    """Print a text that may be piped into a program that reads only its beginning."""
+    before = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    print(text, flush=True)
+    signal.signal(signal.SIGPIPE, before)
 
 
 def end_at_once_on_signals() -> None:
