@@ -16,12 +16,13 @@ from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import prepare
 from clickflow.data.storage import digest_source
 from clickflow.errors import ConfigError, DataError, TrackingError, TrainingError, without_passwords
+from clickflow.models.entry_points import package_of
 from clickflow.runs.attention import log_attention
 from clickflow.runs.config import RunConfig
 from clickflow.runs.split_report import ScoredSplit, log_split, score
 from clickflow.serving.bundle import ServingBundle
 from clickflow.tracking.lifecycle import open_run
-from clickflow.tracking.lineage import environment_report, lineage_tags, thread_tags
+from clickflow.tracking.lineage import MODEL_PACKAGE_TAG, environment_report, lineage_tags, thread_tags
 from clickflow.tracking.logged_model import log_model
 from clickflow.tracking.run import Run
 from clickflow.tracking.store import Store, open_store
@@ -97,6 +98,8 @@ def open_training_run(store: Store, config: RunConfig, part_of: PartOf | None = 
     values = logged_values(config)
     name = f"{config.model.name}-seed{config.seed}"
     tags = {"model": config.model.name, "data": config.data.name, "protocol": config.protocol.name}
+    if package := package_of(config.model.name):
+        tags[MODEL_PACKAGE_TAG] = package
     with open_run(
         store,
         name=name if part_of is None or part_of.label is None else part_of.label,
@@ -180,6 +183,7 @@ def serving_bundle(model: nn.Module, dataset: PreparedDataset, config: RunConfig
         state_dict=model.state_dict(),
         items=dataset.items().to_arrow(),
         vocabularies={field.name: dataset.vocabulary(field.name).to_arrow() for field in dataset.schema.impression_fields},
+        package=package_of(config.model.name),
     )
 
 

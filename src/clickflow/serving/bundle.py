@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from clickflow.data.schema import Schema
 from clickflow.errors import DataError
 from clickflow.models.config import ModelConfig
+from clickflow.models.entry_points import check_installed
 
 CHECKSUMS = "checksums.json"
 
@@ -40,6 +41,7 @@ class ServingBundle:
         items: one row an item: ``raw`` id (row 0, the unknown item: null), ``index/<field>`` for each of ``schema.item_fields``,
             ``numeric/<field>`` (standardised) for each numeric item field.
         vocabularies: for each of ``schema.impression_fields`` a table of ``raw`` ids and their ``index``.
+        package: the package that the model's code comes from, ``name==version``; None for clickflow.
     """
 
     model_config: dict[str, Any]
@@ -48,9 +50,15 @@ class ServingBundle:
     state_dict: dict[str, Tensor]
     items: pa.Table
     vocabularies: dict[str, pa.Table]
+    package: str | None = None
 
     def build_model(self) -> nn.Module:
-        """The model with its weights, in evaluation mode."""
+        """The model with its weights, in evaluation mode.
+
+        Raises:
+            ConfigError: the model comes from a package that is not installed.
+        """
+        check_installed(self.model_config["name"], self.package)
         config = TypeAdapter[Any](ModelConfig).validate_json(to_json(self.model_config))  # JSON mode: a list may fill a tuple
         model: nn.Module = config.build(self.schema)
         model.load_state_dict(self.state_dict)
@@ -64,6 +72,7 @@ class ServingBundle:
             {name: tensor.detach().cpu().clone().contiguous() for name, tensor in self.state_dict.items()}, folder / "weights.safetensors"
         )
         description = {"model": self.model_config, "schema": self.schema.model_dump(mode="json"), "max_history": self.max_history}
+        description |= {} if self.package is None else {"package": self.package}
         (folder / "model.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
         _write_table(self.items, folder / "items.parquet")
         for field in self.schema.impression_fields:
@@ -95,6 +104,7 @@ class ServingBundle:
             state_dict=load_file(folder / "weights.safetensors"),
             items=pq.read_table(folder / "items.parquet"),
             vocabularies={f.name: pq.read_table(folder / "vocabulary" / f"{f.name}.parquet") for f in schema.impression_fields},
+            package=description.get("package"),
         )
 
 

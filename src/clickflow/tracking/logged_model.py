@@ -86,7 +86,7 @@ def save_model(bundle: ServingBundle, folder: Path, model: Model | None = None) 
             artifacts={BUNDLE: str(Path(scratch) / BUNDLE)},
             signature=signature(bundle),
             input_example=input_example(bundle),
-            pip_requirements=_requirements(),
+            pip_requirements=_requirements(bundle),
             code_paths=[str(Path(fields.__file__).parents[1])],
         )
 
@@ -180,6 +180,7 @@ def input_example(bundle: ServingBundle) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _requirements() -> list[str]:
-    """Installed versions; without the build's own suffix (``+cpu``), which no index serves."""
-    return [f"{name}=={metadata.version(name).split('+')[0]}" for name in REQUIREMENTS]
+def _requirements(bundle: ServingBundle) -> list[str]:
+    """Installed versions, without the build's own suffix (``+cpu``), which no index serves; and the package that the model comes from."""
+    installed = [f"{name}=={metadata.version(name).split('+')[0]}" for name in REQUIREMENTS]
+    return installed if bundle.package is None else [*installed, bundle.package]
