@@ -7,7 +7,7 @@ HOME_FOLDER := $(if $(CLICKFLOW_HOME),$(CLICKFLOW_HOME),$(CURDIR)/.clickflow)
 
 GC :=
 
-.PHONY: demo ui gc check test test-fast format clean
+.PHONY: demo ui gc check test test-fast wheel format clean
 
 demo: $(INSTALLED)
 	$(BIN)/python pipelines/demo.py
@@ -26,12 +26,18 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry .
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-fast: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+# One wheel in dist/, with the configs and the stories inside; what an earlier build left must not get into it.
+wheel: $(INSTALLED)
+	rm -rf build
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .
