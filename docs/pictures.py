@@ -85,7 +85,7 @@ class Browser:
         self("Page.navigate", url=url)
         self.wait(f"document.body && document.body.innerText.includes({json.dumps(wait_for)})", f"{url}: no {wait_for!r}")
         self.run(f"document.head.appendChild(Object.assign(document.createElement('style'), {{textContent: {json.dumps(HIDDEN)}}}))")
-        time.sleep(4)  # what comes after the words: charts, pictures
+        time.sleep(8)  # what comes after the words: charts, pictures
 
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression on the page."""
@@ -94,7 +94,7 @@ class Browser:
 
     def wait(self, condition: str, what: str) -> None:
         """Wait until a JavaScript condition holds."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not self.run(condition):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{what}; the page says: {self.run('document.body.innerText')}"[:3000])
@@ -131,7 +131,7 @@ def server(home: Path, folder: Path) -> Iterator[str]:
     with (folder / "server.log").open("w") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 180
         while not _answers(uri):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError((folder / "server.log").read_text()[-3000:])
@@ -145,7 +145,7 @@ def server(home: Path, folder: Path) -> Iterator[str]:
 def _answers(uri: str) -> bool:
     try:
         return requests.get(f"{uri}/health", timeout=2).ok
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
 
 
