@@ -1,8 +1,8 @@
 """MkDocs' hooks: pages that are not files in ``docs``.
 
-The API reference has one page per room of the package, made from its docstrings; the text at its head is the docstring of the room's
-``__init__`` or, where that is bare, of nothing. Files of the repository that readers of the site need (benchmarks, contributing, ...)
-become pages as they stand. Links between them are written for the repository and turned here, so that they lead somewhere in both places.
+The API reference has one page per room of the package, made from its docstrings. Files of the repository that readers of the site need
+(benchmarks, contributing, ...) become pages as they are. Links between them are written for the repository and turned here, so that they
+lead somewhere in both places.
 """
 
 import re
@@ -23,14 +23,14 @@ PAGES = {
 
 
 def rooms() -> list[str]:
-    """The package's folders, in the order of the alphabet."""
+    """The package's folders, by name."""
     return sorted(folder.name for folder in PACKAGE.iterdir() if any(folder.glob("[!_]*.py")))
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Put the rooms where the navigation says API."""
     reference = next(part["Reference"] for part in config.nav if "Reference" in part)
-    reference[-1]["API"] = ["api/index.md", *({room: f"api/{room}.md"} for room in rooms())]
+    reference[-1]["API"] = ["api/index.md", {"clickflow": "api/clickflow.md"}, *({room: f"api/{room}.md"} for room in rooms())]
     return config
 
 
@@ -39,7 +39,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for source, page in PAGES.items():
         files.append(File.generated(config, page, content=(REPOSITORY / source).read_text(encoding="utf-8")))
     listed = "\n".join(f"* [{room}]({room}.md): {', '.join(f'`{module}`' for module in modules(room))}" for room in rooms())
-    files.append(File.generated(config, "api/index.md", content=f"# API\n\nOne page per room of the package `clickflow`.\n\n{listed}\n"))
+    head = "# API\n\nThis reference is made from the docstrings, one page per room of the package `clickflow`.\n\n"
+    head += "* [clickflow](clickflow.md): the modules that every room uses\n"
+    files.append(File.generated(config, "api/index.md", content=f"{head}{listed}\n"))
+    own = sorted(path.stem for path in PACKAGE.glob("[!_]*.py"))
+    package = "\n\n".join(["# clickflow", *(f"::: clickflow.{module}" for module in own)])
+    files.append(File.generated(config, "api/clickflow.md", content=package + "\n"))
     for room in rooms():
         parts = [f"# {room}", *(f"::: clickflow.{room}.{module}" for module in modules(room))]
         files.append(File.generated(config, f"api/{room}.md", content="\n\n".join(parts) + "\n"))
