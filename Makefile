@@ -59,5 +59,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 # Only what MkDocs needs: the site is made from source text, so neither clickflow nor torch is installed for it.
 .venv/docs: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt mkdocs mkdocs-material "mkdocstrings[python]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt mkdocs mkdocs-material "mkdocstrings[python]" ruff
 	@touch .venv/docs
