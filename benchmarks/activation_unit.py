@@ -14,19 +14,19 @@ import time
 
 import torch
 import torch.nn.functional as F
+from benchmarks.train import SHAPE
 from torch import Tensor
 
-from benchmarks.train import SHAPE
+from clickflow.cli.launch import composed_config
 from clickflow.config import validate
 from clickflow.data.batches import Batch
 from clickflow.data.dataset import BatchLoader
 from clickflow.data.prepare import prepare
 from clickflow.data.schema import Schema
 from clickflow.models import build_model
-from clickflow.models.pairs import Pairs
+from clickflow.models.layers.pairs import Pairs
 from clickflow.runs.config import RunConfig
 from clickflow.training.optimizers import build_optimizer
-from pipelines.launch import composed_config
 
 NUM_BATCHES = 10
 

@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from clickflow.cli.launch import composed_config, set_environment
 from clickflow.config import validate
 from clickflow.promotion.candidate import choose
 from clickflow.promotion.config import PromoteConfig
@@ -26,7 +27,6 @@ from clickflow.runs.config import RunConfig
 from clickflow.runs.train import train
 from clickflow.tracking.config import TrackingConfig
 from clickflow.tracking.store import Store, open_store
-from pipelines.launch import composed_config, set_environment
 
 RUNS, REPEATS = 10_000, 5
 SMALL = ["data.num_users=300", "data.num_items=200", "data.num_categories=10", "data.num_impressions=4000", "trainer.max_epochs=1"]

@@ -17,11 +17,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from benchmarks.train import ROOT, SHAPE
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 from torch.nn.utils.rnn import PackedSequence
 
-from benchmarks.train import ROOT, SHAPE
+from clickflow.cli.launch import composed_config
 from clickflow.config import validate
 from clickflow.data.batches import Batch
 from clickflow.data.dataset import BatchLoader, PreparedDataset
@@ -29,10 +30,9 @@ from clickflow.data.prepare import prepare
 from clickflow.data.schema import Schema
 from clickflow.models.contract import ModelOutput
 from clickflow.models.dien import DIEN, DIENConfig
-from clickflow.models.recurrent import StepOrder
+from clickflow.models.layers.recurrent import StepOrder
 from clickflow.runs.config import RunConfig
 from clickflow.training.optimizers import AdamConfig, build_optimizer
-from pipelines.launch import composed_config
 
 CONFIG = DIENConfig(embedding_dim=32)
 BATCH_SIZE = 1024

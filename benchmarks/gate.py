@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from clickflow.data.prepare import prepare
 from clickflow.data.protocols import ImpressionsConfig
 from clickflow.data.sources.synthetic import SyntheticConfig
-from clickflow.metrics.click_metrics import Rows
+from clickflow.metrics.click_metrics import ScoredRows
 from clickflow.metrics.ranking import auc, gauc
-from clickflow.promotion.gate import weigh
+from clickflow.promotion.gate import gate_verdict
 
 TRIALS, ROWS, DIFFERENCE = 200, 100_000, 0.01
 SHARED_NOISE, OWN_NOISE = 0.5, 1.0  # standard deviations, in logits
@@ -53,14 +53,14 @@ class Log:
         return self._logit[self._starts[users][group] + np.arange(len(group)) - first[group]], group
 
 
-def models(log: Log, rng: np.random.Generator, num_rows: int, own_noise: tuple[float, ...]) -> Iterator[Rows]:
+def models(log: Log, rng: np.random.Generator, num_rows: int, own_noise: tuple[float, ...]) -> Iterator[ScoredRows]:
     """Models' predictions of the same rows, a size of noise for each."""
     logit, group = log.draw(rng, num_rows)
     target = torch.from_numpy((rng.random(len(logit)) < 1 / (1 + np.exp(-logit))).astype(np.int64))
     shared = SHARED_NOISE * rng.standard_normal(len(logit))
     for size in own_noise:
         own = math.sqrt(0.5) * (rng.standard_normal(group[-1] + 1)[group] + rng.standard_normal(len(logit)))
-        yield Rows(torch.from_numpy(logit + shared + size * own).float().sigmoid(), target, torch.from_numpy(group))
+        yield ScoredRows(torch.from_numpy(logit + shared + size * own).float().sigmoid(), target, torch.from_numpy(group))
 
 
 def expected(log: Log, metric: str, own_noise: float) -> float:
@@ -90,7 +90,7 @@ def main() -> None:
             for _ in range(trials):
                 challenger, champion = models(log, rng, ROWS, (noise, OWN_NOISE))
                 start = time.perf_counter()
-                verdict = weigh(challenger, champion, metric, min_effect=0.0, alpha=0.05)
+                verdict = gate_verdict(challenger, champion, metric, min_effect=0.0, alpha=0.05)
                 seconds += time.perf_counter() - start
                 promoted += verdict.is_passed
                 found.append(verdict.found)

@@ -22,8 +22,8 @@ import torch
 
 from clickflow.data.schema import CategoricalField, Schema
 from clickflow.models.din import DINConfig
-from clickflow.tracking.bundle import ServingBundle
-from clickflow.tracking.model import save_model
+from clickflow.serving.bundle import ServingBundle
+from clickflow.tracking.logged_model import save_model
 
 NUM_ITEMS, NUM_CATEGORIES = 63_001, 801
 NUM_CANDIDATES = 200

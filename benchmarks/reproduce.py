@@ -17,12 +17,12 @@ from pathlib import Path
 
 import torch
 
+from clickflow.cli.launch import REPOSITORY, composed_config
 from clickflow.config import validate
 from clickflow.errors import EXIT_CODE_NO
 from clickflow.runs.config import EvaluateConfig, RunConfig
 from clickflow.runs.evaluate import evaluate
 from clickflow.runs.train import train
-from pipelines.launch import REPOSITORY, composed_config
 
 MODELS = {
     "base": ["model.dropout=0.2"],

@@ -22,12 +22,12 @@ from pathlib import Path
 
 import yaml
 
+from clickflow.cli.launch import composed_config
 from clickflow.config import validate
 from clickflow.runs.config import RunConfig
 from clickflow.runs.train import CONFIG_DIGEST_TAG, config_digest, train
 from clickflow.tracking.search import find_finished
 from clickflow.tracking.store import open_store
-from pipelines.launch import composed_config
 
 SEEDS = (0, 1, 2)
 LEARNING_RATES = (0.001, 0.004)

@@ -22,10 +22,10 @@ import torch
 
 from clickflow.data.schema import CategoricalField, Schema
 from clickflow.models.din import DINConfig
-from clickflow.tracking.bundle import ServingBundle
+from clickflow.serving.bundle import ServingBundle
 from clickflow.tracking.config import TrackingConfig
 from clickflow.tracking.lifecycle import open_run
-from clickflow.tracking.model import log_model
+from clickflow.tracking.logged_model import log_model
 from clickflow.tracking.store import open_store
 
 ROOT = Path(__file__).resolve().parents[1]

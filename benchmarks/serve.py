@@ -24,9 +24,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-
 from benchmarks.latency import LENGTHS, random_bundle, request
-from clickflow.tracking.model import save_model
+
+from clickflow.tracking.logged_model import save_model
 
 NUM_CLIENTS = 8
 NUM_BODIES = 64

@@ -103,7 +103,7 @@ def worker() -> None:
     """A sweep's worker with a stopwatch, and a bare fit before each of its own."""
     import clickflow.sweep.trial_run as trial_run
     import clickflow.training.fit as training
-    from pipelines.sweep_worker import main
+    from clickflow.cli.sweep_worker import main
 
     watch = Stopwatch(Path(os.environ[TIMES]))
     for name, path in PARTS.items():
@@ -141,10 +141,10 @@ def forget(*args: Any, **kwargs: Any) -> None:
 
 def command_with_timed_workers() -> None:
     """``pipelines/sweep.py`` whose workers have stopwatches."""
-    import pipelines.sweep as pipeline
+    import clickflow.pipelines.sweep as pipeline
 
     pipeline.WORKER[:] = [sys.executable, "-m", "benchmarks.sweep", "worker"]
-    pipeline.launch("sweep", pipeline.SweepRunConfig, pipeline.story, rewrite=pipeline.into_space, check=pipeline.prepared_sweep)
+    pipeline.launch("sweep", pipeline.SweepRunConfig, pipeline.main, rewrite=pipeline.into_space, check=pipeline.prepared_sweep)
 
 
 def overhead(size: str, num_trials: int) -> None:

@@ -32,7 +32,6 @@ from pathlib import Path
 from sysconfig import get_path
 
 import yaml
-
 from benchmarks.sweep_command import SMALL, command, prepare, run, trials_of
 from benchmarks.train import ROOT
 
@@ -46,7 +45,7 @@ from clickflow.data.prepare import prepare
 from clickflow.runs.config import RunConfig
 from clickflow.runs.train import open_training_run, train_in
 from clickflow.tracking.store import open_store
-from pipelines.launch import CONF, plain
+from clickflow.cli.launch import CONF, plain
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def main(composed):

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
+from benchmarks.train import ROOT
 from optuna.trial import FrozenTrial, TrialState
 
-from benchmarks.train import ROOT
-from clickflow.sweep.storage import open_storage
+from clickflow.sweep.study_storage import open_storage
 from clickflow.tracking.config import TrackingConfig
 from clickflow.tracking.lifecycle import PARENT_TAG
 from clickflow.tracking.search import FoundRun, find_runs

@@ -16,10 +16,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.sweep_command import Finished, prepare, sweep
 from optuna.trial import TrialState
 from scipy.stats import t as student
-
-from benchmarks.sweep_command import Finished, prepare, sweep
 
 DATA = ["data=synthetic", "data.num_users=3000", "data.num_items=1000", "data.num_impressions=24000"]
 SPACE = [

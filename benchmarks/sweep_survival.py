@@ -21,10 +21,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
-from optuna.trial import FrozenTrial, TrialState
-
 from benchmarks.sweep_command import EXPERIMENT, command, environment, prepare, runs_of, sweep, trials_of
 from benchmarks.train import ROOT
+from optuna.trial import FrozenTrial, TrialState
+
 from clickflow.sweep.trial_run import RETRY_TAG
 from clickflow.sweep.trials import is_surplus, worker_of
 from clickflow.tracking.config import TrackingConfig
@@ -86,7 +86,7 @@ class Killer:
 
     def _workers(self) -> list[psutil.Process]:
         """Those that Python has begun to run in; a process between fork and exec is still the sweep itself."""
-        return [child for child in self._sweep.children() if "pipelines.sweep_worker" in child.cmdline()]
+        return [child for child in self._sweep.children() if "clickflow.cli.sweep_worker" in child.cmdline()]
 
     def _trials(self) -> list[FrozenTrial]:
         return trials_of(self._home, KILLED)

@@ -42,13 +42,13 @@ def bare(home: str) -> None:
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits
 
+    from clickflow.cli.launch import composed_config
     from clickflow.config import validate
     from clickflow.data.dataset import BatchLoader
     from clickflow.data.prepare import prepare
     from clickflow.models import build_model
     from clickflow.runs.config import RunConfig
     from clickflow.training.optimizers import build_optimizer
-    from pipelines.launch import composed_config
 
     config = validate(RunConfig, composed_config("train", [f"home={home}", *SHAPE]))
     dataset = prepare(config.data, config.protocol, config.home)

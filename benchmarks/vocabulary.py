@@ -19,13 +19,13 @@ import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
 
+from clickflow.cli.launch import composed_config
 from clickflow.config import validate
 from clickflow.data.batches import Batch
 from clickflow.data.schema import CategoricalField, Schema
 from clickflow.models import build_model
 from clickflow.runs.config import RunConfig
 from clickflow.training.optimizers import build_optimizer
-from pipelines.launch import composed_config
 
 MODELS = ("lr", "base", "wide_deep", "pnn", "deepfm", "din", "dien")
 SIZES = (100_000, 1_000_000, 10_000_000)

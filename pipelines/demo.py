@@ -7,27 +7,27 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from clickflow.cli.launch import launch, progress_printer
+from clickflow.cli.result_tables import print_dataset, timed_prepare
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.raw_rows import raw_rows
 from clickflow.errors import ConfigError
 from clickflow.metrics.ranking import rela_impr
 from clickflow.models.base import BaseConfig, TowerConfig
+from clickflow.pipelines.promote import print_outcome
 from clickflow.promotion.config import PromoteConfig
 from clickflow.promotion.promote import promote
 from clickflow.runs.config import EvaluateConfig, RunConfig
 from clickflow.runs.evaluate import evaluate
 from clickflow.runs.train import TrainedRun, train
-from clickflow.tracking.model import load_model
+from clickflow.tracking.logged_model import load_model
 from clickflow.tracking.store import open_store
-from pipelines.launch import launch, progress_printer
-from pipelines.promote import print_outcome
-from pipelines.tables import print_dataset, timed_prepare
 
 ROWS_SCORED = 5
 IDS_SHOWN = 5
 
 
-def story(config: RunConfig, console: Console) -> None:
+def main(config: RunConfig, console: Console) -> None:
     """Prepare, train both, evaluate both, print one table, promote the better one, score with it."""
     if config.model.name == "base":
         raise ConfigError("model.name = base: the demo compares Base with another model; leave it at din.")
@@ -84,4 +84,4 @@ def _score(console: Console, promotion: PromoteConfig, dataset: PreparedDataset)
 
 
 if __name__ == "__main__":
-    launch("demo", RunConfig, story)
+    launch("demo", RunConfig, main)

@@ -2,13 +2,13 @@
 
 from rich.console import Console
 
+from clickflow.cli.launch import launch, store_overrides
+from clickflow.cli.result_tables import print_evaluation
 from clickflow.runs.config import EvaluateConfig
 from clickflow.runs.evaluate import evaluate
-from pipelines.launch import launch, store_overrides
-from pipelines.tables import print_evaluation
 
 
-def story(config: EvaluateConfig, console: Console) -> None:
+def main(config: EvaluateConfig, console: Console) -> None:
     """Evaluate and print metrics, slices, and how often the test split was opened."""
     evaluation = evaluate(config)
     print_evaluation(console, evaluation)
@@ -20,4 +20,4 @@ def story(config: EvaluateConfig, console: Console) -> None:
 
 
 if __name__ == "__main__":
-    launch("evaluate", EvaluateConfig, story)
+    launch("evaluate", EvaluateConfig, main)

@@ -2,12 +2,12 @@
 
 from rich.console import Console
 
+from clickflow.cli.launch import launch
 from clickflow.errors import TrackingError
-from clickflow.runs.cleanup import CleanupConfig, clean
-from pipelines.launch import launch
+from clickflow.upkeep.cleanup import CleanupConfig, clean
 
 
-def story(config: CleanupConfig, console: Console) -> None:
+def main(config: CleanupConfig, console: Console) -> None:
     """Clean, line by line, and say how much is free now.
 
     Raises:
@@ -28,4 +28,4 @@ def story(config: CleanupConfig, console: Console) -> None:
 
 
 if __name__ == "__main__":
-    launch("gc", CleanupConfig, story)
+    launch("gc", CleanupConfig, main)

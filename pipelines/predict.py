@@ -8,9 +8,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from clickflow.cli.launch import launch
 from clickflow.scoring.config import PredictConfig
 from clickflow.scoring.predict import predict
-from pipelines.launch import launch
 
 
 class RowsPerSecond(ProgressColumn):
@@ -21,7 +21,7 @@ class RowsPerSecond(ProgressColumn):
         return Text(f"{task.speed or 0:,.0f} rows/s")
 
 
-def story(config: PredictConfig, console: Console) -> None:
+def main(config: PredictConfig, console: Console) -> None:
     """Score, and say where the result is."""
     columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), RowsPerSecond(), TimeRemainingColumn())
     terminal = Console(stderr=True)
@@ -49,4 +49,4 @@ def model_is_no_group(arguments: Sequence[str]) -> Sequence[str]:
 
 
 if __name__ == "__main__":
-    launch("predict", PredictConfig, story, model_is_no_group)
+    launch("predict", PredictConfig, main, model_is_no_group)

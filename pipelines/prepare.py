@@ -2,16 +2,16 @@
 
 from rich.console import Console
 
+from clickflow.cli.launch import launch
+from clickflow.cli.result_tables import print_dataset, timed_prepare
 from clickflow.runs.config import PrepareConfig
-from pipelines.launch import launch
-from pipelines.tables import print_dataset, timed_prepare
 
 
-def story(config: PrepareConfig, console: Console) -> None:
+def main(config: PrepareConfig, console: Console) -> None:
     """Prepare and say what came out."""
     print_dataset(console, *timed_prepare(config, console))
     console.print("next: [bold]python pipelines/train.py[/] with the same data and protocol")
 
 
 if __name__ == "__main__":
-    launch("prepare", PrepareConfig, story)
+    launch("prepare", PrepareConfig, main)

@@ -11,19 +11,19 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from clickflow.cli.launch import launch, progress_printer, store_overrides
 from clickflow.errors import EXIT_CODE_NO, PromotionError
 from clickflow.promotion.config import PromoteConfig
+from clickflow.promotion.decisions import REFUSED, Decision, log_of
 from clickflow.promotion.gate import SHOWN
 from clickflow.promotion.promote import ALREADY, Outcome, promote
+from clickflow.promotion.registry import Registry
 from clickflow.promotion.rollback import roll_back
 from clickflow.runs.evaluate import Evaluation
-from clickflow.tracking.decisions import REFUSED, Decision, log_of
-from clickflow.tracking.registry import Registry
 from clickflow.tracking.store import open_store
-from pipelines.launch import launch, progress_printer, store_overrides
 
 
-def story(config: PromoteConfig, console: Console) -> None:
+def main(config: PromoteConfig, console: Console) -> None:
     """Promote, roll back or print the log."""
     if config.history:
         _print_history(console, config)
@@ -134,4 +134,4 @@ def _difference(decision: Decision) -> str:
 
 
 if __name__ == "__main__":
-    launch("promote", PromoteConfig, story, rewrite=experiment_as_key)
+    launch("promote", PromoteConfig, main, rewrite=experiment_as_key)

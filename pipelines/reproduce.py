@@ -8,15 +8,15 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
+from clickflow.cli.launch import launch, progress_printer
 from clickflow.errors import EXIT_CODE_NO
-from clickflow.runs.agreement import Difference, MetricAgreement
+from clickflow.runs.metric_differences import Difference, MetricDifferences
 from clickflow.runs.reproduce import ReproduceConfig, Reproduction, reproduce
-from pipelines.launch import launch, progress_printer
 
 NUM_ROWS = 10
 
 
-def story(config: ReproduceConfig, console: Console) -> None:
+def main(config: ReproduceConfig, console: Console) -> None:
     """Reproduce and say what agrees."""
     found = reproduce(config, progress_printer(console))
     for line in found.changes:
@@ -34,7 +34,7 @@ def story(config: ReproduceConfig, console: Console) -> None:
     sys.exit(EXIT_CODE_NO)
 
 
-def _print_differing(console: Console, differing: list[MetricAgreement]) -> None:
+def _print_differing(console: Console, differing: list[MetricDifferences]) -> None:
     table = Table(title="metrics that are not identical, largest difference first", title_justify="left")
     for heading in ("metric", "points", "largest", "first step"):
         table.add_column(heading, justify="left" if heading == "metric" else "right", no_wrap=heading != "metric", overflow="fold")
@@ -64,4 +64,4 @@ def _value(value: float | None) -> str:
 
 
 if __name__ == "__main__":
-    launch("reproduce", ReproduceConfig, story)
+    launch("reproduce", ReproduceConfig, main)

@@ -4,36 +4,32 @@ The same command carries on where it was left, and on another machine with the s
 """
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from hydra._internal.utils import get_args_parser
-from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 
+from clickflow.cli.cluster import Cluster, ClusterWorkers, chosen_cluster
+from clickflow.cli.composer import PreparedSweep, prepared_sweep, train_command
+from clickflow.cli.launch import config_dir, launch, progress_printer, store_overrides, task_overrides
+from clickflow.cli.search_space import into_space
+from clickflow.cli.sweep_console import SweepConsole, print_best
 from clickflow.sweep.config import SweepRunConfig
 from clickflow.sweep.coordinator import SweepResult, Workers, sweep
-from clickflow.sweep.order import Order
 from clickflow.sweep.processes import LocalWorkers
-from pipelines.cluster import Cluster, ClusterWorkers, chosen_cluster
-from pipelines.composer import PreparedSweep, prepared_sweep, train_command
-from pipelines.launch import launch, progress_printer, store_overrides
-from pipelines.search_space import into_space
-from pipelines.sweep_console import SweepConsole, print_best
+from clickflow.sweep.worker_spec import WorkerSpec
 
-WORKER = [sys.executable, "-m", "pipelines.sweep_worker"]
+WORKER = [sys.executable, "-m", "clickflow.cli.sweep_worker"]
 
 
-def story(config: SweepRunConfig, console: Console) -> None:
+def main(config: SweepRunConfig, console: Console) -> None:
     """Check, search, and say what was found and what to do with it."""
     cluster = chosen_cluster()
-    overrides: Sequence[str] = list(HydraConfig.get().overrides.task)
-    prepared = prepared_sweep(overrides, get_args_parser().parse_args().config_dir)
+    prepared = prepared_sweep(task_overrides(), config_dir())
 
-    def start_workers(order: Order, folder: Path) -> Workers:
+    def start_workers(spec: WorkerSpec, folder: Path) -> Workers:
         if cluster is None:
-            return LocalWorkers(WORKER, order, order.config.sweep.num_workers, folder)
-        return ClusterWorkers(cluster, order)
+            return LocalWorkers(WORKER, spec, spec.config.sweep.num_workers, folder)
+        return ClusterWorkers(cluster, spec)
 
     config, progress = _with_threads(prepared.config, cluster), progress_printer(console)
     try:
@@ -70,4 +66,4 @@ def _print_commands(console: Console, prepared: PreparedSweep, result: SweepResu
 
 
 if __name__ == "__main__":
-    launch("sweep", SweepRunConfig, story, rewrite=into_space, check=prepared_sweep)
+    launch("sweep", SweepRunConfig, main, rewrite=into_space, check=prepared_sweep)

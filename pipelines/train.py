@@ -2,14 +2,14 @@
 
 from rich.console import Console
 
+from clickflow.cli.grid import grid, part_of_grid
+from clickflow.cli.launch import launch, progress_printer, store_overrides
+from clickflow.cli.result_tables import print_metrics
 from clickflow.runs.config import RunConfig
 from clickflow.runs.train import train
-from pipelines.grid import grid, part_of_grid
-from pipelines.launch import launch, progress_printer, store_overrides
-from pipelines.tables import print_metrics
 
 
-def story(config: RunConfig, console: Console) -> None:
+def main(config: RunConfig, console: Console) -> None:
     """Train and say where to look."""
     trained = train(config, progress_printer(console), part_of=part_of_grid(config))
     print_metrics(console, f"{config.model.name} on {config.data.name}, validation", trained.validation)
@@ -24,4 +24,4 @@ def story(config: RunConfig, console: Console) -> None:
 
 
 if __name__ == "__main__":
-    launch("train", RunConfig, story, grid=grid)
+    launch("train", RunConfig, main, grid=grid)

@@ -1,4 +1,4 @@
-"""One small prepared dataset for all tests of a session."""
+"""One small prepared dataset and one store for all tests of a session: a new database costs a second, and runs do not see each other."""
 
 import os
 
@@ -10,6 +10,9 @@ from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import prepare
 from clickflow.data.protocols import ImpressionsConfig
 from clickflow.data.sources.synthetic import SyntheticConfig
+from clickflow.tracking.config import TrackingConfig
+from clickflow.tracking.lifecycle import open_run
+from clickflow.tracking.store import open_store
 
 # On two cores, tests that run side by side fight for them: a tiny test can take a hundred times longer. Also in processes they start.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -36,3 +39,19 @@ def learnable_dataset(tmp_path_factory):
     """Items differ much in their appeal and occur often, so that a model without a view of the history learns something too."""
     log = SyntheticConfig(name="learnable", num_users=2_000, num_items=200, num_categories=20, num_impressions=10_000, appeal_std=1.5)
     return prepare(log, ImpressionsConfig(), tmp_path_factory.mktemp("learnable"))
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home with space")
+
+
+@pytest.fixture(scope="session")
+def store(home):
+    return open_store(TrackingConfig(experiment_name="tests"), home)
+
+
+@pytest.fixture
+def run(store, request):
+    with open_run(store, name=request.node.name, params={}, tags={}, log_system_metrics=False) as run:
+        yield run

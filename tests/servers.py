@@ -11,7 +11,6 @@ from pathlib import Path
 
 import psutil
 import requests
-
 from tests.processes import still_alive
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError, model_validator
 
-from clickflow.config import Contradictions, FilePath, Integers, Names, StrictConfig, flatten, suggest, validate
+from clickflow.config import Contradictions, FilePath, Names, PositiveIntegers, StrictConfig, flatten, suggest, validate
 from clickflow.errors import ConfigError
 
 
@@ -50,7 +50,7 @@ class Page(StrictConfig):
     shape: Annotated[Circle | Square, Field(discriminator="name")]
     title: str
     margins: Margins = Margins()
-    columns: Integers = (1, 2)
+    columns: PositiveIntegers = (1, 2)
     words: Names = ()
     folder: FilePath | None = None
     labels: dict[str, Label] = {}
@@ -245,7 +245,7 @@ def test_a_contradiction_inside_a_union_is_named_without_the_tag():
 
 def test_a_refused_value_is_not_also_called_missing_or_contradictory():
     class Grid(StrictConfig):
-        sizes: Integers
+        sizes: PositiveIntegers
 
     assert problems({"sizes": [1, "2"]}, Grid) == ["sizes.1 = '2': must be a valid integer"]
     # width = "200" would have left room; the default width, which stands in for it, would not

@@ -11,13 +11,13 @@ import pytest
 import torch
 import yaml
 from pydantic import Field, TypeAdapter
+from tests.contracts import test_models as contract
+from tests.models.examples import FULL_SCHEMA, random_batch
 
 from clickflow import models
 from clickflow.config import validate
 from clickflow.errors import ConfigError
 from clickflow.models import ModelConfig, build_model
-from tests.contracts import test_models as contract
-from tests.models.examples import FULL_SCHEMA, random_batch
 
 DOC = Path(__file__).parents[1] / "docs" / "add-a-model.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", DOC.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)

@@ -22,7 +22,7 @@ Config = TypeVar("Config", bound=BaseModel)
 _Path = tuple[int | str, ...]
 
 # Strict mode refuses "16" for 16; YAML has no tuples and no paths, so these two are converted.
-Integers = Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(strict=False)]
+PositiveIntegers = Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(strict=False)]
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 FilePath = Annotated[Path, Field(strict=False)]
 

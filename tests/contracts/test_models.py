@@ -6,16 +6,16 @@ from typing import Annotated, Literal, Union, get_args, get_origin
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.models.examples import FULL_SCHEMA, ITEM_SCHEMA, expanded, random_batch, shared_batch, take_rows
+from tests.models.plain_loops import in_double
 
 from clickflow.config import StrictConfig, validate
 from clickflow.data.dataset import BatchLoader
 from clickflow.data.schema import NumericField, Schema
 from clickflow.models import ModelConfig, build_model
-from clickflow.models.activations import Activation
 from clickflow.models.contract import ModelOutput
+from clickflow.models.layers.activations import Activation
 from clickflow.training.optimizers import AdamConfig, build_optimizer
-from tests.models.examples import FULL_SCHEMA, ITEM_SCHEMA, expanded, random_batch, shared_batch, take_rows
-from tests.models.plain_loops import in_double
 
 CONFIG_CLASSES = get_args(get_args(ModelConfig)[0])
 SCHEMAS = {

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from clickflow.metrics.calibration import calibration, log_loss
-from clickflow.metrics.click_metrics import ClickMetrics, Rows
+from clickflow.metrics.click_metrics import ClickMetrics, ScoredRows
 from clickflow.metrics.ranking import MetricUndefinedWarning, auc, gauc, pr_auc
 
 
@@ -134,6 +134,6 @@ def test_rows_of_several_processes_are_gathered_for_compute_and_given_back_after
     """torchmetrics calls ``dist_sync_fn`` for each state in each process; here both processes hold the same rows."""
     metrics = ClickMetrics(dist_sync_fn=lambda state, group: [state, state], distributed_available_fn=lambda: True)
     metrics.update(*rows)
-    doubled = Rows(*(torch.cat([column, column]) for column in rows))
+    doubled = ScoredRows(*(torch.cat([column, column]) for column in rows))
     assert metrics.compute()["gauc"] == gauc(*doubled).value
     assert len(metrics.rows().preds) == 1000

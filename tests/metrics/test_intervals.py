@@ -13,7 +13,7 @@ from sklearn.metrics import log_loss as sklearn_log_loss
 from torch import Tensor
 
 from clickflow.metrics.calibration import calibration, log_loss
-from clickflow.metrics.intervals import Interval, intervals
+from clickflow.metrics.intervals import ConfidenceInterval, intervals
 from clickflow.metrics.ranking import auc, gauc, pr_auc
 
 METRICS = ("auc", "gauc", "pr_auc", "log_loss", "calibration")
@@ -144,4 +144,4 @@ def test_bad_input_is_refused(change, message):
     good = {"preds": torch.tensor([0.5, 0.6]), "target": torch.tensor([0, 1]), "group": torch.tensor([0, 1])}
     with pytest.raises(ValueError, match=message):
         intervals(**(good | change))
-    assert isinstance(intervals(**good)["auc"], Interval)
+    assert isinstance(intervals(**good)["auc"], ConfidenceInterval)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from clickflow.data.batches import Batch
-from clickflow.models.embedding import FieldEmbeddings
+from clickflow.models.layers.embedding import FieldEmbeddings
 
 
 def in_double(batch: Batch) -> Batch:

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from tests.models.examples import FULL_SCHEMA, ITEM_SCHEMA, random_batch, take_rows
 
 from clickflow.models.base import BaseConfig
-from tests.models.examples import FULL_SCHEMA, ITEM_SCHEMA, random_batch, take_rows
 
 LENGTHS = [3, 0, 1, 5]
 

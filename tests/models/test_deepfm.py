@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-
-from clickflow.models.deepfm import DeepFMConfig
-from clickflow.models.products import factorised_pairs
 from tests.models.examples import FULL_SCHEMA, ITEM_SCHEMA, random_batch
 from tests.models.plain_loops import fields_of_row, in_double, randomised
+
+from clickflow.models.deepfm import DeepFMConfig
+from clickflow.models.layers.products import factorised_pairs
 
 LENGTHS = [3, 0, 1, 5]
 

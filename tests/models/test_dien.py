@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tests.models.examples import FULL_SCHEMA, ITEM_SCHEMA, random_batch, take_rows
 
 from clickflow.errors import ConfigError
 from clickflow.models.contract import draws_negatives
 from clickflow.models.dien import DIENConfig
 from clickflow.models.din import DINConfig
-from tests.models.examples import FULL_SCHEMA, ITEM_SCHEMA, random_batch, take_rows
 
 LENGTHS = {"mixed": [3, 0, 1, 5, 2], "equal": [3, 3], "one row": [4], "at most one behaviour": [1, 0, 1], "all empty": [0, 0]}
 EVOLUTIONS = ["augru", "agru", "aigru"]

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from tests.models.examples import FULL_SCHEMA, ITEM_SCHEMA, random_batch
 
 from clickflow.models.base import BaseConfig
 from clickflow.models.din import DINConfig
-from tests.models.examples import FULL_SCHEMA, ITEM_SCHEMA, random_batch
 
 LENGTHS = [3, 0, 1, 5]
 

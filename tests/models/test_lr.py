@@ -4,10 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
-
-from clickflow.models.lr import LRConfig
 from tests.models.examples import FULL_SCHEMA, ITEM_SCHEMA, random_batch
 from tests.models.plain_loops import in_double, randomised
+
+from clickflow.models.lr import LRConfig
 
 LENGTHS = [3, 0, 1, 5]
 

@@ -7,11 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from tests.models.examples import FULL_SCHEMA, ITEM_SCHEMA, random_batch
+from tests.models.plain_loops import in_double, randomised
 
 from clickflow.errors import ConfigError
 from clickflow.models.wide_deep import WideDeepConfig, hash_bucket
-from tests.models.examples import FULL_SCHEMA, ITEM_SCHEMA, random_batch
-from tests.models.plain_loops import in_double, randomised
 
 LENGTHS = [3, 0, 1, 9]
 MASK = 2**64 - 1

@@ -17,15 +17,15 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 from optuna.trial import TrialState
-
-from clickflow.errors import TrainingError
-from clickflow.sweep.storage import open_storage
-from clickflow.sweep.trials import is_surplus, retries, worker_of
-from clickflow.tracking.owner import Owner
-from pipelines.cluster import Cluster, ClusterWorkers
-from pipelines.launch import CONF, REPOSITORY
 from tests.processes import still_alive
 from tests.runs.small import SMALL
+
+from clickflow.cli.cluster import Cluster, ClusterWorkers
+from clickflow.cli.launch import CONF, REPOSITORY
+from clickflow.errors import TrainingError
+from clickflow.sweep.study_storage import open_storage
+from clickflow.sweep.trials import is_surplus, retries, worker_of
+from clickflow.tracking.owner import Owner
 
 pytestmark = pytest.mark.slow
 
@@ -223,7 +223,7 @@ def ray_address(monkeypatch):
 
     for key, value in ENVIRONMENT.items():
         monkeypatch.setenv(key, value)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(REPOSITORY / "src"), str(REPOSITORY)]))
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY / "src"))
     handler = signal.getsignal(signal.SIGTERM)
     cluster = RayCluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, "object_store_memory": 80 << 20})
     processes = []
@@ -308,7 +308,7 @@ def test_every_cluster_composes_to_a_launcher_of_its_own(name):
 def test_a_missing_plugin_is_named_with_what_installs_it(tmp_path, arguments, message):
     (tmp_path / "hydra_plugins").mkdir()
     (tmp_path / "hydra_plugins" / "__init__.py").touch()  # hides those that are installed
-    process = start(tmp_path / "home", *arguments, PYTHONPATH=os.pathsep.join([str(tmp_path), str(REPOSITORY / "src"), str(REPOSITORY)]))
+    process = start(tmp_path / "home", *arguments, PYTHONPATH=os.pathsep.join([str(tmp_path), str(REPOSITORY / "src")]))
     _, error = end(process, code=2)
     assert re.fullmatch(f"ConfigError: {message}\n", error)
     assert not (tmp_path / "home").exists()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from pipelines.launch import REPOSITORY
+from clickflow.cli.launch import REPOSITORY
 
 pytestmark = pytest.mark.slow
 

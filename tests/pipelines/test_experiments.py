@@ -2,11 +2,11 @@
 
 import pytest
 
+from clickflow.cli.comparison_configs import model_configs
+from clickflow.cli.launch import CONF, composed_config
 from clickflow.config import validate
 from clickflow.errors import ConfigError
 from clickflow.runs.config import CompareConfig
-from pipelines.compare import model_configs
-from pipelines.launch import CONF, composed_config
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 

@@ -12,17 +12,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from tests.runs.small import small_config
 
+from clickflow.cli.launch import REPOSITORY, composed_config
 from clickflow.config import validate
 from clickflow.data.prepare import prepare
 from clickflow.data.raw_rows import raw_rows
 from clickflow.runs.train import train
 from clickflow.scoring.config import PredictConfig
 from clickflow.scoring.predict import predict
-from clickflow.tracking.model import load_model, read_bundle
+from clickflow.tracking.logged_model import load_model, read_bundle
 from clickflow.tracking.store import open_store
-from pipelines.launch import REPOSITORY, composed_config
-from tests.runs.small import small_config
 
 
 @pytest.fixture(scope="module")

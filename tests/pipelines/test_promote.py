@@ -7,23 +7,23 @@ import sys
 
 import pytest
 from rich.console import Console
+from tests.runs.small import small_config
 
+from clickflow.cli.launch import REPOSITORY, composed_config
 from clickflow.config import validate
 from clickflow.errors import ConfigError, PromotionError
+from clickflow.pipelines.promote import experiment_as_key, main
 from clickflow.promotion.config import PromoteConfig
+from clickflow.promotion.decisions import log_of, moves_of
+from clickflow.promotion.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from clickflow.runs.train import train
 from clickflow.tracking.config import TrackingConfig
-from clickflow.tracking.decisions import log_of, moves_of
-from clickflow.tracking.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
 from clickflow.tracking.store import open_store
-from pipelines.launch import REPOSITORY, composed_config
-from pipelines.promote import experiment_as_key, story
-from tests.runs.small import small_config
 
 SCRIPT = str(REPOSITORY / "pipelines" / "promote.py")
 KILLED_AT = """
 import os, runpy, signal, sys
-from clickflow.tracking.registry import Registry
+from clickflow.promotion.registry import Registry
 step, remaining = sys.argv[1], int(sys.argv[2])
 original = getattr(Registry, step)
 def dying(*arguments, **keywords):
@@ -117,7 +117,7 @@ def check_chain(home, name):
 def test_exit_codes_and_what_is_printed(home):
     def printed(*overrides):
         out = io.StringIO()
-        story(promote_config(f"home={home}", "name=codes", *overrides), Console(file=out, width=200))
+        main(promote_config(f"home={home}", "name=codes", *overrides), Console(file=out, width=200))
         return out.getvalue()
 
     out = printed("experiment=synthetic")

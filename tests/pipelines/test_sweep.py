@@ -15,15 +15,15 @@ from pathlib import Path
 import psutil
 import pytest
 from mlflow import MlflowClient
-
-from clickflow.sweep.config import SweepRunConfig
-from pipelines.composer import prepared_sweep
-from pipelines.launch import REPOSITORY, launch
-from pipelines.search_space import into_space
-from pipelines.sweep import story
 from tests.postgres import running_postgres
 from tests.processes import still_alive
 from tests.runs.small import SMALL
+
+from clickflow.cli.composer import prepared_sweep
+from clickflow.cli.launch import REPOSITORY, launch
+from clickflow.cli.search_space import into_space
+from clickflow.pipelines.sweep import main
+from clickflow.sweep.config import SweepRunConfig
 
 pytestmark = pytest.mark.slow
 
@@ -173,7 +173,7 @@ def refused(monkeypatch, capsys):
     def run_in_process(home, *arguments):
         monkeypatch.setattr(sys, "argv", ["sweep.py", f"home={home}", *SMALL, *arguments])
         with pytest.raises(SystemExit) as end:
-            launch("sweep", SweepRunConfig, story, into_space, prepared_sweep)
+            launch("sweep", SweepRunConfig, main, into_space, prepared_sweep)
         assert end.value.code == 2
         return capsys.readouterr().err
 
@@ -199,7 +199,7 @@ def checkpoints(home):
 
 def workers_of(process):
     with contextlib.suppress(psutil.NoSuchProcess):
-        return [child for child in psutil.Process(process.pid).children() if "pipelines.sweep_worker" in child.cmdline()]
+        return [child for child in psutil.Process(process.pid).children() if "clickflow.cli.sweep_worker" in child.cmdline()]
     return []
 
 

@@ -2,11 +2,11 @@
 
 import pytest
 
+from clickflow.cli.launch import CONF, composed_config
 from clickflow.config import validate
 from clickflow.errors import ConfigError
 from clickflow.runs.config import RunConfig
 from clickflow.training.regularisation import RegularisationConfig
-from pipelines.launch import CONF, composed_config
 
 
 def choices(group: str) -> list[str]:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from tests.runs.small import small_config
 
 from clickflow.promotion.config import PromoteConfig
+from clickflow.promotion.registry import Registry
 from clickflow.runs.train import TrainedRun, train
 from clickflow.tracking.config import TrackingConfig
-from clickflow.tracking.registry import Registry
 from clickflow.tracking.store import Store, open_store
-from tests.runs.small import small_config
 
 SMALL_EPOCH = ["model=base", "trainer.max_epochs=1"]
 

@@ -13,7 +13,7 @@ from clickflow.data.raw_rows import raw_rows
 from clickflow.errors import DataError, PromotionError
 from clickflow.promotion import checks
 from clickflow.promotion.checks import _predict, check_calls
-from clickflow.tracking.signatures import call_problems
+from clickflow.promotion.signatures import call_problems
 
 LONG, TEXT, ANY = DataType.long, DataType.string, AnyType()
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from clickflow.errors import PromotionError
-from clickflow.metrics.click_metrics import Rows
+from clickflow.metrics.click_metrics import ScoredRows
 from clickflow.metrics.significance import bootstrap_gauc, delong
-from clickflow.promotion.gate import Verdict, weigh
+from clickflow.promotion.gate import Verdict, gate_verdict
 
 
 def rows(signal, seed, num_rows=6000, num_users=600):
@@ -17,11 +17,11 @@ def rows(signal, seed, num_rows=6000, num_users=600):
     group = torch.randint(num_users, (num_rows,), generator=generator)
     target = (torch.rand(num_rows, generator=generator) < 0.3).long()
     noise = torch.randn(num_rows, generator=torch.Generator().manual_seed(seed))
-    return Rows((signal * target + noise).sigmoid(), target, group)
+    return ScoredRows((signal * target + noise).sigmoid(), target, group)
 
 
 def verdict(challenger, champion, metric="gauc", min_effect=0.0, alpha=0.05):
-    return weigh(challenger, champion, metric, min_effect=min_effect, alpha=alpha)
+    return gate_verdict(challenger, champion, metric, min_effect=min_effect, alpha=alpha)
 
 
 @pytest.mark.parametrize("metric", ["auc", "gauc"])
@@ -61,7 +61,7 @@ def test_a_small_alpha_has_enough_replicates_in_its_tails():
 def test_rows_that_are_not_the_same_are_refused():
     champion = rows(1.0, 2)
     with pytest.raises(PromotionError, match=r"test rows: the 5,999 of the challenger and the 6,000 of the champion are not the same"):
-        verdict(Rows(*(column[:-1] for column in champion)), champion)
+        verdict(ScoredRows(*(column[:-1] for column in champion)), champion)
     for changed in (champion._replace(target=1 - champion.target), champion._replace(group=champion.group + 1)):
         with pytest.raises(PromotionError, match="only models scored on the same rows in the same order can be compared"):
             verdict(changed, champion)

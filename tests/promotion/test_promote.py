@@ -7,10 +7,10 @@ import pytest
 
 from clickflow.data.predictions import read_predictions
 from clickflow.errors import PromotionError, TrackingError
+from clickflow.promotion.decisions import PROMOTED, REFUSED, log_of
 from clickflow.promotion.promote import ALREADY, promote
+from clickflow.promotion.registry import CHALLENGER, CHAMPION, PREVIOUS
 from clickflow.promotion.rollback import roll_back
-from clickflow.tracking.decisions import PROMOTED, REFUSED, log_of
-from clickflow.tracking.registry import CHALLENGER, CHAMPION, PREVIOUS
 from clickflow.tracking.search import fetch_artifact
 
 pytestmark = pytest.mark.slow

@@ -1,9 +1,9 @@
 """A tiny training, made once."""
 
 import pytest
+from tests.runs.small import small_config
 
 from clickflow.runs.train import train
-from tests.runs.small import small_config
 
 
 @pytest.fixture(scope="session")

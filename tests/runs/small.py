@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from clickflow.cli.launch import composed_config
 from clickflow.config import validate
 from clickflow.runs.config import RunConfig
-from pipelines.launch import composed_config
 
 SMALL = [
     "data.num_users=300",

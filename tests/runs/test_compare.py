@@ -6,7 +6,10 @@ import shutil
 import pytest
 import torch
 from mlflow import MlflowClient
+from tests.runs.small import SMALL
 
+from clickflow.cli.comparison_configs import model_configs
+from clickflow.cli.launch import composed_config
 from clickflow.config import validate
 from clickflow.data.predictions import read_predictions
 from clickflow.errors import ConfigError, DataError, TrainingError
@@ -14,9 +17,6 @@ from clickflow.metrics.ranking import gauc
 from clickflow.metrics.significance import delong
 from clickflow.runs.compare import compare
 from clickflow.runs.config import CompareConfig
-from pipelines.compare import model_configs
-from pipelines.launch import composed_config
-from tests.runs.small import SMALL
 
 pytestmark = pytest.mark.slow
 

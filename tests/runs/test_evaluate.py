@@ -8,6 +8,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
+from tests.runs.small import small_config
 
 from clickflow.config import validate
 from clickflow.errors import ConfigError, DataError, TrackingError, TrainingError
@@ -17,7 +18,6 @@ from clickflow.runs.config import EvaluateConfig
 from clickflow.runs.evaluate import TIMES_OPENED, Openings, evaluate
 from clickflow.runs.train import train
 from clickflow.tracking.config import TrackingConfig
-from tests.runs.small import small_config
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,9 @@ import pytest
 import torch
 import yaml
 from mlflow import MlflowClient
+from tests.runs.small import small_config
 
+from clickflow.cli.launch import REPOSITORY, composed_config
 from clickflow.config import validate
 from clickflow.data.prepare import prepare
 from clickflow.errors import ConfigError, DataError, TrackingError
@@ -25,8 +27,6 @@ from clickflow.sweep.trial_run import CURVES
 from clickflow.tracking.config import TrackingConfig
 from clickflow.tracking.store import open_store
 from clickflow.training.checkpoints import read_progress
-from pipelines.launch import REPOSITORY, composed_config
-from tests.runs.small import small_config
 
 pytestmark = pytest.mark.slow
 

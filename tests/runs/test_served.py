@@ -9,15 +9,15 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from tests.runs.small import small_config
 
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import prepare
 from clickflow.data.schema import ITEM
 from clickflow.models import ModelConfig, build_model
 from clickflow.runs.train import train
-from clickflow.tracking.model import read_bundle
+from clickflow.tracking.logged_model import read_bundle
 from clickflow.tracking.store import open_store
-from tests.runs.small import small_config
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from clickflow.data.prepare import prepare
 from clickflow.data.protocols import ImpressionsConfig
 from clickflow.data.sources.log import LogConfig
 from clickflow.errors import ConfigError
-from clickflow.metrics.click_metrics import Rows
+from clickflow.metrics.click_metrics import ScoredRows
 from clickflow.runs.slices import COUNTS, LENGTHS, NUM_VALUES, OTHER, UNKNOWN, check_fields, slice_table, slices_as_markdown
 
 DEVICE = pl.when(pl.col("user") < 185).then(pl.format("d{}", pl.col("user") % 30)).otherwise(pl.format("new{}", "user"))
@@ -50,7 +50,7 @@ def scored(dataset):
     """Random predictions of the test split, in single precision as models make them."""
     split = dataset.split("test")
     preds = torch.rand(len(split), generator=torch.Generator().manual_seed(0)) * 0.98 + 0.01
-    return Rows(preds, torch.from_numpy(split.rows["label"].copy()), torch.from_numpy(split.rows["group"].astype(np.int64)))
+    return ScoredRows(preds, torch.from_numpy(split.rows["label"].copy()), torch.from_numpy(split.rows["group"].astype(np.int64)))
 
 
 @pytest.fixture(scope="module")

@@ -14,18 +14,18 @@ import torch
 import yaml
 from mlflow import MlflowClient
 from sklearn.metrics import roc_auc_score
+from tests.runs.small import small_config
 
+from clickflow.cli.launch import composed_config
 from clickflow.config import flatten, validate
 from clickflow.errors import ConfigError, DataError, TrackingError, TrainingError
 from clickflow.metrics.ranking import MetricUndefinedWarning
 from clickflow.runs import train as train_module
 from clickflow.runs.config import RunConfig
 from clickflow.runs.train import train
-from clickflow.tracking.model import load_model
+from clickflow.tracking.logged_model import load_model
 from clickflow.tracking.store import open_store
 from clickflow.training import fit as fit_module
-from pipelines.launch import composed_config
-from tests.runs.small import small_config
 
 pytestmark = pytest.mark.slow  # each of them trains
 

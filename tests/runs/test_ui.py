@@ -4,12 +4,12 @@ import shutil
 import subprocess
 
 import pytest
+from tests.runs.small import small_config
+from tests.servers import running
 
 from clickflow.runs.config import EvaluateConfig
 from clickflow.runs.evaluate import evaluate
 from clickflow.runs.train import train
-from tests.runs.small import small_config
-from tests.servers import running
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (

@@ -1,12 +1,12 @@
-"""A store with one registered model, made once: version 1 is the model of tests/tracking/test_model.py."""
+"""A store with one registered model, made once: version 1 is the model of tests/serving/bundles.py."""
 
 import pytest
+from tests.serving.bundles import make_bundle
 
 from clickflow.tracking.config import TrackingConfig
 from clickflow.tracking.lifecycle import open_run
-from clickflow.tracking.model import log_model
+from clickflow.tracking.logged_model import log_model
 from clickflow.tracking.store import open_store
-from tests.tracking.test_model import make_bundle
 
 
 @pytest.fixture(scope="session")

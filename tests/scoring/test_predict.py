@@ -5,7 +5,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from tests.scoring.conftest import register
+from tests.serving.bundles import CASES, expected, make_bundle
 
+from clickflow.cli.launch import composed_config
 from clickflow.config import validate
 from clickflow.errors import ConfigError, DataError, TrackingError
 from clickflow.scoring import predict as module
@@ -14,9 +17,6 @@ from clickflow.scoring.predict import predict
 from clickflow.scoring.scorers import RowScorer
 from clickflow.tracking.config import TrackingConfig
 from clickflow.tracking.store import open_store
-from pipelines.launch import composed_config
-from tests.scoring.conftest import register
-from tests.tracking.test_model import CASES, expected, make_bundle
 
 BATCH = 4
 

@@ -5,15 +5,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.serving.bundles import expected, make_bundle
 
 from clickflow.errors import DataError
 from clickflow.scoring import scorers
-from clickflow.scoring.candidates import Candidates
+from clickflow.scoring.catalogue import Catalogue
 from clickflow.scoring.config import ColumnsConfig
-from clickflow.scoring.encoding import TableEncoder
+from clickflow.scoring.input_tables import open_table
 from clickflow.scoring.scorers import TopScorer, Unknown
-from clickflow.scoring.tables import open_table
-from tests.tracking.test_model import expected, make_bundle
+from clickflow.scoring.table_encoder import TableEncoder
 
 USERS = {
     "user": [1, 2, 3, 4],
@@ -31,7 +31,7 @@ def top(folder, top_k, exclude_history=False, items=ITEMS, users=USERS):
     pq.write_table(pa.table({"item": pa.array(items, pa.int64())}), folder / "items.parquet")
     table = open_table(folder / "users.parquet", "input", ",")
     encoder = TableEncoder(bundle, table, ColumnsConfig(), " ")
-    candidates = Candidates(open_table(folder / "items.parquet", "candidates", ","), "item", encoder.items)
+    candidates = Catalogue(open_table(folder / "items.parquet", "candidates", ","), "item", encoder.items)
     scorer = TopScorer(bundle, encoder, candidates, top_k, exclude_history)
     parts = [
         scorer.output(rows.batch.select(["user"]), scorer.score(rows))
@@ -105,7 +105,7 @@ def test_candidates_that_cannot_be_read_are_named(tmp_path, items, message):
     pq.write_table(pa.table(USERS), tmp_path / "users.parquet")
     encoder = TableEncoder(make_bundle(), open_table(tmp_path / "users.parquet", "input", ","), ColumnsConfig(), " ")
     with pytest.raises(DataError, match=message):
-        Candidates(open_table(tmp_path / "items.parquet", "candidates", ","), "item", encoder.items)
+        Catalogue(open_table(tmp_path / "items.parquet", "candidates", ","), "item", encoder.items)
 
 
 def test_what_the_model_does_not_know_is_counted():

@@ -3,10 +3,11 @@
 import copy
 import functools
 
+from tests.runs.small import SMALL
+
+from clickflow.cli.launch import composed_config
 from clickflow.config import flatten, validate
 from clickflow.runs.config import RunConfig
-from pipelines.launch import composed_config
-from tests.runs.small import SMALL
 
 
 @functools.cache

@@ -9,8 +9,8 @@ from clickflow.sweep import processes
 from clickflow.sweep.processes import LocalWorkers
 
 
-class Order:
-    """What a worker process needs of an order."""
+class WorkerSpec:
+    """What a worker process needs of a worker spec."""
 
     threads = 1
     start_id = "abcdefgh"
@@ -20,7 +20,7 @@ class Order:
 
 
 def workers(tmp_path, code, num_workers=1):
-    return LocalWorkers([sys.executable, "-c", code], Order(), num_workers, tmp_path / "logs")
+    return LocalWorkers([sys.executable, "-c", code], WorkerSpec(), num_workers, tmp_path / "logs")
 
 
 def keep_up(local, times):

@@ -4,22 +4,22 @@ import uuid
 
 import pytest
 from optuna.trial import TrialState
+from tests.sweep.trial_stores import RATE, make_trial_store
 
+from clickflow.cli.launch import composed_config
 from clickflow.config import validate
 from clickflow.runs.train import checkpoint_folder
 from clickflow.sweep import recovery as recovery_module
 from clickflow.sweep.config import SweepRunConfig
-from clickflow.sweep.order import Order
 from clickflow.sweep.recovery import Recovery
 from clickflow.sweep.space import Interval, SearchSpace
 from clickflow.sweep.trial_run import NUMBER_TAG, STUDY_TAG
 from clickflow.sweep.trials import PROGRESS, REASON, count
+from clickflow.sweep.worker_spec import WorkerSpec
 from clickflow.tracking.lifecycle import PARENT_TAG, TRIAL_COMPLETE, TRIAL_PRUNED, TRIAL_STATE_TAG
 from clickflow.tracking.owner import Owner
 from clickflow.tracking.search import read_run
 from clickflow.tracking.store import open_store
-from pipelines.launch import composed_config
-from tests.sweep.books import RATE, make_book
 
 ME = Owner.here()
 DEAD = Owner(ME.host, ME.pid, ME.started - 1000)
@@ -38,7 +38,7 @@ def sweep(store, tmp_path):
     """A study, a store and who watches them."""
     config = validate(SweepRunConfig, composed_config("sweep", [f"home={tmp_path}", "sweep.study_name=study"]))
     space = SearchSpace(parameters={"optimizer.learning_rate": Interval(low=0.1, high=0.2)})
-    order = Order(
+    spec = WorkerSpec(
         config=config,
         space=space,
         overrides=(),
@@ -50,22 +50,22 @@ def sweep(store, tmp_path):
         threads=1,
         start_id="start",
     )
-    return Sweep(make_book(), order, store)
+    return Sweep(make_trial_store(), spec, store)
 
 
 class Sweep:
-    def __init__(self, book, order, store):
-        self.book, self.order, self.store = book, order, store
-        self.recovery = Recovery(book, order, store)
+    def __init__(self, trial_store, spec, store):
+        self.trial_store, self.spec, self.store = trial_store, spec, store
+        self.recovery = Recovery(trial_store, spec, store)
 
     def take(self, worker=DEAD, status=None, tags=None, metrics=None):
         """A trial of a worker, and its run as the worker left it."""
-        trial = self.book.take(worker)
+        trial = self.trial_store.take(worker)
         trial.suggest_float("optimizer.learning_rate", RATE.low, RATE.high)
         if status is None:
             return trial.number, None
         client = self.store.client
-        own = {PARENT_TAG: self.order.parent_run_id, STUDY_TAG: "study", NUMBER_TAG: str(trial.number)} | (tags or {})
+        own = {PARENT_TAG: self.spec.parent_run_id, STUDY_TAG: "study", NUMBER_TAG: str(trial.number)} | (tags or {})
         run_id = client.create_run(self.store.experiment_id, tags=own).info.run_id
         for key, value in (metrics or {}).items():
             client.log_metric(run_id, key, value)
@@ -74,7 +74,7 @@ class Sweep:
         return trial.number, run_id
 
     def trial(self, number):
-        return self.book.trials()[number]
+        return self.trial_store.trials()[number]
 
 
 class TestADeadWorkersTrial:
@@ -89,12 +89,12 @@ class TestADeadWorkersTrial:
     def test_it_is_tried_again(self, sweep):
         number, _ = sweep.take(status="RUNNING")
         sweep.recovery.recover()
-        assert count(sweep.book.trials()).waiting == 1
+        assert count(sweep.trial_store.trials()).waiting == 1
         assert sweep.trial(number + 1).params == sweep.trial(number).params
 
     def test_its_checkpoints_go_to_the_runs_artifacts(self, sweep):
         _, run_id = sweep.take(status="RUNNING")
-        folder = checkpoint_folder(sweep.order.config.home, run_id)
+        folder = checkpoint_folder(sweep.spec.config.home, run_id)
         folder.mkdir(parents=True)
         (folder / "last.ckpt").write_bytes(b"weights")
         sweep.recovery.recover()
@@ -111,7 +111,7 @@ class TestADeadWorkersTrial:
         _, run_id = sweep.take(status="RUNNING")
         sweep.recovery.recover(is_interrupt=True)
         assert read_run(sweep.store, run_id).status == "KILLED"
-        assert count(sweep.book.trials()).waiting == 1
+        assert count(sweep.trial_store.trials()).waiting == 1
 
     def test_a_run_that_closed_itself_keeps_its_status(self, sweep):
         _, run_id = sweep.take(status="KILLED")
@@ -120,7 +120,7 @@ class TestADeadWorkersTrial:
 
     def test_checkpoints_that_its_own_end_left_behind_are_kept_too(self, sweep):
         _, run_id = sweep.take(status="KILLED", tags={"error": "Terminated: SIGTERM"})
-        folder = checkpoint_folder(sweep.order.config.home, run_id)
+        folder = checkpoint_folder(sweep.spec.config.home, run_id)
         folder.mkdir(parents=True)
         (folder / "last.ckpt").write_bytes(b"weights")
         sweep.recovery.recover()
@@ -132,7 +132,7 @@ class TestADeadWorkersTrial:
         sweep.take(status="RUNNING")
         sweep.recovery.recover()
         assert sweep.recovery.recover() == []
-        assert len(sweep.book.trials()) == 2
+        assert len(sweep.trial_store.trials()) == 2
 
 
 class TestAWorkerThatDiedAfterItsRunHadFinished:
@@ -141,7 +141,7 @@ class TestAWorkerThatDiedAfterItsRunHadFinished:
         sweep.recovery.recover()
         assert sweep.trial(number).state == TrialState.COMPLETE
         assert sweep.trial(number).value == 0.75
-        assert len(sweep.book.trials()) == 1
+        assert len(sweep.trial_store.trials()) == 1
 
     def test_a_pruned_one_is_pruned(self, sweep):
         number, _ = sweep.take(status="FINISHED", tags={TRIAL_STATE_TAG: TRIAL_PRUNED}, metrics={"best/gauc": 0.5})
@@ -152,7 +152,7 @@ class TestAWorkerThatDiedAfterItsRunHadFinished:
         number, _ = sweep.take(status="FINISHED", tags={TRIAL_STATE_TAG: TRIAL_COMPLETE})
         sweep.recovery.recover()
         assert sweep.trial(number).state == TrialState.FAIL
-        assert count(sweep.book.trials()).waiting == 1
+        assert count(sweep.trial_store.trials()).waiting == 1
 
 
 class TestAnotherMachine:
@@ -172,11 +172,11 @@ class TestAnotherMachine:
         number, _ = sweep.take(worker=ELSEWHERE)
         sweep.recovery.recover()
         monkeypatch.setattr(recovery_module, "SILENCE_SECONDS", -1.0)
-        sweep.book.note(number, **{PROGRESS: {"epochs": 0.5}})
+        sweep.trial_store.note(number, **{PROGRESS: {"epochs": 0.5}})
         assert sweep.recovery.recover() == []
 
     def test_a_trial_that_nobody_put_a_name_to_is_waited_for_a_while(self, sweep, monkeypatch):
-        number = sweep.book.study.ask().number
+        number = sweep.trial_store.study.ask().number
         assert sweep.recovery.recover() == []
         monkeypatch.setattr(recovery_module, "UNCLAIMED_SECONDS", -1.0)
         assert sweep.recovery.recover() == [number]

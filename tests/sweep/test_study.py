@@ -3,7 +3,10 @@
 import optuna
 import pytest
 from optuna.storages import InMemoryStorage
+from tests.runs.small import SMALL
+from tests.sweep.composers import SmallComposer
 
+from clickflow.cli.launch import composed_config
 from clickflow.config import validate
 from clickflow.errors import TrackingError
 from clickflow.sweep import study as study_module
@@ -11,9 +14,6 @@ from clickflow.sweep.config import SweepRunConfig
 from clickflow.sweep.space import Choice, Interval, Range, SearchSpace
 from clickflow.sweep.study import PARENT, READY, describe, describe_study, enqueue_grid, open_study, total
 from clickflow.sweep.trials import GIVEN_UP
-from pipelines.launch import composed_config
-from tests.runs.small import SMALL
-from tests.sweep.composers import SmallComposer
 
 SPACE = SearchSpace(parameters={"optimizer.learning_rate": Interval(low=1e-4, high=1e-2, log=True)})
 GRID = SearchSpace(parameters={"model": Choice(values=("base", "din")), "model.attention_input": Choice(values=("outer", "product")),

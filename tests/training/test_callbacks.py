@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from tests.models.examples import FULL_SCHEMA, random_batch
 
 from clickflow.models.din import DINConfig
 from clickflow.training import callbacks
@@ -13,7 +14,6 @@ from clickflow.training.callbacks import EpochLines, RowsProgressBar, SinkLogger
 from clickflow.training.config import TrainerConfig
 from clickflow.training.fit import fit, seed_everything
 from clickflow.training.optimizers import AdamConfig
-from tests.models.examples import FULL_SCHEMA, random_batch
 
 
 class TestThroughput:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tests.models.examples import FULL_SCHEMA, random_batch
 from torch import nn
 
 from clickflow.errors import TrainingError
@@ -12,7 +13,6 @@ from clickflow.training.config import TrainerConfig
 from clickflow.training.finite import first_non_finite, refuse_non_finite, refuse_non_finite_weights
 from clickflow.training.fit import fit, seed_everything
 from clickflow.training.optimizers import AdamConfig
-from tests.models.examples import FULL_SCHEMA, random_batch
 
 LENGTHS = [3, 0, 5, 2]
 NAN, INFINITE = float("nan"), float("inf")

@@ -16,9 +16,9 @@ from clickflow.models.din import DINConfig
 from clickflow.training.checkpoints import load_weights, read_progress
 from clickflow.training.config import TrainerConfig
 from clickflow.training.fit import fit, seed_everything
+from clickflow.training.inference import predict_batches
 from clickflow.training.loaders import evaluation_loader, loaders
 from clickflow.training.optimizers import AdamConfig, MomentumConfig, OptimizerConfig, SGDConfig
-from clickflow.training.predict import predict
 from clickflow.training.regularisation import RegularisationConfig
 from clickflow.training.schedules import ConstantConfig, CosineConfig, ExponentialConfig, PlateauConfig
 from clickflow.training.watching import Pruned
@@ -138,7 +138,7 @@ class TestWhatAFitLeaves:
         assert overfitted.result.best_value == pytest.approx(min(losses))
 
     def test_the_best_weights_are_back_and_not_the_last_ones(self, overfitted, small_dataset):
-        preds, label, _ = predict(overfitted.model, evaluation_loader(small_dataset, "validation", overfitted.config))
+        preds, label, _ = predict_batches(overfitted.model, evaluation_loader(small_dataset, "validation", overfitted.config))
         losses = overfitted.sink.values("val/log_loss")
 
         assert log_loss(label, preds.double()) == pytest.approx(min(losses), rel=1e-5)
@@ -154,7 +154,7 @@ class TestWhatAFitLeaves:
         assert not torch.equal(weights_in(best)[first_layer], weights_in(last)[first_layer])
 
     def test_validation_metrics_are_those_of_scikit_learn(self, overfitted, small_dataset):
-        preds, label, _ = predict(overfitted.model, evaluation_loader(small_dataset, "validation", overfitted.config))
+        preds, label, _ = predict_batches(overfitted.model, evaluation_loader(small_dataset, "validation", overfitted.config))
 
         assert overfitted.sink.values("val/auc")[overfitted.result.best_epoch] == pytest.approx(roc_auc_score(label, preds), abs=1e-6)
 

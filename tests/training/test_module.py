@@ -3,6 +3,7 @@
 import pytest
 import torch
 from sklearn.metrics import log_loss, roc_auc_score
+from tests.models.examples import FULL_SCHEMA, random_batch
 from torch import nn
 
 from clickflow.errors import TrainingError
@@ -10,7 +11,6 @@ from clickflow.models.base import BaseConfig
 from clickflow.models.contract import ModelOutput
 from clickflow.training.module import ClickModule
 from clickflow.training.optimizers import AdamConfig, DenseAndSparse
-from tests.models.examples import FULL_SCHEMA, random_batch
 
 LENGTHS = [3, 0, 2, 5, 1, 4, 0, 2]
 

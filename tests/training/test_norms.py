@@ -3,11 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.models.examples import FULL_SCHEMA, random_batch
 
 from clickflow.models.base import BaseConfig
 from clickflow.models.din import DINConfig
 from clickflow.training.norms import ActivationNorms, gradient_norms
-from tests.models.examples import FULL_SCHEMA, random_batch
 
 
 def test_gradient_norms_are_those_of_torch():

@@ -6,6 +6,7 @@ from typing import get_args
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.models.examples import FULL_SCHEMA, random_batch
 from torch.optim import SGD, Adagrad, Adam, AdamW, RMSprop, SparseAdam
 
 from clickflow.config import StrictConfig, validate
@@ -23,7 +24,6 @@ from clickflow.training.optimizers import (
     build_optimizer,
 )
 from clickflow.training.sparse_optimizers import LazyOptimizer
-from tests.models.examples import FULL_SCHEMA, random_batch
 
 LEARNING_RATE = 0.01
 CASES = {

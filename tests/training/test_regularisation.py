@@ -9,18 +9,18 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.models.examples import FULL_SCHEMA, random_batch
+from tests.training.test_fit import Trained, steps_per_epoch
 from torch import nn
 
 from clickflow.config import validate
 from clickflow.errors import ConfigError
 from clickflow.models.base import BaseConfig
 from clickflow.models.din import DINConfig
-from clickflow.models.embedding import EmbeddingTable
+from clickflow.models.layers.embedding import EmbeddingTable
 from clickflow.training.module import ClickModule
 from clickflow.training.optimizers import AdamConfig, SGDConfig, build_optimizer
 from clickflow.training.regularisation import RegularisationConfig, Regulariser, id_counts
-from tests.models.examples import FULL_SCHEMA, random_batch
-from tests.training.test_fit import Trained, steps_per_epoch
 
 LAMBDA = 0.01
 MINI_BATCH_AWARE = RegularisationConfig(embedding="mini_batch_aware", embedding_lambda=LAMBDA)

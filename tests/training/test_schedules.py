@@ -5,14 +5,14 @@ from typing import get_args
 
 import pytest
 import torch
+from tests.training.test_fit import MODEL, Trained, steps_per_epoch
 from torch import nn
 
 from clickflow.config import StrictConfig, validate
 from clickflow.errors import ConfigError
-from clickflow.models.embedding import EmbeddingTable
+from clickflow.models.layers.embedding import EmbeddingTable
 from clickflow.training.optimizers import AdamConfig, SGDConfig, build_optimizer
 from clickflow.training.schedules import ConstantConfig, CosineConfig, ExponentialConfig, PlateauConfig, ScheduleConfig
-from tests.training.test_fit import MODEL, Trained, steps_per_epoch
 
 RATE = 0.5
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.optim import SGD, Adagrad, Adam, AdamW, RMSprop, SparseAdam
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from clickflow.models.embedding import EmbeddingTable
+from clickflow.models.layers.embedding import EmbeddingTable
 from clickflow.training import sparse_optimizers
 from clickflow.training.optimizers import (
     AdagradConfig,

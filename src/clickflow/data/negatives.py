@@ -1,4 +1,4 @@
-"""Sampled negatives: for each positive one item that its user never acted on."""
+"""Sampled negatives: one item per positive that its user never acted on."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,30 +8,30 @@ from numpy.typing import NDArray
 
 from clickflow.data.schema import ITEM, LABEL
 
-Integers = NDArray[np.int64]
+IntArray = NDArray[np.int64]
 
 # After this many rounds of rejection only users who know nearly the whole catalogue are left; they are served one by one.
 MAX_ROUNDS = 20
 
 
-def sample_negatives(group: Integers, own_keys: Integers, weights: Integers, *, uniform: bool, rng: np.random.Generator) -> Integers:
+def sample_negatives(group: IntArray, own_keys: IntArray, weights: IntArray, *, uniform: bool, rng: np.random.Generator) -> IntArray:
     """One negative item for each row, by rejection.
 
     Args:
         group: (R,) user of each row.
-        own_keys: sorted ``group * num_items + item`` of everything any user ever did.
-        weights: (I,) how often an item occurs; items of weight 0 are no candidates.
-        uniform: all candidates alike, else in proportion to their weight.
+        own_keys: sorted ``group * num_items + item`` of every behaviour in the log.
+        weights: (I,) occurrences of each item; items of weight 0 are never drawn.
+        uniform: whether all items are equally likely; otherwise in proportion to their weight.
         rng: source of randomness.
 
     Returns:
-        (R,) items, -1 where a user acted on every candidate.
+        (R,) items, -1 for a user who acted on every candidate.
     """
     num_items = len(weights)
     candidates = np.flatnonzero(weights)
     cumulative = np.cumsum(weights[candidates])
 
-    def draw(size: int) -> Integers:
+    def draw(size: int) -> IntArray:
         if uniform:
             return candidates[rng.integers(0, len(candidates), size)]
         return candidates[np.searchsorted(cumulative, rng.integers(0, cumulative[-1], size), side="right")]
@@ -51,12 +51,12 @@ def sample_negatives(group: Integers, own_keys: Integers, weights: Integers, *, 
     return items
 
 
-def interleave(columns: Mapping[str, NDArray[Any]], negatives: Integers) -> dict[str, NDArray[Any]]:
+def interleave(columns: Mapping[str, NDArray[Any]], negatives: IntArray) -> dict[str, NDArray[Any]]:
     """Each row followed by its negative, which differs from it in item and label only.
 
     Args:
         columns: each (R,), ``item`` and ``label`` among them.
-        negatives: (R,) items; 0 where a row has none.
+        negatives: (R,) items; 0 for a row without one.
 
     >>> columns = {"item": np.array([7, 8]), "label": np.array([1, 1]), "group": np.array([0, 3])}
     >>> {name: values.tolist() for name, values in interleave(columns, np.array([5, 0])).items()}
@@ -74,7 +74,7 @@ def interleave(columns: Mapping[str, NDArray[Any]], negatives: Integers) -> dict
     return interleaved
 
 
-def _contains(sorted_keys: Integers, keys: Integers) -> NDArray[np.bool_]:
+def _contains(sorted_keys: IntArray, keys: IntArray) -> NDArray[np.bool_]:
     position = np.minimum(np.searchsorted(sorted_keys, keys), len(sorted_keys) - 1)
     found: NDArray[np.bool_] = sorted_keys[position] == keys
     return found

@@ -1,18 +1,18 @@
-"""Which rows train, which validate, which test. All vectorised, all a function of the log and a seed."""
+"""Assignment of rows to train, validation and test; vectorised, and a function of the log and a seed."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clickflow.errors import DataError
 
-Integers = NDArray[np.int64]
+IntArray = NDArray[np.int64]
 SplitCodes = NDArray[np.uint8]
 
 SPLITS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = np.uint8(0), np.uint8(1), np.uint8(2)
 
 
-def last_two(rows: Integers, ends: Integers) -> SplitCodes:
+def last_two(rows: IntArray, ends: IntArray) -> SplitCodes:
     """Per user: last behaviour = test, second last = validation, rest = train.
 
     Args:
@@ -26,7 +26,7 @@ def last_two(rows: Integers, ends: Integers) -> SplitCodes:
     return np.where(from_end == 1, TEST, np.where(from_end == 2, VALIDATION, TRAIN)).astype(np.uint8)
 
 
-def split_by_user(group: Integers, num_users: int, validation_fraction: float, test_fraction: float, seed: int) -> SplitCodes:
+def split_by_user(group: IntArray, num_users: int, validation_fraction: float, test_fraction: float, seed: int) -> SplitCodes:
     """Whole users to each split, drawn by seed: (R,) groups -> (R,) codes. Fractions are of users and rounded, at least one each."""
     num_test = max(1, round(num_users * test_fraction))
     num_validation = max(1, round(num_users * validation_fraction))
@@ -37,8 +37,8 @@ def split_by_user(group: Integers, num_users: int, validation_fraction: float, t
     return of_user[group]
 
 
-def split_by_time(timestamp: Integers, validation_fraction: float, test_fraction: float) -> SplitCodes:
-    """Latest rows = test, those before = validation: (R,) timestamps -> (R,) codes. Rows of one moment are never parted."""
+def split_by_time(timestamp: IntArray, validation_fraction: float, test_fraction: float) -> SplitCodes:
+    """Latest rows = test, those before = validation: (R,) timestamps -> (R,) codes. Rows of one moment are never separated."""
     if not len(timestamp):
         return np.zeros(0, np.uint8)
     ordered = np.sort(timestamp)

@@ -8,14 +8,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import nn
 
-from clickflow.config import Integers, StrictConfig
+from clickflow.config import PositiveIntegers, StrictConfig
 from clickflow.data.batches import Batch
 from clickflow.data.schema import Schema
-from clickflow.models.activations import Activation
 from clickflow.models.contract import ModelOutput
-from clickflow.models.embedding import FieldEmbeddings
-from clickflow.models.mlp import MLP
-from clickflow.models.pooling import PoolingConfig
+from clickflow.models.layers.activations import Activation
+from clickflow.models.layers.embedding import FieldEmbeddings
+from clickflow.models.layers.mlp import MLP
+from clickflow.models.layers.pooling import PoolingConfig
 
 
 class TowerConfig(StrictConfig):
@@ -25,7 +25,7 @@ class TowerConfig(StrictConfig):
     """Width of each field's embedding."""
     embedding_init_std: Annotated[float, Field(gt=0)] = 0.1
     """Spread of the embeddings at the start; attention learns late from products of very small vectors."""
-    hidden_units: Integers = (80, 40)
+    hidden_units: PositiveIntegers = (80, 40)
     """Widths of the final MLP's hidden layers."""
     activation: Activation = "dice"
     """Of the final MLP."""

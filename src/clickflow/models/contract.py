@@ -12,7 +12,7 @@ class ModelOutput(NamedTuple):
         logit: (B,) before the sigmoid.
         auxiliary_loss: scalar to be added to the click loss, or None.
         attention: (P,) weight of each behaviour of a row's history given its target, row after row: in the order of ``Batch.history``
-            where every row has a history of its own, of :class:`~clickflow.models.pairs.Pairs` where rows share; None where a model
+            where every row has a history of its own, of :class:`~clickflow.models.layers.pairs.Pairs` where rows share; None where a model
             has none.
     """
 

@@ -17,9 +17,9 @@ from clickflow.data.batches import Batch
 from clickflow.data.schema import Schema
 from clickflow.models.base import PooledConfig
 from clickflow.models.contract import ModelOutput
-from clickflow.models.embedding import FieldEmbeddings
-from clickflow.models.linear import LinearPart
-from clickflow.models.products import factorised_pairs, field_vectors
+from clickflow.models.layers.embedding import FieldEmbeddings
+from clickflow.models.layers.linear import LinearPart
+from clickflow.models.layers.products import factorised_pairs, field_vectors
 
 
 class DeepFMConfig(PooledConfig):

@@ -1,7 +1,7 @@
 """Deep Interest Evolution Network: a GRU finds the interest behind each behaviour, a second one follows those that concern the target.
 
 Zhou et al., Deep Interest Evolution Network for Click-Through Rate Prediction, AAAI 2019. All of it runs step by step (see
-:mod:`clickflow.models.recurrent`): the ids are brought into that order before they are looked up, so that no vector has to be moved.
+:mod:`clickflow.models.layers.recurrent`): the ids are brought into that order before they are looked up, so that no vector has to be moved.
 
 The auxiliary loss is the paper's, -(log sigma(h_t, e_t+1) + log(1 - sigma(h_t, e^_t+1))) with the next behaviour e and a sampled one e^, as
 the mean over all behaviours that have a next one, not halved. The paper divides the sum by the number of histories, the released code by
@@ -16,17 +16,17 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from clickflow.config import Integers
+from clickflow.config import PositiveIntegers
 from clickflow.data.batches import Batch
 from clickflow.data.schema import Schema
 from clickflow.errors import ConfigError
 from clickflow.models.base import TowerConfig
 from clickflow.models.contract import ModelOutput
-from clickflow.models.embedding import FieldEmbeddings
-from clickflow.models.mlp import MLP
-from clickflow.models.pairs import Pairs
-from clickflow.models.pooling import segment_softmax
-from clickflow.models.recurrent import GatedRecurrence, StepOrder
+from clickflow.models.layers.embedding import FieldEmbeddings
+from clickflow.models.layers.mlp import MLP
+from clickflow.models.layers.pairs import Pairs
+from clickflow.models.layers.pooling import segment_softmax
+from clickflow.models.layers.recurrent import GatedRecurrence, StepOrder
 
 
 class DIENConfig(TowerConfig):
@@ -42,7 +42,7 @@ class DIENConfig(TowerConfig):
     auxiliary_score: Literal["inner", "mlp"] = "inner"
     """How a state and a behaviour are compared: by their inner product, which needs equal widths, or by an MLP as in the released code,
     which takes 1.4 times as long in all and learned more slowly on Amazon Sports."""
-    auxiliary_hidden_units: Annotated[Integers, Field(min_length=1)] = (100, 50)
+    auxiliary_hidden_units: Annotated[PositiveIntegers, Field(min_length=1)] = (100, 50)
     """Widths of that MLP's hidden layers, with sigmoids as in the released code."""
 
     def build(self, schema: Schema) -> "DIEN":

@@ -9,16 +9,16 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import nn
 
-from clickflow.config import Integers
+from clickflow.config import PositiveIntegers
 from clickflow.data.batches import Batch
 from clickflow.data.schema import Schema
-from clickflow.models.activation_unit import ActivationUnit, AttentionInput
-from clickflow.models.activations import Activation
 from clickflow.models.base import TowerConfig
 from clickflow.models.contract import ModelOutput
-from clickflow.models.embedding import FieldEmbeddings
-from clickflow.models.pairs import Pairs
-from clickflow.models.pooling import segment_softmax, sum_pool
+from clickflow.models.layers.activation_unit import ActivationUnit, AttentionInput
+from clickflow.models.layers.activations import Activation
+from clickflow.models.layers.embedding import FieldEmbeddings
+from clickflow.models.layers.pairs import Pairs
+from clickflow.models.layers.pooling import segment_softmax, sum_pool
 
 
 class DINConfig(TowerConfig):
@@ -28,7 +28,7 @@ class DINConfig(TowerConfig):
     attention_input: AttentionInput = "product"
     """What the activation unit sees of target q and behaviour k: ``difference`` [q, q - k, k], ``outer`` [q, vec(q k^T), k], ``product``
     [q, k, q - k, q * k]."""
-    attention_hidden_units: Annotated[Integers, Field(min_length=1)] = (80, 40)
+    attention_hidden_units: Annotated[PositiveIntegers, Field(min_length=1)] = (80, 40)
     """Widths of the activation unit's hidden layers."""
     attention_activation: Activation = "dice"
     """Of the activation unit; the paper's choices are PReLU and Dice, the released code's is sigmoid."""

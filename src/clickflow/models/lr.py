@@ -13,8 +13,8 @@ from torch import nn
 from clickflow.data.batches import Batch
 from clickflow.data.schema import Schema
 from clickflow.models.contract import ModelOutput
-from clickflow.models.linear import LinearPart
-from clickflow.models.pooling import PoolingConfig
+from clickflow.models.layers.linear import LinearPart
+from clickflow.models.layers.pooling import PoolingConfig
 
 
 class LRConfig(PoolingConfig):

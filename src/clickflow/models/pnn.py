@@ -20,8 +20,8 @@ from clickflow.data.batches import Batch
 from clickflow.data.schema import Schema
 from clickflow.models.base import PooledConfig
 from clickflow.models.contract import ModelOutput
-from clickflow.models.embedding import FieldEmbeddings
-from clickflow.models.products import field_vectors, inner_products, outer_product
+from clickflow.models.layers.embedding import FieldEmbeddings
+from clickflow.models.layers.products import field_vectors, inner_products, outer_product
 
 
 class PNNConfig(PooledConfig):

@@ -23,10 +23,10 @@ from clickflow.data.schema import Schema
 from clickflow.errors import ConfigError
 from clickflow.models.base import EmbeddingMLP, PooledConfig
 from clickflow.models.contract import ModelOutput
-from clickflow.models.embedding import EmbeddingTable
-from clickflow.models.linear import LinearPart
-from clickflow.models.pairs import Pairs
-from clickflow.models.pooling import Pool
+from clickflow.models.layers.embedding import EmbeddingTable
+from clickflow.models.layers.linear import LinearPart
+from clickflow.models.layers.pairs import Pairs
+from clickflow.models.layers.pooling import Pool
 
 
 class WideDeepConfig(PooledConfig):

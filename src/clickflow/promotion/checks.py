@@ -17,11 +17,11 @@ from clickflow.data.predictions import read_predictions
 from clickflow.data.raw_rows import raw_rows
 from clickflow.errors import ClickflowError, PromotionError
 from clickflow.promotion.candidate import Candidate
+from clickflow.promotion.signatures import call_problems
 from clickflow.runs.evaluate import open_dataset, read_config
-from clickflow.tracking.model import input_example, load_model, read_bundle, read_signature
+from clickflow.tracking.logged_model import input_example, load_model, read_bundle, read_signature
 from clickflow.tracking.run import Run
 from clickflow.tracking.search import fetch_artifact
-from clickflow.tracking.signatures import call_problems
 from clickflow.tracking.store import Store
 
 VALIDATION_ROWS = 200

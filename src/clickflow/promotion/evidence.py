@@ -14,10 +14,10 @@ import yaml
 from clickflow.promotion.candidate import Candidate
 from clickflow.promotion.config import PromoteConfig
 from clickflow.promotion.gate import SHOWN, Verdict
+from clickflow.promotion.registry import Version
 from clickflow.runs.evaluate import Evaluation
-from clickflow.runs.report import shown_interval
 from clickflow.runs.slices import slices_as_markdown
-from clickflow.tracking.registry import Version
+from clickflow.runs.split_report import shown_interval
 
 TEST_TAGS = ("auc", "gauc", "log_loss")
 RUN_TAGS = ("model", "data", "protocol", "dataset.fingerprint")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from clickflow.errors import PromotionError
-from clickflow.metrics.click_metrics import Rows
+from clickflow.metrics.click_metrics import ScoredRows
 from clickflow.metrics.ranking import MetricUndefinedWarning
 from clickflow.metrics.significance import PairedDifference, bootstrap_gauc, delong
 
@@ -65,7 +65,7 @@ class Verdict:
         return f"{needed}; a difference above {larger:+.4f} on these rows, or this one on about {times:.1f} times the users, is needed"
 
 
-def weigh(rows: Rows, champion: Rows, metric: str, *, min_effect: float, alpha: float) -> Verdict:
+def gate_verdict(rows: ScoredRows, champion: ScoredRows, metric: str, *, min_effect: float, alpha: float) -> Verdict:
     """Hold a challenger's predictions against the champion's.
 
     Args:

@@ -2,7 +2,7 @@
 
 Decision: whatever can fail comes before the registry is written. A promotion that ends with an error leaves no version and no alias, and
 one that was killed while it evaluated leaves nothing to clean up. What remains is a few writes that any later command finishes
-(:mod:`clickflow.tracking.decisions`).
+(:mod:`clickflow.promotion.decisions`).
 """
 
 import contextlib
@@ -14,14 +14,24 @@ from clickflow.errors import PromotionError
 from clickflow.promotion.candidate import Candidate, choose
 from clickflow.promotion.checks import check_calls, check_model
 from clickflow.promotion.config import PromoteConfig
+from clickflow.promotion.decisions import (
+    PROMOTED,
+    REFUSED,
+    Decision,
+    finish_pending_move,
+    is_rolled_back,
+    move,
+    moves_of,
+    next_number,
+    refuse,
+)
 from clickflow.promotion.evidence import Evidence, description, details, model_card, version_tags
-from clickflow.promotion.gate import Verdict, weigh
+from clickflow.promotion.gate import Verdict, gate_verdict
+from clickflow.promotion.registry import CHALLENGER, CHAMPION, Registry, Version
 from clickflow.runs.config import EvaluateConfig
 from clickflow.runs.evaluate import FINGERPRINT_TAG, Evaluation, evaluate, read_config
 from clickflow.runs.train import Progress
-from clickflow.tracking.decisions import PROMOTED, REFUSED, Decision, is_rolled_back, move, moves_of, next_number, refuse, settle
 from clickflow.tracking.lineage import now, who
-from clickflow.tracking.registry import CHALLENGER, CHAMPION, Registry, Version
 from clickflow.tracking.run import Run
 from clickflow.tracking.search import read_run
 from clickflow.tracking.store import open_store
@@ -63,7 +73,7 @@ def promote(config: PromoteConfig, progress: Progress = lambda stage: None) -> O
     """
     registry = Registry(open_store(config.tracking, config.home), config.name)
     if not config.dry_run:
-        settle(registry)
+        finish_pending_move(registry)
     candidate = _choose(registry, config, progress)
     if _is_champion(candidate, champion_of(registry)):
         return _already(registry, candidate)
@@ -79,7 +89,7 @@ def promote(config: PromoteConfig, progress: Progress = lambda stage: None) -> O
         if evaluation is None:
             progress("evaluating it on the test split")
             evaluation = _evaluate(config, candidate.uri)
-        evidence = _weigh(config, candidate, evaluation, champion, progress)
+        evidence = _collect_evidence(config, candidate, evaluation, champion, progress)
         outcome = _decide(registry, config, evidence)
         if outcome is not None:
             return outcome
@@ -134,14 +144,16 @@ def _evaluate(config: PromoteConfig, uri: str) -> Evaluation:
     return evaluate(EvaluateConfig(model=uri, home=config.home, tracking=config.tracking))
 
 
-def _weigh(config: PromoteConfig, candidate: Candidate, evaluation: Evaluation, champion: Version | None, progress: Progress) -> Evidence:
+def _collect_evidence(
+    config: PromoteConfig, candidate: Candidate, evaluation: Evaluation, champion: Version | None, progress: Progress
+) -> Evidence:
     champion_evaluation = verdict = None
     if champion is not None:
         progress(f"evaluating the champion, version {champion.number}, on the same rows")
         champion_evaluation = _evaluate(config, f"models:/{config.name}/{champion.number}")
         rows, champion_rows = evaluation.scored.rows, champion_evaluation.scored.rows
         metric = config.metric.removeprefix("val/")
-        verdict = weigh(rows, champion_rows, metric, min_effect=config.min_effect, alpha=config.alpha)
+        verdict = gate_verdict(rows, champion_rows, metric, min_effect=config.min_effect, alpha=config.alpha)
     return Evidence(candidate, evaluation, champion, champion_evaluation, verdict, now(), who())
 
 

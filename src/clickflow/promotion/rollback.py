@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from clickflow.errors import PromotionError
 from clickflow.promotion.checks import check_served
 from clickflow.promotion.config import PromoteConfig
+from clickflow.promotion.decisions import ROLLED_BACK, Decision, finish_pending_move, move, move_that_made, moves_of, next_number
+from clickflow.promotion.registry import CHAMPION, Registry
 from clickflow.runs.train import Progress
-from clickflow.tracking.decisions import ROLLED_BACK, Decision, move, moves_of, next_number, settle, tenure
 from clickflow.tracking.lineage import now, who
-from clickflow.tracking.registry import CHAMPION, Registry
 from clickflow.tracking.store import open_store
 
 
@@ -40,13 +40,13 @@ def roll_back(config: PromoteConfig, progress: Progress = lambda stage: None) ->
     """
     registry = Registry(open_store(config.tracking, config.home), config.name)
     if not config.dry_run:
-        settle(registry)
+        finish_pending_move(registry)
     versions = registry.versions()
     number, champion = next_number(versions), registry.alias(CHAMPION)
     if champion is None:
         known = f"it has {len(versions)} version(s)" if versions else "no model of this name is registered"
         raise PromotionError(f"name = {config.name}: has no champion to roll back ({known}); promote a run first, or correct the name.")
-    promotion = tenure(moves_of(versions), champion)
+    promotion = move_that_made(moves_of(versions), champion)
     if promotion is None or promotion.champion is None:
         why = "was the first champion" if promotion else "was made champion by hand, so the log does not say what it replaced"
         raise PromotionError(

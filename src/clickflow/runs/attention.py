@@ -19,7 +19,7 @@ from torch import nn
 from clickflow.data.batches import jagged_ranges
 from clickflow.data.dataset import PreparedDataset, Split
 from clickflow.data.schema import ITEM, LABEL
-from clickflow.metrics.attention_figure import AttentionSample, attention_figure
+from clickflow.figures.attention_figure import AttentionSample, attention_figure
 from clickflow.tracking.run import Run
 
 SEED = 0

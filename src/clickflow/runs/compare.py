@@ -19,8 +19,8 @@ from clickflow.data.predictions import read_predictions
 from clickflow.data.prepare import prepare
 from clickflow.data.splits import SPLITS
 from clickflow.errors import ClickflowError, TrackingError, TrainingError
-from clickflow.metrics.comparison_figure import comparison_figure
-from clickflow.metrics.figures import gradient_norm_figure
+from clickflow.figures.comparison_figure import comparison_figure
+from clickflow.figures.metric_figures import gradient_norm_figure
 from clickflow.metrics.significance import PairedDifference, bootstrap_gauc, delong
 from clickflow.runs.comparison import COSTS, METRICS, ModelResult, as_csv, as_markdown, improvement
 from clickflow.runs.config import CompareConfig, EvaluateConfig, RunConfig

@@ -18,15 +18,15 @@ from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import prepare
 from clickflow.data.storage import digest_source
 from clickflow.errors import DataError, TrackingError
-from clickflow.metrics.intervals import Interval, intervals
+from clickflow.metrics.intervals import ConfidenceInterval, intervals
 from clickflow.models import build_model
 from clickflow.runs.config import EvaluateConfig, RunConfig
-from clickflow.runs.report import ScoredSplit, log_intervals, log_slices, log_split, score
 from clickflow.runs.slices import check_fields, slice_table
+from clickflow.runs.split_report import ScoredSplit, log_intervals, log_slices, log_split, score
 from clickflow.runs.train import digest_tag
 from clickflow.tracking.lifecycle import KIND_TAG, resume_run
 from clickflow.tracking.location import FoundModel, find_model
-from clickflow.tracking.model import read_bundle
+from clickflow.tracking.logged_model import read_bundle
 from clickflow.tracking.run import Run
 from clickflow.tracking.search import last_values, metric_histories, read_run
 from clickflow.tracking.store import Store, open_store
@@ -67,7 +67,7 @@ class Evaluation:
 
     run_id: str
     scored: ScoredSplit
-    intervals: dict[str, Interval]
+    intervals: dict[str, ConfidenceInterval]
     slices: pl.DataFrame
     times_opened: int
     openings: Openings

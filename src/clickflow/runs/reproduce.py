@@ -17,10 +17,18 @@ from pydantic import Field
 from clickflow.config import FilePath, Names, StrictConfig, validate
 from clickflow.data.dataset import PreparedDataset
 from clickflow.errors import TrackingError
-from clickflow.runs.agreement import Difference, Histories, MetricAgreement, as_csv, compare_histories, first_difference, is_compared
-from clickflow.runs.circumstances import Circumstances, changes, same_machine
 from clickflow.runs.config import EvaluateConfig, RunConfig
 from clickflow.runs.evaluate import REPRODUCTION, evaluate, open_dataset, read_config, refuse_parent
+from clickflow.runs.metric_differences import (
+    Difference,
+    Histories,
+    MetricDifferences,
+    as_csv,
+    compare_histories,
+    first_difference,
+    is_compared,
+)
+from clickflow.runs.run_environment import RunEnvironment, changes, same_machine
 from clickflow.runs.train import PartOf, Progress, open_training_run, train_in
 from clickflow.tracking.config import TrackingConfig
 from clickflow.tracking.lifecycle import KIND_TAG, TRIAL_PRUNED, TRIAL_STATE_TAG, resume_run
@@ -68,7 +76,7 @@ class Reproduction:
     Attributes:
         run_id: of the new run.
         url: of its page.
-        changes: what is different from the circumstances of the old run, one line each.
+        changes: what is different from the environment of the old run, one line each.
         tolerance: with which it was judged; 0 is identical.
         metrics: all that were compared.
         first: the first difference beyond the tolerance; None where the runs agree.
@@ -78,7 +86,7 @@ class Reproduction:
     url: str
     changes: list[str]
     tolerance: float
-    metrics: list[MetricAgreement]
+    metrics: list[MetricDifferences]
     first: Difference | None
 
     @property
@@ -118,8 +126,8 @@ def reproduce(config: ReproduceConfig, progress: Progress = lambda stage: None) 
         evaluate(EvaluateConfig(run_id=run.id, home=config.home, tracking=config.tracking))
     progress("comparing every metric")
     with resume_run(store, run.id, REPRODUCTION) as new:
-        now = Circumstances.of_run(new.tags, environment_report())
-        then = Circumstances.of_run(old.tags, environment)
+        now = RunEnvironment.of_run(new.tags, environment_report())
+        then = RunEnvironment.of_run(old.tags, environment)
         tolerance = (0.0 if same_machine(then, now) else DEFAULT_TOLERANCE) if config.tolerance is None else config.tolerance
         metrics = compare_histories(_histories(store, config.run_id), _histories(store, run.id))
         found = Reproduction(run.id, run.url, changes(then, now), tolerance, metrics, first_difference(metrics, tolerance))
@@ -180,7 +188,7 @@ def _log(run: Run, old_run_id: str, found: Reproduction) -> None:
     """Tags, the table, and a description that says what the run is before what it holds."""
     run.set_tags({RESULT_TAG: found.result, "reproduction.tolerance": f"{found.tolerance:g}"})
     run.log_text(as_csv(found.metrics), "reproduction.csv")
-    circumstances = "".join(f"\n* {line}" for line in found.changes)
+    changes = "".join(f"\n* {line}" for line in found.changes)
     first = "" if found.first is None else f" First difference: `{found.first.metric}` at step {found.first.step}."
     heading = f"**Reproduction of run {old_run_id}: {found.result}** ({len(found.metrics)} metrics).{first} No candidate for anything."
-    run.set_description(f"{heading}{circumstances}\n\n{run.tags.get(DESCRIPTION_TAG, '')}")
+    run.set_description(f"{heading}{changes}\n\n{run.tags.get(DESCRIPTION_TAG, '')}")

@@ -18,7 +18,7 @@ from clickflow.config import suggest
 from clickflow.data.dataset import PreparedDataset, Split
 from clickflow.data.schema import ITEM, CategoricalField, NumericField, Schema
 from clickflow.errors import ConfigError
-from clickflow.metrics.click_metrics import Rows
+from clickflow.metrics.click_metrics import ScoredRows
 from clickflow.metrics.strata import metrics_by_stratum
 
 Field = CategoricalField | NumericField
@@ -57,7 +57,7 @@ def check_fields(fields: Sequence[str], schema: Schema, data: str) -> None:
             raise ConfigError(f"slice_fields = {name}: no field of data set {data}; {suggest(name, allowed)}")
 
 
-def slice_table(dataset: PreparedDataset, split_name: str, rows: Rows, fields: Sequence[str] | None = None) -> pl.DataFrame:
+def slice_table(dataset: PreparedDataset, split_name: str, rows: ScoredRows, fields: Sequence[str] | None = None) -> pl.DataFrame:
     """Metrics of every slice of a scored split.
 
     Args:

@@ -19,11 +19,11 @@ from clickflow.errors import ConfigError, DataError, TrackingError, TrainingErro
 from clickflow.models import build_model
 from clickflow.runs.attention import log_attention
 from clickflow.runs.config import RunConfig
-from clickflow.runs.report import ScoredSplit, log_split, score
-from clickflow.tracking.bundle import ServingBundle
+from clickflow.runs.split_report import ScoredSplit, log_split, score
+from clickflow.serving.bundle import ServingBundle
 from clickflow.tracking.lifecycle import open_run
 from clickflow.tracking.lineage import environment_report, lineage_tags, thread_tags
-from clickflow.tracking.model import log_model
+from clickflow.tracking.logged_model import log_model
 from clickflow.tracking.run import Run
 from clickflow.tracking.store import Store, open_store
 from clickflow.training.latency import latency_milliseconds

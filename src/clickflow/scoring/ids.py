@@ -1,6 +1,6 @@
 """Columns of raw ids and numbers -> indices and floats, a whole column at a time.
 
-:class:`~clickflow.tracking.encoding.RowEncoder` looks at every value by itself, since a request may hold anything. A column of a table has
+:class:`~clickflow.serving.encoding.RowEncoder` looks at every value by itself, since a request may hold anything. A column of a table has
 one type, so nearly every fault is one of the type and found before the first row; what is left to look for in the values is done by Arrow
 and numpy, in compiled code that lets other threads run.
 """
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from clickflow.tracking.encoding import EXACT_IN_FLOAT, boolean_ids
+from clickflow.serving.encoding import EXACT_IN_FLOAT, boolean_ids
 
 NUMBER = "a finite number; write one, or null where it is missing"
 INTEGER_ID = "an integer id; the model was trained on integer ids; write integers"

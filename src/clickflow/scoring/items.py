@@ -10,7 +10,7 @@ from torch import Tensor
 
 from clickflow.data.batches import Batch, jagged_ranges
 from clickflow.scoring.ids import IdTable
-from clickflow.tracking.bundle import ServingBundle
+from clickflow.serving.bundle import ServingBundle
 
 MOST_HISTORIES_PER_ROW = 0.75
 """Measured on DIN: with a history for every two rows a batch takes 13 % less, with one for every row 9 % more."""

@@ -11,23 +11,23 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from clickflow.data.sources.base import several
+from clickflow.data.sources.source import several
 from clickflow.errors import DataError
-from clickflow.scoring.candidates import Candidates
+from clickflow.scoring.catalogue import Catalogue
 from clickflow.scoring.config import PredictConfig
-from clickflow.scoring.encoding import TableEncoder
+from clickflow.scoring.input_tables import InputTable, TableRows, open_table
 from clickflow.scoring.parallel import in_order
 from clickflow.scoring.partial import OutputError, PartialOutput, refuse_output
 from clickflow.scoring.scorers import RowScorer, Scorer, TopScorer
-from clickflow.scoring.tables import Rows, Table, open_table
-from clickflow.tracking.bundle import ServingBundle
+from clickflow.scoring.table_encoder import TableEncoder
+from clickflow.serving.bundle import ServingBundle
 from clickflow.tracking.location import FoundModel, find_model
-from clickflow.tracking.model import read_bundle
+from clickflow.tracking.logged_model import read_bundle
 from clickflow.tracking.store import open_store
 
 Say = Callable[[str], None]
 """Takes a sentence about what is being done."""
-Progress = Callable[[int, int | None], None]
+RowProgress = Callable[[int, int | None], None]
 """Takes the rows of the input that are done, and all of them where they are known."""
 
 NOT_THE_SCORES = {"model", "input", "output", "candidates", "overwrite", "home", "tracking"}
@@ -58,7 +58,7 @@ class Predicted:
         return self.num_scored / self.seconds
 
 
-def predict(config: PredictConfig, say: Say = lambda sentence: None, progress: Progress = lambda done, total: None) -> Predicted:
+def predict(config: PredictConfig, say: Say = lambda sentence: None, progress: RowProgress = lambda done, total: None) -> Predicted:
     """Score the input of a config, or carry on where an earlier call with this config was cut short.
 
     Raises:
@@ -91,7 +91,7 @@ def predict(config: PredictConfig, say: Say = lambda sentence: None, progress: P
             raise
 
 
-def _scorer(config: PredictConfig, bundle: ServingBundle, table: Table, candidates: Table | None, say: Say) -> Scorer:
+def _scorer(config: PredictConfig, bundle: ServingBundle, table: InputTable, candidates: InputTable | None, say: Say) -> Scorer:
     """What the config wants of the rows."""
     encoder = TableEncoder(bundle, table, config.columns, config.history_separator)
     if encoder.absent:
@@ -99,12 +99,14 @@ def _scorer(config: PredictConfig, bundle: ServingBundle, table: Table, candidat
     if candidates is None or config.top_k is None:
         table.refuse_absent({encoder.item_column: "columns.item"})
         return RowScorer(bundle, encoder)
-    chosen = Candidates(candidates, config.columns.item, encoder.items)
+    chosen = Catalogue(candidates, config.columns.item, encoder.items)
     say(f"{len(chosen):,} candidates" + (f"; {chosen.num_repeated:,} rows repeat one" if chosen.num_repeated else ""))
     return TopScorer(bundle, encoder, chosen, config.top_k, config.exclude_history)
 
 
-def _write(table: Table, kept: list[str], scorer: Scorer, partial: PartialOutput, model: FoundModel, progress: Progress) -> Predicted:
+def _write(
+    table: InputTable, kept: list[str], scorer: Scorer, partial: PartialOutput, model: FoundModel, progress: RowProgress
+) -> Predicted:
     """Replay what is in the journal, score the rest, and put the output in its place."""
     total, num_rows, num_output_rows, num_scored, start = table.num_rows, 0, 0, 0, time.perf_counter()
     needed = list(dict.fromkeys([*scorer.columns, *kept]))
@@ -120,7 +122,7 @@ def _write(table: Table, kept: list[str], scorer: Scorer, partial: PartialOutput
     return Predicted(model.uri, num_rows, num_output_rows, num_scored, time.perf_counter() - start)
 
 
-def _results(stream: Iterator[Rows], scorer: Scorer, partial: PartialOutput) -> Iterator[tuple[Rows, NDArray[Any], bool]]:
+def _results(stream: Iterator[TableRows], scorer: Scorer, partial: PartialOutput) -> Iterator[tuple[TableRows, NDArray[Any], bool]]:
     """Every batch of the stream with its results, and whether these are new."""
     for rows in stream:
         recorded = partial.replay(len(rows.batch))
@@ -132,7 +134,7 @@ def _results(stream: Iterator[Rows], scorer: Scorer, partial: PartialOutput) -> 
         yield rows, results, True
 
 
-def _kept(config: PredictConfig, table: Table, scorer: Scorer) -> list[str]:
+def _kept(config: PredictConfig, table: InputTable, scorer: Scorer) -> list[str]:
     """The columns of the input that go into the output.
 
     Raises:
@@ -150,7 +152,7 @@ def _kept(config: PredictConfig, table: Table, scorer: Scorer) -> list[str]:
     return kept
 
 
-def _identity(config: PredictConfig, model: FoundModel, table: Table, candidates: Table | None) -> dict[str, Any]:
+def _identity(config: PredictConfig, model: FoundModel, table: InputTable, candidates: InputTable | None) -> dict[str, Any]:
     """All that the scores are a function of."""
     return {
         "model": [model.uri, model.run_id],

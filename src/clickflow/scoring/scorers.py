@@ -15,11 +15,11 @@ from torch import nn
 
 from clickflow.data.batches import Batch
 from clickflow.data.schema import ITEM
-from clickflow.scoring.candidates import Candidates
-from clickflow.scoring.encoding import TableEncoder
+from clickflow.scoring.catalogue import Catalogue
+from clickflow.scoring.input_tables import TableRows
 from clickflow.scoring.items import Users
-from clickflow.scoring.tables import Rows
-from clickflow.tracking.bundle import ServingBundle
+from clickflow.scoring.table_encoder import TableEncoder
+from clickflow.serving.bundle import ServingBundle
 
 ROWS_PER_FORWARD = 4096
 """Enough that a batch's fixed cost, in which threads wait for each other, does not count."""
@@ -70,7 +70,7 @@ class Scorer(ABC):
         """The columns of the input that are read."""
 
     @abstractmethod
-    def score(self, rows: Rows) -> NDArray[Any]:
+    def score(self, rows: TableRows) -> NDArray[Any]:
         """(R,) results of R rows; any thread may call it.
 
         Raises:
@@ -97,7 +97,7 @@ class RowScorer(Scorer):
         """Those of the encoder with the item's."""
         return [self._encoder.item_column, *self._encoder.user_columns]
 
-    def score(self, rows: Rows) -> NDArray[np.float64]:
+    def score(self, rows: TableRows) -> NDArray[np.float64]:
         """(R,) probabilities."""
         item, users = self._encoder.encode(rows)
         self.unknown.count("items", item.numpy())
@@ -116,7 +116,7 @@ class RowScorer(Scorer):
 class TopScorer(Scorer):
     """The best candidates of each user."""
 
-    def __init__(self, bundle: ServingBundle, encoder: TableEncoder, candidates: Candidates, top_k: int, exclude_history: bool) -> None:
+    def __init__(self, bundle: ServingBundle, encoder: TableEncoder, candidates: Catalogue, top_k: int, exclude_history: bool) -> None:
         self._model, self._encoder, self._candidates = bundle.build_model(), encoder, candidates
         self.unknown = Unknown()
         self.unknown.count("items", candidates.rows)
@@ -134,7 +134,7 @@ class TopScorer(Scorer):
         """Those of the encoder."""
         return self._encoder.user_columns
 
-    def score(self, rows: Rows) -> NDArray[Any]:
+    def score(self, rows: TableRows) -> NDArray[Any]:
         """(R,) candidates and probabilities of R users, the best first; -1 where there are no more."""
         users = self._encoder.users(rows)
         self.unknown.count("behaviours", users.history.numpy())

@@ -19,14 +19,14 @@ from clickflow.data.prepare import prepare
 from clickflow.errors import TrackingError, TrainingError, without_passwords
 from clickflow.runs.train import Progress, log_dataset, logged_values, refuse_one_class
 from clickflow.sweep.config import SweepRunConfig
-from clickflow.sweep.order import Order
 from clickflow.sweep.recovery import Recovery
-from clickflow.sweep.report import log_outcome, log_progress
+from clickflow.sweep.shown.parent_run import log_outcome, log_progress
 from clickflow.sweep.space import Composer, SearchSpace
-from clickflow.sweep.storage import open_storage, storage_faults, study_folder
 from clickflow.sweep.study import PARENT, READY, describe, describe_study, enqueue_grid, open_study, total
-from clickflow.sweep.trials import GIVEN_UP, REASON, THREADS, Book, Counts, count, is_surplus
+from clickflow.sweep.study_storage import open_storage, storage_faults, study_folder
+from clickflow.sweep.trials import GIVEN_UP, REASON, THREADS, Counts, TrialStore, count, is_surplus
 from clickflow.sweep.worker import STOP
+from clickflow.sweep.worker_spec import WorkerSpec
 from clickflow.tracking.lifecycle import DIRECTIONS_TAG, KIND_TAG, METRICS_TAG, open_run, reopen_run
 from clickflow.tracking.lineage import lineage_tags
 from clickflow.tracking.run import Run
@@ -95,7 +95,7 @@ class SweepResult:
 
 
 Watch = Callable[[Snapshot], None]
-StartWorkers = Callable[[Order, Path], Workers]
+StartWorkers = Callable[[WorkerSpec, Path], Workers]
 
 
 def sweep(
@@ -134,19 +134,19 @@ def _sweep(
     dataset = prepare(config.data, config.protocol, config.home, progress)
     refuse_one_class(dataset)
     fingerprint = dataset.manifest.fingerprint
-    spec = describe(config, space, composer, fingerprint)
+    description = describe(config, space, composer, fingerprint)
     progress("opening the study")
-    study, is_new = open_study(storage, config, spec)
+    study, is_new = open_study(storage, config, description)
     num_trials = total(config, space, composer)
     with _parent_run(store, config, study.user_attrs.get(PARENT)) as parent:
         parent.set_tags({METRICS_TAG: ",".join(config.sweep.metric), DIRECTIONS_TAG: ",".join(config.sweep.directions)})
         if is_new:
             log_dataset(parent, dataset)
-            describe_study(study, spec, parent.id)
+            describe_study(study, description, parent.id)
         if config.sweep.is_grid:
             enqueue_grid(study, space, composer, num_trials)
         study.set_user_attr(READY, True)
-        order = Order(
+        spec = WorkerSpec(
             config=config,
             space=space,
             overrides=tuple(composer.overrides),
@@ -158,35 +158,35 @@ def _sweep(
             threads=_threads(config),
             start_id=uuid.uuid4().hex,
         )
-        book = Book(study, storage, num_trials, is_grid=config.sweep.is_grid)
-        workers = start_workers(order, study_folder(config.home, config.sweep.study_name))
-        _Coordinator(order, book, store, parent, workers, watch).run()
+        trial_store = TrialStore(study, storage, num_trials, is_grid=config.sweep.is_grid)
+        workers = start_workers(spec, study_folder(config.home, config.sweep.study_name))
+        _Coordinator(spec, trial_store, store, parent, workers, watch).run()
         progress("drawing the sweep's figures")
-        best = log_outcome(parent, store, book, order, dataset.manifest.splits["validation"])
+        best = log_outcome(parent, store, trial_store, spec, dataset.manifest.splits["validation"])
         values = [space.values(trial.params) for trial in best]
-        threads = best[0].user_attrs.get(THREADS, order.threads) if best else order.threads
-        return SweepResult(parent.id, parent.url, count(book.trials()), best, values, threads)
+        threads = best[0].user_attrs.get(THREADS, spec.threads) if best else spec.threads
+        return SweepResult(parent.id, parent.url, count(trial_store.trials()), best, values, threads)
 
 
 class _Coordinator:
     """Keeps workers at work and trials truthful until the sweep is complete."""
 
-    def __init__(self, order: Order, book: Book, store: Store, parent: Run, workers: Workers, watch: Watch) -> None:
-        self._order = order
-        self._book = book
+    def __init__(self, spec: WorkerSpec, trial_store: TrialStore, store: Store, parent: Run, workers: Workers, watch: Watch) -> None:
+        self._spec = spec
+        self._trial_store = trial_store
         self._parent = parent
         self._workers = workers
         self._watch = watch
-        self._recovery = Recovery(book, order, store)
-        self._ended = {trial.number for trial in book.trials() if trial.state.is_finished()}
+        self._recovery = Recovery(trial_store, spec, store)
+        self._ended = {trial.number for trial in trial_store.trials() if trial.state.is_finished()}
         self._given_up: list[str] = []
 
     def run(self) -> None:
         """Until the sweep is complete; however it ends, no worker of this process and no trial of theirs is left running."""
         self._recovery.recover()  # what an earlier start left
         try:
-            while (num_left := self._book.num_left) > 0:
-                self._workers.keep_up(num_left, self._book.trials())
+            while (num_left := self._trial_store.num_left) > 0:
+                self._workers.keep_up(num_left, self._trial_store.trials())
                 self._recovery.recover(self._workers.cause_of)
                 self._notice()
                 time.sleep(WATCH_SECONDS)
@@ -195,14 +195,14 @@ class _Coordinator:
             self._stop(is_interrupt=isinstance(error, KeyboardInterrupt))
             raise
         self._notice()
-        if count(self._book.trials()).finished == 0:
+        if count(self._trial_store.trials()).finished == 0:
             raise TrainingError("\n".join(["every trial was given up:", *self._given_up]))
 
     def _notice(self) -> None:
         """Tell of trials that ended since the last look."""
-        trials = [trial for trial in self._book.trials() if not is_surplus(trial)]
-        sweep_config = self._order.config.sweep
-        self._watch(Snapshot(trials, count(trials), self._book.total, sweep_config.metric, sweep_config.directions))
+        trials = [trial for trial in self._trial_store.trials() if not is_surplus(trial)]
+        sweep_config = self._spec.config.sweep
+        self._watch(Snapshot(trials, count(trials), self._trial_store.total, sweep_config.metric, sweep_config.directions))
         ended = [trial for trial in trials if trial.state.is_finished() and trial.number not in self._ended]
         for trial in ended:
             self._ended.add(trial.number)
@@ -213,7 +213,7 @@ class _Coordinator:
         if ended:
             if self._parent.status != "RUNNING":  # another coordinator of this study ended
                 self._parent.restart()
-            log_progress(self._parent, self._book, self._order)
+            log_progress(self._parent, self._trial_store, self._spec)
         if len(self._given_up) >= MAX_GIVEN_UP:
             raise TrainingError(
                 "\n".join(
@@ -225,14 +225,14 @@ class _Coordinator:
         for step in (
             lambda: self._workers.stop(self._tell_to_stop),
             lambda: self._recovery.recover(self._workers.cause_of, is_interrupt=is_interrupt),
-            lambda: log_progress(self._parent, self._book, self._order),
+            lambda: log_progress(self._parent, self._trial_store, self._spec),
         ):
             with contextlib.suppress(Exception):  # why it ends matters more
                 step()
 
     def _tell_to_stop(self) -> None:
-        stopped = self._book.study.user_attrs.get(STOP, [])
-        self._book.study.set_user_attr(STOP, [*stopped, self._order.start_id])
+        stopped = self._trial_store.study.user_attrs.get(STOP, [])
+        self._trial_store.study.set_user_attr(STOP, [*stopped, self._spec.start_id])
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """Workers as processes of this machine: started, replaced when they die, stopped together.
 
-A worker's input is a pipe from here: it brings the order, and when it is closed, because this process died, the worker stops. Each worker
-stands in a session of its own, so that Ctrl-C in a terminal reaches this process only, which then stops the workers.
+A worker reads its :class:`~clickflow.sweep.worker_spec.WorkerSpec` from a pipe. The pipe closes when this process dies, and then the
+worker stops. Each worker has a session of its own, so Ctrl-C in a terminal reaches this process only, which then stops the workers.
 """
 
 import contextlib
@@ -16,8 +16,8 @@ from pathlib import Path
 from optuna.trial import FrozenTrial
 
 from clickflow.errors import EXIT_CODE_INTERRUPTED, TrainingError
-from clickflow.sweep.order import Order
 from clickflow.sweep.trials import worker_of
+from clickflow.sweep.worker_spec import WorkerSpec
 
 STOP_SECONDS = 60.0
 """How long a worker may take to close its run."""
@@ -32,15 +32,15 @@ class LocalWorkers:
     """Worker processes.
 
     Args:
-        command: that reads an order from its input.
-        order: what to do.
+        command: that reads a worker spec from its input.
+        spec: what to do.
         num_workers: how many at once.
         folder: for their logs.
     """
 
-    def __init__(self, command: Sequence[str], order: Order, num_workers: int, folder: Path) -> None:
+    def __init__(self, command: Sequence[str], spec: WorkerSpec, num_workers: int, folder: Path) -> None:
         self._command = list(command)
-        self._order = order
+        self._spec = spec
         self._slots: list[subprocess.Popen[str] | None] = [None] * num_workers
         self._folder = folder
         self._idle_deaths = 0
@@ -94,7 +94,7 @@ class LocalWorkers:
 
     def _start(self, place: int) -> subprocess.Popen[str]:
         self._folder.mkdir(parents=True, exist_ok=True)
-        threads = str(self._order.threads)
+        threads = str(self._spec.threads)
         environment = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "POLARS_MAX_THREADS": threads}
         with self._log(place).open("a") as log:
             process = subprocess.Popen(
@@ -102,7 +102,7 @@ class LocalWorkers:
             )
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it died at once
-            process.stdin.write(self._order.model_dump_json() + "\n")
+            process.stdin.write(self._spec.model_dump_json() + "\n")
             process.stdin.flush()
         return process
 
@@ -120,7 +120,7 @@ class LocalWorkers:
 
     def _log(self, place: int) -> Path:
         """Named by the start, too: several commands on one machine may work on a study."""
-        return self._folder / f"worker-{self._order.start_id[:6]}-{place}.log"
+        return self._folder / f"worker-{self._spec.start_id[:6]}-{place}.log"
 
 
 def _close_input(process: subprocess.Popen[str]) -> None:
@@ -129,11 +129,11 @@ def _close_input(process: subprocess.Popen[str]) -> None:
         process.stdin.close()
 
 
-def read_order() -> Order:
+def read_worker_spec() -> WorkerSpec:
     """The order of a worker process, from its input; from now on the end of the input ends the process."""
-    order = Order.model_validate_json(sys.stdin.readline(), strict=False)
+    spec = WorkerSpec.model_validate_json(sys.stdin.readline(), strict=False)
     threading.Thread(target=_stop_at_the_end_of_input, name="clickflow-lifeline", daemon=True).start()
-    return order
+    return spec
 
 
 def _stop_at_the_end_of_input() -> None:

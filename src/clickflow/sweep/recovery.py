@@ -11,9 +11,9 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from clickflow.runs.train import checkpoint_folder, keep_checkpoints
-from clickflow.sweep.order import Order
 from clickflow.sweep.trial_run import NUMBER_TAG, STUDY_TAG, results_of_run
-from clickflow.sweep.trials import PROGRESS, Book, Failure, worker_of
+from clickflow.sweep.trials import PROGRESS, Failure, TrialStore, worker_of
+from clickflow.sweep.worker_spec import WorkerSpec
 from clickflow.tracking.lifecycle import (
     ERROR_TAG,
     PARENT_TAG,
@@ -37,14 +37,14 @@ class Recovery:
     """Watches the running trials of a study.
 
     Args:
-        book: the study.
-        order: of the sweep.
+        trial_store: the study.
+        spec: of the sweep.
         store: of the runs.
     """
 
-    def __init__(self, book: Book, order: Order, store: Store) -> None:
-        self._book = book
-        self._order = order
+    def __init__(self, trial_store: TrialStore, spec: WorkerSpec, store: Store) -> None:
+        self._trial_store = trial_store
+        self._spec = spec
         self._store = store
         self._seen: dict[int, tuple[Any, float]] = {}
 
@@ -61,7 +61,7 @@ class Recovery:
         return [trial.number for trial in self._orphans() if self._end(trial, cause_of, is_interrupt)]
 
     def _orphans(self) -> Iterator[FrozenTrial]:
-        for trial in self._book.trials():
+        for trial in self._trial_store.trials():
             if trial.state == TrialState.RUNNING and self._is_orphan(trial):
                 yield trial
 
@@ -84,11 +84,11 @@ class Recovery:
         failure = Failure(self._reason(trial, cause_of), is_interrupt=is_interrupt)
         for run in runs:
             self._close(run, failure)
-        return self._book.fail(trial, failure, self._order.config.sweep.max_retries)
+        return self._trial_store.fail(trial, failure, self._spec.config.sweep.max_retries)
 
     def _close(self, run: FoundRun, failure: Failure) -> None:
         """Give a run its end and its checkpoints; one that ended itself may have died while it moved them."""
-        home = self._order.config.home
+        home = self._spec.config.home
         if run.status == "RUNNING":
             status, reason = ("KILLED", TRIAL_INTERRUPTED) if failure.is_interrupt else ("FAILED", TRIAL_FAILED)
             with closing_dead_run(self._store, run.run_id, status, failure.reason) as dead:
@@ -99,14 +99,14 @@ class Recovery:
                 keep_checkpoints(dead, home)
 
     def _tags(self, number: int) -> dict[str, str]:
-        return {PARENT_TAG: self._order.parent_run_id, STUDY_TAG: self._order.config.sweep.study_name, NUMBER_TAG: str(number)}
+        return {PARENT_TAG: self._spec.parent_run_id, STUDY_TAG: self._spec.config.sweep.study_name, NUMBER_TAG: str(number)}
 
     def _take_over(self, trial: FrozenTrial, run: FoundRun) -> bool:
         """The worker died between the end of the run and telling it."""
         if run.tags.get(TRIAL_STATE_TAG) != TRIAL_COMPLETE:
-            return self._book.finish(trial.number, TrialState.PRUNED)
-        results = results_of_run(self._order.config.sweep.metric, run)
-        return results is not None and self._book.finish(trial.number, TrialState.COMPLETE, results)
+            return self._trial_store.finish(trial.number, TrialState.PRUNED)
+        results = results_of_run(self._spec.config.sweep.metric, run)
+        return results is not None and self._trial_store.finish(trial.number, TrialState.COMPLETE, results)
 
     def _reason(self, trial: FrozenTrial, cause_of: CauseOf) -> str:
         worker = worker_of(trial)

@@ -14,9 +14,9 @@ from clickflow.data.dataset import PreparedDataset
 from clickflow.errors import ConfigError, DataError, TrackingError, TrainingError
 from clickflow.runs.config import RunConfig
 from clickflow.runs.train import PartOf, TrainedRun, logged_name, open_training_run, train_in
-from clickflow.sweep.order import Order
 from clickflow.sweep.space import Composer
-from clickflow.sweep.trials import RETRY_OF, RUN_ID, Book, Failure
+from clickflow.sweep.trials import RETRY_OF, RUN_ID, Failure, TrialStore
+from clickflow.sweep.worker_spec import WorkerSpec
 from clickflow.tracking.lifecycle import TRIAL_COMPLETE, TRIAL_FAILED, TRIAL_INTERRUPTED, TRIAL_PRUNED, TRIAL_RUNNING, TRIAL_STATE_TAG
 from clickflow.tracking.run import Run
 from clickflow.tracking.search import FoundRun, fetch_artifact
@@ -38,15 +38,15 @@ class Workplace:
     """What a worker has at hand for all its trials.
 
     Attributes:
-        order: the work.
-        book: the study.
+        spec: the work.
+        trial_store: the study.
         store: of the runs.
         dataset: the prepared data.
         composer: of the trials' configs.
     """
 
-    order: Order
-    book: Book
+    spec: WorkerSpec
+    trial_store: TrialStore
     store: Store
     dataset: PreparedDataset
     composer: Composer
@@ -117,29 +117,29 @@ def run_trial(place: Workplace, trial: optuna.Trial, config: RunConfig, values: 
     Raises:
         Exception: whatever ends a training; the run has its status then, and the trial is still to be failed.
     """
-    frozen = place.book.trials()[trial.number]
+    frozen = place.trial_store.trials()[trial.number]
     retry_of = frozen.user_attrs.get(RETRY_OF)
-    tags = {NUMBER_TAG: str(trial.number), TRIAL_STATE_TAG: TRIAL_RUNNING, STUDY_TAG: place.order.config.sweep.study_name}
+    tags = {NUMBER_TAG: str(trial.number), TRIAL_STATE_TAG: TRIAL_RUNNING, STUDY_TAG: place.spec.config.sweep.study_name}
     tags |= {} if retry_of is None else {RETRY_TAG: str(retry_of)}
     params = {f"trial.{key}": value for key, value in values.items()}
-    part_of = PartOf(place.order.parent_run_id, f"trial {trial.number}", tags, params)
+    part_of = PartOf(place.spec.parent_run_id, f"trial {trial.number}", tags, params)
     with open_training_run(place.store, config, part_of) as run, tempfile.TemporaryDirectory() as scratch:
-        place.book.note(trial.number, **{RUN_ID: run.id})
+        place.trial_store.note(trial.number, **{RUN_ID: run.id})
         run.log_metrics({"trial_number": trial.number}, step=0)
-        checkpoint = None if retry_of is None else _carry_on(place, run, place.book.trials()[retry_of], watcher, Path(scratch))
+        checkpoint = None if retry_of is None else _carry_on(place, run, place.trial_store.trials()[retry_of], watcher, Path(scratch))
         watcher.flush = run.flush
         try:
             trained = train_in(run, config, place.dataset, watcher=watcher, resume_from=checkpoint, figures=False)
         except Pruned:
             state, results = TrialState.PRUNED, None
-            _log_pruned(run, place.order, watcher)
+            _log_pruned(run, place.spec, watcher)
         except BaseException as error:
             run.set_tags({TRIAL_STATE_TAG: TRIAL_FAILED if isinstance(error, Exception) else TRIAL_INTERRUPTED})
             raise
         else:
-            state, results = TrialState.COMPLETE, _results(place.order.config.sweep.metric, trained)
+            state, results = TrialState.COMPLETE, _results(place.spec.config.sweep.metric, trained)
         run.set_tags({TRIAL_STATE_TAG: TRIAL_COMPLETE if state == TrialState.COMPLETE else TRIAL_PRUNED})
-    place.book.finish(trial.number, state, results)
+    place.trial_store.finish(trial.number, state, results)
 
 
 def failure_of(error: Exception) -> Failure:
@@ -164,9 +164,9 @@ def _results(metrics: tuple[str, ...], trained: TrainedRun) -> list[float]:
     return values
 
 
-def _log_pruned(run: Run, order: Order, watcher: TrialWatcher) -> None:
-    [direction] = order.config.sweep.directions
-    [metric] = order.config.sweep.metric
+def _log_pruned(run: Run, spec: WorkerSpec, watcher: TrialWatcher) -> None:
+    [direction] = spec.config.sweep.directions
+    [metric] = spec.config.sweep.metric
     best = (max if direction == "maximize" else min)(watcher.values.values())
     run.log_metrics({logged_name(metric): best}, step=0)
     run.set_description(f"pruned after validation {max(watcher.values)}: best {metric} {best:.4f}")
@@ -180,7 +180,7 @@ def _carry_on(place: Workplace, run: Run, failed: FrozenTrial, watcher: TrialWat
         step, num_validations = read_progress(folder / "last.ckpt")
     except (TrackingError, TrainingError):  # it did not come so far; the one before it may have
         before = failed.user_attrs.get(RETRY_OF)
-        return None if before is None else _carry_on(place, run, place.book.trials()[before], watcher, scratch)
+        return None if before is None else _carry_on(place, run, place.trial_store.trials()[before], watcher, scratch)
     run.copy_metrics(run_id, CURVES, step)
     for number in range(1, num_validations + 1):
         if number in failed.intermediate_values:

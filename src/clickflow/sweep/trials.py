@@ -76,7 +76,7 @@ def worker_of(trial: FrozenTrial) -> Owner | None:
     return None if values is None else Owner(**values)
 
 
-class Book:
+class TrialStore:
     """A study with what a worker or a watching process writes into it.
 
     Args:

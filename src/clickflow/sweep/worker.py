@@ -15,12 +15,12 @@ from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import prepare
 from clickflow.errors import DataError
 from clickflow.runs.config import RunConfig
-from clickflow.sweep.order import Order
 from clickflow.sweep.space import Composer
-from clickflow.sweep.storage import open_storage
 from clickflow.sweep.study import sampler_and_pruner
+from clickflow.sweep.study_storage import open_storage
 from clickflow.sweep.trial_run import TrialWatcher, Workplace, failure_of, run_trial
-from clickflow.sweep.trials import PROGRESS, THREADS, Book, Failure
+from clickflow.sweep.trials import PROGRESS, THREADS, Failure, TrialStore
+from clickflow.sweep.worker_spec import WorkerSpec
 from clickflow.tracking.owner import Owner
 from clickflow.tracking.store import open_store
 
@@ -31,11 +31,11 @@ SIGN_SECONDS = 5.0
 """Between two signs of life."""
 
 
-def work(order: Order, composer: Composer) -> None:
+def work(spec: WorkerSpec, composer: Composer) -> None:
     """Work on a sweep until it is complete.
 
     Args:
-        order: what to do.
+        spec: what to do.
         composer: of the trials' configs.
 
     Raises:
@@ -44,38 +44,38 @@ def work(order: Order, composer: Composer) -> None:
         KeyboardInterrupt: the worker was told to stop; its trial goes on at the next start.
     """
     signal.signal(signal.SIGTERM, _interrupt)
-    place = _workplace(order, composer)
+    place = _workplace(spec, composer)
     worker = Owner.here()
-    while place.book.num_left > 0:
-        if _is_stopped(place.book, order):
+    while place.trial_store.num_left > 0:
+        if _is_stopped(place.trial_store, spec):
             return
-        trial = place.book.take(worker)
+        trial = place.trial_store.take(worker)
         if trial is None:
             time.sleep(IDLE_SECONDS)  # the last trials are others'; one of them may still fail
         else:
             _work_on(place, trial)
 
 
-def open_book(order: Order) -> Book:
+def open_trial_store(spec: WorkerSpec) -> TrialStore:
     """The study of a sweep that was described before."""
-    config = order.config
+    config = spec.config
     storage = open_storage(config.sweep.storage, config.home, config.sweep.study_name)
     study = optuna.load_study(study_name=config.sweep.study_name, storage=storage, **sampler_and_pruner(config))
-    return Book(study, storage, order.total, is_grid=config.sweep.is_grid)
+    return TrialStore(study, storage, spec.total, is_grid=config.sweep.is_grid)
 
 
-def _workplace(order: Order, composer: Composer) -> Workplace:
-    config = order.config
-    return Workplace(order, open_book(order), open_store(config.tracking, config.home), _dataset(order), composer)
+def _workplace(spec: WorkerSpec, composer: Composer) -> Workplace:
+    config = spec.config
+    return Workplace(spec, open_trial_store(spec), open_store(config.tracking, config.home), _dataset(spec), composer)
 
 
-def _dataset(order: Order) -> PreparedDataset:
+def _dataset(spec: WorkerSpec) -> PreparedDataset:
     """Opened where it was prepared, or prepared here."""
-    config, folder = order.config, order.dataset_folder
+    config, folder = spec.config, spec.dataset_folder
     dataset = PreparedDataset.open(folder) if folder.is_dir() else prepare(config.data, config.protocol, config.home)
-    if dataset.manifest.fingerprint != order.fingerprint:
+    if dataset.manifest.fingerprint != spec.fingerprint:
         raise DataError(
-            f"data set {config.data.name}, fingerprint = {dataset.manifest.fingerprint[:12]}: the sweep works on {order.fingerprint[:12]}; "
+            f"data set {config.data.name}, fingerprint = {dataset.manifest.fingerprint[:12]}: the sweep works on {spec.fingerprint[:12]}; "
             "every machine needs the same source files; bring them there."
         )
     return dataset
@@ -83,25 +83,25 @@ def _dataset(order: Order) -> PreparedDataset:
 
 def _work_on(place: Workplace, trial: optuna.Trial) -> None:
     """Train a trial; what goes wrong costs this trial only."""
-    max_retries = place.order.config.sweep.max_retries
+    max_retries = place.spec.config.sweep.max_retries
     try:
-        values = place.order.space.suggest(trial, place.composer)
+        values = place.spec.space.suggest(trial, place.composer)
         config = _trial_config(place, values)
-        place.book.note(trial.number, **{THREADS: place.order.threads})
+        place.trial_store.note(trial.number, **{THREADS: place.spec.threads})
         trainer = config.trainer
-        watcher = TrialWatcher(trial, place.order.config.sweep.metric, trainer.max_epochs * trainer.validations_per_epoch)
+        watcher = TrialWatcher(trial, place.spec.config.sweep.metric, trainer.max_epochs * trainer.validations_per_epoch)
         with _signs_of_life(place, trial.number, watcher, trainer.max_epochs):
             run_trial(place, trial, config, values, watcher)
     except (KeyboardInterrupt, SystemExit):  # a cluster's own way to end a job is an exit
-        place.book.fail(place.book.trials()[trial.number], Failure("interrupted", is_interrupt=True), max_retries)
+        place.trial_store.fail(place.trial_store.trials()[trial.number], Failure("interrupted", is_interrupt=True), max_retries)
         raise
     except Exception as error:
-        place.book.fail(place.book.trials()[trial.number], failure_of(error), max_retries)
+        place.trial_store.fail(place.trial_store.trials()[trial.number], failure_of(error), max_retries)
 
 
 def _trial_config(place: Workplace, values: dict[str, object]) -> RunConfig:
     config = place.composer.compose(values)
-    trainer = config.trainer.model_copy(update={"num_threads": place.order.threads, "progress_bar": False})
+    trainer = config.trainer.model_copy(update={"num_threads": place.spec.threads, "progress_bar": False})
     return config.model_copy(update={"trainer": trainer})
 
 
@@ -122,13 +122,13 @@ def _signs_of_life(place: Workplace, number: int, watcher: TrialWatcher, max_epo
                 "value": best[-1] if best else None,
             }
             try:
-                place.book.note(number, **{PROGRESS: progress})
+                place.trial_store.note(number, **{PROGRESS: progress})
             except UpdateFinishedTrialError:
                 watcher.lost = True
                 return
             except Exception:  # a storage that is away for a moment: the next sign may come through
                 continue
-            if _is_stopped(place.book, place.order):
+            if _is_stopped(place.trial_store, place.spec):
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
 
@@ -141,8 +141,8 @@ def _signs_of_life(place: Workplace, number: int, watcher: TrialWatcher, max_epo
         thread.join()
 
 
-def _is_stopped(book: Book, order: Order) -> bool:
-    return order.start_id in book.study.user_attrs.get(STOP, [])
+def _is_stopped(trial_store: TrialStore, spec: WorkerSpec) -> bool:
+    return spec.start_id in trial_store.study.user_attrs.get(STOP, [])
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clickflow.models.activations import Dice, Maxout
-from clickflow.models.recurrent import GatedRecurrence
+from clickflow.models.layers.activations import Dice, Maxout
+from clickflow.models.layers.recurrent import GatedRecurrence
 from clickflow.training.sparse_gradients import coalesce_gradient
 
 LAYERS = (nn.Linear, nn.Embedding, nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.GELU, nn.SELU, nn.Sigmoid, nn.Tanh, Dice, Maxout, GatedRecurrence)

@@ -15,7 +15,7 @@ from torch import nn
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
 from clickflow.config import Contradictions, StrictConfig
-from clickflow.models.embedding import EmbeddingTable
+from clickflow.models.layers.embedding import EmbeddingTable
 from clickflow.training.sparse_optimizers import LazyAdagrad, LazyAdam, LazyMomentum, LazyRMSprop, LazySGD, RowwiseAdagrad
 
 LearningRate = Annotated[float, Field(gt=0)]

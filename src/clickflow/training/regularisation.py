@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from clickflow.config import Contradictions, StrictConfig
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.schema import ITEM
-from clickflow.models.embedding import EmbeddingTable
+from clickflow.models.layers.embedding import EmbeddingTable
 from clickflow.training.optimizers import OptimizerConfig
 from clickflow.training.sparse_gradients import coalesce_gradient
 

@@ -1,6 +1,6 @@
 """Amazon reviews, 5-core categories of 2014 in their official layout (McAuley et al., 2015).
 
-Item metadata are gigabytes of Python literals, one dict a line. They are streamed, and only lines of items that somebody reviewed
+Item metadata are gigabytes of Python literals, one dict per line. They are streamed, and only lines of items that somebody reviewed
 are evaluated (``ast.literal_eval``, never ``eval``): memory stays at one block of lines.
 """
 
@@ -20,9 +20,9 @@ from pydantic import Field
 from clickflow.config import FilePath
 from clickflow.data.schema import ITEM, RATING, TIMESTAMP, USER, FieldSpec
 from clickflow.data.sources import columns
-from clickflow.data.sources.base import SourceConfig, existing_file, line_blocks
 from clickflow.data.sources.download import download
 from clickflow.data.sources.raw import RawLog
+from clickflow.data.sources.source import SourceConfig, existing_file, line_blocks
 from clickflow.data.sources.timestamps import unix_seconds
 from clickflow.errors import DataError
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from clickflow.data.sources.base import several
+from clickflow.data.sources.source import several
 from clickflow.errors import DataError
 
 FILE = "given:file"

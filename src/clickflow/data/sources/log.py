@@ -13,9 +13,9 @@ from pydantic import BeforeValidator, Field, model_validator
 from clickflow.config import Contradictions, StrictConfig
 from clickflow.data.schema import ITEM, LABEL, RATING, RESERVED_NAMES, TITLE, USER, FieldSpec, Kind, Role, TimestampUnit
 from clickflow.data.sources import columns, formats
-from clickflow.data.sources.base import SourceConfig
 from clickflow.data.sources.columns import Selection
 from clickflow.data.sources.raw import RawLog
+from clickflow.data.sources.source import SourceConfig
 from clickflow.data.sources.timestamps import timestamps
 from clickflow.errors import DataError
 
@@ -32,7 +32,7 @@ Paths = Annotated[tuple[Path, ...], BeforeValidator(_as_paths)]
 
 
 class EventColumns(StrictConfig):
-    """How a table calls who did something, with what, and when."""
+    """Columns of a table that say who did something, with what, and when."""
 
     user: str
     item: str
@@ -40,7 +40,7 @@ class EventColumns(StrictConfig):
 
 
 class LogColumns(EventColumns):
-    """The same for the log, with what came of it."""
+    """Columns of the log, with the outcome."""
 
     label: str | None = None
     """0 = shown and not clicked, 1 = clicked; null where every row is a click."""
@@ -55,15 +55,15 @@ class FieldColumn(StrictConfig):
     kind: Kind = "categorical"
 
 
-class BehaviourTable(StrictConfig):
-    """Behaviours that lie in a table of their own."""
+class BehaviourTableConfig(StrictConfig):
+    """Behaviours in a table of their own."""
 
     path: Paths
     columns: EventColumns
 
 
-class ItemTable(StrictConfig):
-    """A table with one row an item, which holds the item fields."""
+class ItemTableConfig(StrictConfig):
+    """A table with one row per item that holds the item fields."""
 
     path: Paths
     column: str
@@ -88,8 +88,8 @@ class LogConfig(SourceConfig):
     item_fields: dict[str, FieldColumn] = {}
     user_fields: dict[str, FieldColumn] = {}
     context_fields: dict[str, FieldColumn] = {}
-    behaviours: BehaviourTable | None = None
-    items: ItemTable | None = None
+    behaviours: BehaviourTableConfig | None = None
+    items: ItemTableConfig | None = None
     """Where item fields are read from; null: from the log itself."""
 
     @model_validator(mode="after")
@@ -148,7 +148,7 @@ class LogConfig(SourceConfig):
                 yield FieldSpec(name=name, role=role, kind=field.kind)
 
     def _items(self, selections: dict[str, Selection], names: dict[str, str]) -> pl.LazyFrame | None:
-        """The item table, or what each row of the log says of its item: the check makes one row an item of it."""
+        """The item table, or the item fields in each row of the log, which the check reduces to one row per item."""
         if not self.item_fields:
             return None
         table = selections["items"]

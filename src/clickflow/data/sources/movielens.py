@@ -16,10 +16,10 @@ import polars as pl
 from clickflow.config import FilePath
 from clickflow.data.schema import ITEM, RATING, TIMESTAMP, TITLE, USER, FieldSpec
 from clickflow.data.sources import columns
-from clickflow.data.sources.base import SourceConfig, existing_file, line_blocks
 from clickflow.data.sources.download import download
 from clickflow.data.sources.formats import first_line
 from clickflow.data.sources.raw import RawLog
+from clickflow.data.sources.source import SourceConfig, existing_file, line_blocks
 from clickflow.data.sources.timestamps import unix_seconds
 from clickflow.errors import DataError
 
@@ -198,7 +198,7 @@ def _check_one_row_a_user(users: pl.DataFrame, where: str) -> None:
     repeated = users[USER].filter(users[USER].is_duplicated())
     if len(repeated):
         raise DataError(
-            f"{where}, column '{USER}' = {repeated[0]}: stands in several rows; every user has one; fetch the official file again."
+            f"{where}, column '{USER}' = {repeated[0]}: occurs in several rows; every user has one; fetch the official file again."
         )
 
 

@@ -19,10 +19,10 @@ from pydantic import Field, model_validator
 
 from clickflow.config import Contradictions
 from clickflow.data.schema import ITEM, LABEL, TIMESTAMP, TRUE_PROBABILITY, USER, FieldSpec
-from clickflow.data.sources.base import SourceConfig
 from clickflow.data.sources.raw import RawLog
+from clickflow.data.sources.source import SourceConfig
 
-Integers = NDArray[np.int64]
+IntArray = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 # Fixed days, so that a log is a function of its config alone: behaviours from 2025-01-01 UTC, impressions in the last 90 days.
@@ -98,17 +98,17 @@ class SyntheticConfig(SourceConfig):
 
 
 class _Catalogue(NamedTuple):
-    category: Integers  # (I,) of each item
+    category: IntArray  # (I,) of each item
     appeal: Floats  # (I,)
-    by_category: Integers  # (I,) items, sorted by category
+    by_category: IntArray  # (I,) items, sorted by category
     popularity: Floats  # (I + 1,) cumulative, in the order of by_category
-    bounds: Integers  # (C + 1,) range of each category in by_category
+    bounds: IntArray  # (C + 1,) range of each category in by_category
 
 
 class _Behaviours(NamedTuple):
-    user: Integers
-    item: Integers
-    timestamp: Integers
+    user: IntArray
+    item: IntArray
+    timestamp: IntArray
 
 
 def _draw_catalogue(config: SyntheticConfig, rng: np.random.Generator) -> _Catalogue:
@@ -124,7 +124,7 @@ def _draw_catalogue(config: SyntheticConfig, rng: np.random.Generator) -> _Catal
     return _Catalogue(category, rng.normal(0, config.appeal_std, num_items), by_category, cumulative, bounds)
 
 
-def _draw_interests(config: SyntheticConfig, catalogue: _Catalogue, rng: np.random.Generator) -> Integers:
+def _draw_interests(config: SyntheticConfig, catalogue: _Catalogue, rng: np.random.Generator) -> IntArray:
     """(U, K) distinct categories a user; drawn by the square root of category popularity, so that no interest is everybody's."""
     mass = np.sqrt(np.diff(catalogue.popularity[catalogue.bounds]))
     # Gumbel top-K draws without replacement; in blocks of users, so that memory stays at block * categories.
@@ -136,7 +136,7 @@ def _draw_interests(config: SyntheticConfig, catalogue: _Catalogue, rng: np.rand
     return np.concatenate(blocks)
 
 
-def _draw_items(catalogue: _Catalogue, category: Integers, by_popularity: NDArray[np.bool_], rng: np.random.Generator) -> Integers:
+def _draw_items(catalogue: _Catalogue, category: IntArray, by_popularity: NDArray[np.bool_], rng: np.random.Generator) -> IntArray:
     """One item for each row: by popularity within its category, or within the whole catalogue where ``by_popularity``."""
     low = np.where(by_popularity, 0.0, catalogue.popularity[catalogue.bounds[category]])
     high = np.where(by_popularity, catalogue.popularity[-1], catalogue.popularity[catalogue.bounds[category + 1]])
@@ -144,7 +144,7 @@ def _draw_items(catalogue: _Catalogue, category: Integers, by_popularity: NDArra
     return catalogue.by_category[np.minimum(position, len(catalogue.by_category) - 1)]
 
 
-def _draw_behaviours(config: SyntheticConfig, catalogue: _Catalogue, interests: Integers, rng: np.random.Generator) -> _Behaviours:
+def _draw_behaviours(config: SyntheticConfig, catalogue: _Catalogue, interests: IntArray, rng: np.random.Generator) -> _Behaviours:
     # An impression in the window's second half sees three quarters of a user's behaviours on average.
     lengths = np.floor(rng.exponential(config.mean_history / 0.75 + 0.5, config.num_users)).astype(np.int64)
     user = np.repeat(np.arange(config.num_users), lengths)
@@ -154,7 +154,7 @@ def _draw_behaviours(config: SyntheticConfig, catalogue: _Catalogue, interests: 
 
 
 def _draw_impressions(
-    config: SyntheticConfig, catalogue: _Catalogue, interests: Integers, behaviours: _Behaviours, rng: np.random.Generator
+    config: SyntheticConfig, catalogue: _Catalogue, interests: IntArray, behaviours: _Behaviours, rng: np.random.Generator
 ) -> pl.DataFrame:
     num_rows = config.num_impressions
     user = rng.integers(0, config.num_users, num_rows)
@@ -169,11 +169,11 @@ def _draw_impressions(
 
 
 def _count_relevant(
-    config: SyntheticConfig, catalogue: _Catalogue, behaviours: _Behaviours, user: Integers, item: Integers, timestamp: Integers
-) -> Integers:
+    config: SyntheticConfig, catalogue: _Catalogue, behaviours: _Behaviours, user: IntArray, item: IntArray, timestamp: IntArray
+) -> IntArray:
     """Behaviours of the same user and category before the impression: two binary searches in one sorted key."""
 
-    def key(user: Integers, item: Integers, seconds: Integers) -> Integers:
+    def key(user: IntArray, item: IntArray, seconds: IntArray) -> IntArray:
         return (user * config.num_categories + catalogue.category[item]) * WINDOW_SECONDS + seconds
 
     past = np.sort(key(behaviours.user, behaviours.item, behaviours.timestamp - START_SECONDS))

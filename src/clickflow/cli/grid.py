@@ -1,0 +1,52 @@
+"""``train.py -m``: the jobs of Hydra's plain grid, grouped below a parent run.
+
+What a job must know reaches it in an environment variable that Hydra sets for its jobs, since a launcher may run them on other machines.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+
+from clickflow.cli.launch import parsed_overrides
+from clickflow.runs.config import RunConfig
+from clickflow.runs.grid_parents import grid_parents
+from clickflow.runs.train import PartOf
+
+VARIABLE = "CLICKFLOW_GRID"
+
+
+@contextmanager
+def grid(jobs: Sequence[RunConfig]) -> Iterator[list[str]]:
+    """Hold the parent runs of a grid open around its jobs.
+
+    Args:
+        jobs: configs of all of them.
+
+    Yields:
+        Overrides by which the jobs find their parents.
+
+    Raises:
+        TrainingError: some of the jobs' runs did not finish.
+    """
+    parsed = parsed_overrides(get_args_parser().parse_args().overrides)
+    swept = {override.get_key_element().lstrip("+"): override.get_value_string() for override in parsed if override.is_sweep_override()}
+    with grid_parents(jobs, swept) as parents:
+        text = json.dumps({"parents": parents, "swept": list(swept)}).replace("'", "\\'")
+        yield [f"++hydra.job.env_set.{VARIABLE}='{text}'"]
+
+
+def part_of_grid(config: RunConfig) -> PartOf | None:
+    """The grid that this job belongs to, if it is one's."""
+    if VARIABLE not in os.environ:
+        return None
+    known = json.loads(os.environ[VARIABLE])
+    own = dict(override.lstrip("+").partition("=")[::2] for override in HydraConfig.get().overrides.task)
+    values = {key: own[key] for key in known["swept"] if key in own}
+    differing = "".join(f" {key.rpartition('.')[2]}={value}" for key, value in values.items() if key not in ("model", "seed"))
+    label = f"{config.model.name}-seed{config.seed}{differing}"
+    params = {f"grid.{key}": value for key, value in values.items()}
+    return PartOf(known["parents"][str(config.tracking.experiment_name)], label, params=params)

@@ -1,0 +1,127 @@
+"""What the pipelines print: tables a person reads."""
+
+import itertools
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+
+from clickflow.cli.launch import progress_printer
+from clickflow.data.dataset import PreparedDataset
+from clickflow.data.prepare import prepare
+from clickflow.data.schema import TimestampUnit
+from clickflow.runs.config import PrepareConfig
+from clickflow.runs.evaluate import Evaluation
+from clickflow.runs.slices import slice_columns
+from clickflow.runs.split_report import shown_metrics
+
+HEADINGS = {
+    "auc": "AUC",
+    "gauc": "GAUC",
+    "gauc_users_skipped": "users skipped",
+    "pr_auc": "PR-AUC",
+    "log_loss": "log loss",
+    "oracle_auc": "oracle AUC",
+}
+SLICE_HEADINGS = ("slice", "value", "rows", "click rate", "AUC [95 %]", "GAUC", "log loss", "calibration")
+SLICES_SHOWN = 8
+"""Lines a sort of slice; all are in the run."""
+SLICE_WIDTH = 130
+"""Columns that the table of slices fits into."""
+PER_SECOND = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000}
+
+
+def timed_prepare(config: PrepareConfig, console: Console) -> tuple[PreparedDataset, float | None]:
+    """Prepare; the seconds it took, or None where all was prepared already."""
+    stages: list[str] = []
+
+    def progress(stage: str) -> None:
+        stages.append(stage)
+        progress_printer(console)(stage)
+
+    start = time.perf_counter()
+    dataset = prepare(config.data, config.protocol, config.home, progress)
+    return dataset, time.perf_counter() - start if "writing" in stages else None
+
+
+def print_dataset(console: Console, dataset: PreparedDataset, seconds: float | None) -> None:
+    """Sizes, splits, history lengths, what was dropped, and the speed of preparing."""
+    manifest = dataset.manifest
+    splits = Table(title=f"{manifest.name}, protocol {manifest.protocol['name']}", title_justify="left")
+    for heading in ("split", "rows", "users", "positive rate", "from", "to"):
+        splits.add_column(heading, justify="left" if heading == "split" else "right")
+    for name, split in manifest.splits.items():
+        dates = [_date(moment, manifest.timestamp_unit) for moment in (split.first_timestamp, split.last_timestamp)]
+        splits.add_row(name, f"{split.rows:,}", f"{split.users:,}", f"{split.positives / split.rows:.4f}", *dates)
+    console.print(splits)
+    quantiles = ", ".join(f"{name} {value:g}" for name, value in manifest.history_length_quantiles.items() if name != "mean")
+    console.print(f"users {manifest.num_users:,}, items {manifest.num_items:,}, behaviours {manifest.num_behaviours:,}")
+    console.print(f"history length: mean {manifest.history_length_quantiles['mean']:.1f}, {quantiles}", soft_wrap=True)
+    fields = ", ".join(f"{f.name} ({f.vocabulary_size:,})" for f in manifest.fields.categorical)
+    console.print(f"fields: {fields}" + "".join(f", {f.name} (numeric)" for f in manifest.fields.numeric))
+    noted = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in manifest.counts.items() if count)
+    if noted:
+        console.print(f"noted: {noted}", soft_wrap=True)
+    rows = sum(split.rows for split in manifest.splits.values())
+    console.print(f"{dataset.num_bytes / 1e6:,.1f} MB in {dataset.folder}", soft_wrap=True)
+    if seconds is None:
+        console.print("prepared already; nothing was done")
+    else:
+        console.print(f"{seconds:.1f} s, {rows / seconds:,.0f} rows/s, {manifest.num_behaviours / seconds:,.0f} behaviours/s")
+
+
+def print_metrics(console: Console, title: str, metrics: Mapping[str, float]) -> None:
+    """One row of metrics."""
+    table = Table(title=title, title_justify="left")
+    for name in metrics:
+        table.add_column(HEADINGS.get(name, name), justify="right")
+    table.add_row(*(f"{value:,.0f}" if name == "gauc_users_skipped" else f"{value:.4f}" for name, value in metrics.items()))
+    console.print(table)
+
+
+def print_evaluation(console: Console, evaluation: Evaluation) -> None:
+    """Test metrics with their intervals, the slices, and how often the test split was opened."""
+    table = Table(title="test split", title_justify="left")
+    for heading in ("metric", "value", "95 % interval"):
+        table.add_column(heading, justify="left" if heading == "metric" else "right")
+    for name, *shown in shown_metrics(evaluation.scored.metrics, evaluation.intervals):
+        table.add_row(HEADINGS.get(name, name), *shown)
+    console.print(table)
+    _print_slices(console, evaluation.slices)
+    times, runs = evaluation.openings.times, evaluation.openings.runs
+    console.print(
+        f"the test split of this data set has been opened {_counted(times, 'time')}, by {_counted(runs, 'run')}; the more often it decides "
+        "between models, the less it tells of new users",
+        soft_wrap=True,
+    )
+
+
+def _print_slices(console: Console, slices: pl.DataFrame) -> None:
+    """The first lines of each sort of slice, as wide as they need to be; the rest is in the run."""
+    rows = [(row["slice"], slice_columns(row)) for row in slices.iter_rows(named=True)]
+    table = Table(title="by slice", title_justify="left")
+    for heading in SLICE_HEADINGS:
+        table.add_column(heading, justify="left" if heading in ("slice", "value") else "right", no_wrap=True)
+    for _, found in itertools.groupby(rows, key=lambda row: row[0]):
+        lines = [columns for _, columns in found]
+        shown = lines if len(lines) <= SLICES_SHOWN else lines[: SLICES_SHOWN - 1]
+        for position, line in enumerate(shown):
+            table.add_row(*(("" if position and heading == "slice" else line[heading]) for heading in SLICE_HEADINGS))
+        if len(shown) < len(lines):
+            table.add_row("", f"… {len(lines) - len(shown)} more")
+        table.add_section()
+    Console(file=console.file, width=max(console.width, SLICE_WIDTH), highlight=False).print(table)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
+
+
+def _date(moment: int, unit: TimestampUnit | str) -> str:
+    """A date, or the bare number where the log knows only an order."""
+    if unit not in PER_SECOND:
+        return str(moment)
+    return datetime.fromtimestamp(moment / PER_SECOND[unit], UTC).strftime("%Y-%m-%d")

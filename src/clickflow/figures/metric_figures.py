@@ -1,0 +1,201 @@
+"""ROC, precision-recall, reliability and gradient-norm figures, to be logged as PNG and read without the code at hand.
+
+Decision: matplotlib's object interface and no ``pyplot``. A ``Figure`` made this way belongs to its caller alone: nothing is registered
+globally, nothing has to be closed, no display is looked for, and threads may draw at the same time.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, NullLocator
+
+from clickflow.metrics.calibration import ReliabilityBins
+from clickflow.metrics.curves import Curve
+
+# Okabe & Ito (2008), told apart with any colour vision; from the eighth curve on the line style tells.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LINE_STYLES = ("-", "--", "-.", ":")
+FIRST_TO_LAST = colormaps["viridis"]
+"""Dark is the first layer; the yellow end, which white swallows, is left out."""
+INK = "#333333"
+REFERENCE: dict[str, Any] = {"color": "#8A8A8A", "linewidth": 1.2, "linestyle": (0, (4, 3)), "zorder": 1.9}
+POINTS: dict[str, Any] = {"fmt": "o", "color": COLOURS[0], "markersize": 4.5, "elinewidth": 1.2, "capsize": 3, "capthick": 1.2}
+RESOLUTION_DPI = 150
+
+
+def roc_figure(curves: Mapping[str, Curve], aucs: Mapping[str, float]) -> Figure:
+    """ROC curves of one or several models, with the diagonal of a random order.
+
+    Args:
+        curves: model name -> its :func:`~clickflow.metrics.curves.roc_curve`.
+        aucs: model name -> its exact AUC, for the legend.
+
+    Raises:
+        ValueError: the two do not name the same models.
+    """
+    _check_same_names(curves, "aucs", aucs)
+    figure, axes = _square_figure("ROC curve", "False positive rate (fraction of non-clicks)", "True positive rate (fraction of clicks)")
+    for position, (name, curve) in enumerate(curves.items()):
+        x, y = np.r_[0, curve.x, 1], np.r_[0, curve.y, 1]  # the ends that the grid leaves out
+        axes.plot(x, y, label=f"{name}  (AUC {aucs[name]:.4f})", **_line(position))
+    axes.plot([0, 1], [0, 1], label="Random order  (AUC 0.5000)", **REFERENCE)
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    _legend(axes, loc="lower right")
+    return figure
+
+
+def pr_figure(curves: Mapping[str, Curve], pr_aucs: Mapping[str, float], click_rate: float) -> Figure:
+    """Precision-recall curves of one or several models, with the click rate, which is the precision of a random order.
+
+    Args:
+        curves: model name -> its :func:`~clickflow.metrics.curves.pr_curve`.
+        pr_aucs: model name -> its exact average precision, for the legend.
+        click_rate: clicks / impressions of the rows.
+
+    Raises:
+        ValueError: the two do not name the same models.
+    """
+    _check_same_names(curves, "pr_aucs", pr_aucs)
+    figure, axes = _square_figure("Precision-recall curve", "Recall (fraction of clicks found)", "Precision (fraction that is clicked)")
+    for position, (name, curve) in enumerate(curves.items()):
+        axes.plot(curve.x, curve.y, label=f"{name}  (PR-AUC {pr_aucs[name]:.4f})", **_line(position))
+    axes.axhline(click_rate, label=f"Random order  (click rate {click_rate:.4f})", **REFERENCE)
+    highest = max([click_rate, *(float(np.max(curve.y)) for curve in curves.values() if not np.isnan(curve.y).any())])
+    axes.set(xlim=(0, 1), ylim=(0, min(1.0, 1.08 * highest)))
+    _legend(axes, loc="best")
+    return figure
+
+
+def reliability_figure(bins: ReliabilityBins) -> Figure:
+    """Click rate against mean prediction, above the distribution of the predictions.
+
+    The whiskers are Wilson's 95 % intervals, so that a bin that misses the diagonal by chance can be told from one that is wrong. The
+    distribution is drawn as a density, because bins of equal counts have unequal widths.
+
+    Args:
+        bins: of :func:`~clickflow.metrics.calibration.reliability`.
+    """
+    mean_prediction, click_rate, impressions, edges = (np.asarray(values.cpu()) for values in bins)
+    low, high = _wilson_interval(click_rate, impressions)
+    limit = min(1.0, 1.06 * max(np.max(mean_prediction, initial=0.0), np.max(high, initial=0.0))) or 1.0
+    figure = Figure(figsize=(6.0, 7.5), dpi=RESOLUTION_DPI, layout=layout())
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4.5, 1))
+    upper.plot([0, limit], [0, limit], label="Perfect calibration", **REFERENCE)
+    if len(impressions):
+        label = f"Bins of about {np.median(impressions):,.0f} impressions, with 95 % interval"
+        upper.errorbar(mean_prediction, click_rate, (click_rate - low, high - click_rate), label=label, **POINTS)
+    label_axes(upper, "Reliability of the predicted probabilities", "", "Click rate (clicks / impressions)")
+    margin = 0.02 * limit  # room for points that lie on the border
+    upper.set(xlim=(-margin, limit + margin), ylim=(-margin, limit + margin))
+    upper.set_box_aspect(1)
+    _legend(upper, loc="upper left")
+    _density(lower, impressions, edges)
+    return figure
+
+
+def gradient_norm_figure(norms: Mapping[str, Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]]]) -> Figure:
+    """Gradient norm of every layer over the steps, one panel a run, on one logarithmic axis: a vanishing gradient is a fan of lines.
+
+    Args:
+        norms: run label -> layer name, the first layer first -> (steps, values).
+
+    Raises:
+        ValueError: there is no run.
+    """
+    if not norms:
+        raise ValueError("norms = {}: must hold at least one run")
+    num_columns = min(len(norms), 4)
+    num_rows = math.ceil(len(norms) / num_columns)
+    size = (1.9 + 4.1 * num_columns, 1.0 + 3.6 * num_rows)
+    figure = Figure(figsize=size, dpi=RESOLUTION_DPI, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
+    panels = figure.subplots(num_rows, num_columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for unused in panels[len(norms) :]:
+        unused.remove()
+    layers = list(dict.fromkeys(layer for run in norms.values() for layer in run))
+    colours = dict(zip(layers, FIRST_TO_LAST(np.linspace(0.0, 0.92, len(layers))), strict=True))
+    for position, (axes, (label, run)) in enumerate(zip(panels, norms.items(), strict=False)):
+        for layer, (steps, values) in run.items():
+            positive = np.where(np.asarray(values, np.float64) > 0, values, np.nan)  # a logarithm has no place for 0
+            axes.plot(np.asarray(steps), positive, color=colours[layer], linewidth=1.8, marker="o", markersize=2.5, zorder=3)
+        label_axes(axes, "", "Training step", "" if position % num_columns else "Gradient norm (L2)")
+        axes.set_title(label, fontsize=11, color=INK, loc="left")
+        axes.set_yscale("log")
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.margins(x=0.02)
+    figure.suptitle("Gradient norm of each layer", fontsize=13, fontweight="bold", color=INK, x=0.02, ha="left")
+    handles = [Line2D([], [], color=colours[layer], linewidth=2.5, label=layer) for layer in layers]
+    legend = figure.legend(handles=handles, loc="outside right center", fontsize=9.5, labelcolor=INK, frameon=False, alignment="left")
+    legend.set_title("Layer, first to last")
+    legend.get_title().set(color=INK, fontsize=9.5)
+    return figure
+
+
+def _density(axes: Axes, impressions: npt.NDArray[np.int64], edges: npt.NDArray[np.float64]) -> None:
+    """The histogram of unequal bins: area is the share of impressions."""
+    if len(impressions) and edges[-1] > edges[0]:
+        axes.stairs(impressions / impressions.sum() / np.diff(edges), edges, fill=True, color=COLOURS[0], alpha=0.35)
+    elif len(impressions):  # one value only
+        axes.axvline(edges[0], color=COLOURS[0], linewidth=2)
+    label_axes(axes, "", "Predicted click probability", "Density")
+    axes.set_ylim(bottom=0)
+    axes.set_box_aspect(0.22)
+    axes.yaxis.set_major_locator(MaxNLocator(3))
+
+
+def _wilson_interval(
+    rate: npt.NDArray[np.float64], impressions: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """95 % interval of a proportion that stays within [0, 1] and has a width at rate 0 (Wilson 1927)."""
+    z = 1.959964
+    centre = (rate + z**2 / (2 * impressions)) / (1 + z**2 / impressions)
+    half = z * np.sqrt(rate * (1 - rate) / impressions + z**2 / (4 * impressions**2)) / (1 + z**2 / impressions)
+    # Rounding may leave the rate itself a hair outside at 0 and 1.
+    return np.minimum(centre - half, rate), np.maximum(centre + half, rate)
+
+
+def _check_same_names(curves: Mapping[str, Curve], what: str, values: Mapping[str, float]) -> None:
+    if curves.keys() != values.keys():
+        raise ValueError(f"{what} = {sorted(values)}: must name the same models as curves, {sorted(curves)}")
+
+
+def _square_figure(title: str, x_label: str, y_label: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(6.0, 6.0), dpi=RESOLUTION_DPI, layout=layout())
+    axes = figure.subplots()
+    axes.set_box_aspect(1)
+    label_axes(axes, title, x_label, y_label)
+    return figure, axes
+
+
+def layout() -> ConstrainedLayoutEngine:
+    """Padding in inches; compressed, so that panels of fixed aspect stay of one width."""
+    return ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12, compress=True)
+
+
+def label_axes(axes: Axes, title: str, x_label: str, y_label: str) -> None:
+    """Title, labels, a light grid behind the data and no box around it."""
+    axes.set_title(title, fontsize=13, fontweight="bold", color=INK, loc="left", pad=12)
+    axes.set_xlabel(x_label, fontsize=10.5, color=INK)
+    axes.set_ylabel(y_label, fontsize=10.5, color=INK)
+    axes.grid(color="#E6E6E6", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=INK, labelsize=9.5, length=0, pad=6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#BBBBBB")
+
+
+def _line(position: int) -> dict[str, Any]:
+    style = LINE_STYLES[position // len(COLOURS) % len(LINE_STYLES)]
+    return {"color": COLOURS[position % len(COLOURS)], "linestyle": style, "linewidth": 2.0, "zorder": 3, "clip_on": False}
+
+
+def _legend(axes: Axes, loc: Literal["best", "upper left", "lower right"]) -> None:
+    axes.legend(loc=loc, fontsize=9.5, labelcolor=INK, frameon=True, framealpha=0.9, edgecolor="none", borderpad=0.6)

@@ -1,0 +1,131 @@
+"""Do the metrics of two runs agree: point by point, every step of every history.
+
+What a run logs is compared unless it is known to be a matter of time or of the machine, so that a metric that somebody adds later is not
+forgotten.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clickflow.runs.evaluate import TIMES_OPENED
+
+Histories = Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+"""Metric -> steps (P,) and values (P,)."""
+
+TIMINGS = frozenset({"rows_per_second", "train_seconds", "latency_milliseconds"})
+BOOKKEEPING = frozenset({"epoch", "trial_number", TIMES_OPENED})
+"""The axis of a chart, which a training that was carried on may lack at the seam; a trial's place in its sweep; looks at the test split."""
+PHASES = ("best/", "roc/", "pr/", "test/")
+"""Prefixes of what is logged after the training, in this order: the first difference is where the runs parted."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A point at which two runs differ; None is the run that lacks it."""
+
+    metric: str
+    step: int
+    old: float | None
+    new: float | None
+
+    @property
+    def size(self) -> float:
+        """Of the difference, relative to the old value where that is larger than 1; infinite where a run lacks the point."""
+        if self.old is None or self.new is None:
+            return math.inf
+        return abs(self.new - self.old) / max(1.0, abs(self.old))
+
+
+@dataclass(frozen=True)
+class MetricDifferences:
+    """One metric of two runs.
+
+    Attributes:
+        metric: its name.
+        num_points: steps that either run has.
+        differences: points that are not identical, by step.
+    """
+
+    metric: str
+    num_points: int
+    differences: tuple[Difference, ...]
+
+    @property
+    def largest(self) -> float:
+        """The largest difference; 0 where all points are identical."""
+        return max((difference.size for difference in self.differences), default=0.0)
+
+    def beyond(self, tolerance: float) -> list[Difference]:
+        """The differences larger than this."""
+        return [difference for difference in self.differences if difference.size > tolerance]
+
+
+def is_compared(metric: str) -> bool:
+    """Whether a metric is a function of config and data.
+
+    >>> [name for name in ("val/auc", "system/cpu", "train/rows_per_second", "epoch") if is_compared(name)]
+    ['val/auc']
+    """
+    return not metric.startswith("system/") and metric.rpartition("/")[2] not in TIMINGS and metric not in BOOKKEEPING
+
+
+def compare_histories(old: Histories, new: Histories) -> list[MetricDifferences]:
+    """Hold the histories of two runs against each other, in the order in which a training logs them.
+
+    Args:
+        old: of the run that is reproduced; what only the other one has is left out, since code that logs more is no disdifferences.
+        new: of its reproduction.
+    """
+    return sorted((_compare(name, old, new) for name in old if is_compared(name)), key=_place)
+
+
+def first_difference(metrics: Iterable[MetricDifferences], tolerance: float) -> Difference | None:
+    """Where the runs parted: the first difference beyond a tolerance, by phase, step and name."""
+    found = (difference for metric in metrics for difference in metric.beyond(tolerance)[:1])
+    return min(found, key=lambda difference: (_phase(difference.metric), difference.step, difference.metric), default=None)
+
+
+def as_csv(metrics: Iterable[MetricDifferences]) -> str:
+    """One row a metric: points, how many differ, the largest difference, and the first one with both values."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["metric", "points", "differing", "largest_difference", "first_step", "old", "new"])
+    for metric in metrics:
+        first = metric.differences[0] if metric.differences else None
+        values = ["", "", ""] if first is None else [first.step, first.old, first.new]
+        writer.writerow([metric.metric, metric.num_points, len(metric.differences), repr(metric.largest), *values])
+    return file.getvalue()
+
+
+def _compare(metric: str, old: Histories, new: Histories) -> MetricDifferences:
+    before, after = _points(metric, old), _points(metric, new)
+    steps = sorted(before.keys() | after.keys())
+    return MetricDifferences(metric, len(steps), tuple(_differences(metric, steps, before, after)))
+
+
+def _points(metric: str, histories: Histories) -> dict[int, float]:
+    """Step -> value; a step that was logged twice, as by a second evaluation, has its last value."""
+    if metric not in histories:
+        return {}
+    steps, values = histories[metric]
+    return dict(zip(steps.astype(np.int64).tolist(), values.tolist(), strict=True))
+
+
+def _differences(metric: str, steps: list[int], before: Mapping[int, float], after: Mapping[int, float]) -> Iterator[Difference]:
+    for step in steps:
+        if before.get(step) != after.get(step):
+            yield Difference(metric, step, before.get(step), after.get(step))
+
+
+def _phase(metric: str) -> int:
+    return next((position for position, prefix in enumerate(PHASES, start=1) if metric.startswith(prefix)), 0)
+
+
+def _place(differences: MetricDifferences) -> tuple[int, str]:
+    return _phase(differences.metric), differences.metric

@@ -1,0 +1,133 @@
+"""What a scored split leaves in its run: metrics, curves that overlay, figures, predictions."""
+
+import math
+import re
+import tempfile
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from torch import nn
+
+from clickflow.data.dataset import PreparedDataset
+from clickflow.data.predictions import write_predictions
+from clickflow.figures.metric_figures import pr_figure, reliability_figure, roc_figure
+from clickflow.figures.slice_figure import SlicePoint, slice_figure
+from clickflow.metrics.calibration import reliability
+from clickflow.metrics.click_metrics import ClickMetrics, ScoredRows
+from clickflow.metrics.curves import Curve, pr_curve, roc_curve
+from clickflow.metrics.intervals import ConfidenceInterval
+from clickflow.metrics.ranking import auc
+from clickflow.runs.slices import slices_as_markdown
+from clickflow.tracking.run import DESCRIPTION_TAG, Run
+from clickflow.training.config import TrainerConfig
+from clickflow.training.inference import predict_batches
+from clickflow.training.loaders import evaluation_loader
+
+
+@dataclass(frozen=True)
+class ScoredSplit:
+    """A split with a model's predictions.
+
+    Attributes:
+        name: ``validation`` or ``test``.
+        rows: predictions, labels and groups in the split's order.
+        metrics: by name, without a prefix.
+    """
+
+    name: str
+    rows: ScoredRows
+    metrics: dict[str, float]
+
+
+def score(model: nn.Module, dataset: PreparedDataset, split: str, trainer: TrainerConfig) -> ScoredSplit:
+    """Predict a split and measure the predictions; ``oracle_auc``, the best any model could reach, where the truth is known."""
+    loader = evaluation_loader(dataset, split, trainer)
+    click_metrics = ClickMetrics()
+    click_metrics.update(*predict_batches(model, loader))
+    metrics, rows = click_metrics.compute(), click_metrics.rows()
+    truth = loader.split.true_probability()
+    if truth is not None:
+        metrics["oracle_auc"] = auc(torch.tensor(truth), rows.target)
+    return ScoredSplit(split, rows, metrics)
+
+
+def log_split(run: Run, dataset: PreparedDataset, scored: ScoredSplit, *, curve_prefix: str = "", figures: bool = True) -> None:
+    """Log curves, figures and predictions of a scored split.
+
+    Args:
+        run: where to.
+        dataset: the split's data set.
+        scored: the split.
+        curve_prefix: before the curves' names, so that validation and test do not share a line.
+        figures: whether to draw; the curves and the predictions, which can be drawn from later, are there in any case.
+    """
+    preds, target, _ = scored.rows
+    roc, pr = roc_curve(preds, target), pr_curve(preds, target)
+    for curve in (roc, pr):
+        run.log_curve(f"{curve_prefix}{curve.name}", curve.steps, curve.y)
+    if figures:
+        _log_figures(run, scored, roc, pr)
+    table = np.stack([roc.x, roc.y, pr.x, pr.y], axis=1)
+    lines = ["fpr,tpr,recall,precision", *(",".join(f"{value:.6g}" for value in row) for row in table)]
+    run.log_text("\n".join(lines) + "\n", f"curves/{scored.name}.csv")
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / f"{scored.name}.parquet"
+        write_predictions(path, dataset, scored.name, preds.numpy())
+        run.log_file(path, "predictions")
+
+
+def log_intervals(run: Run, scored: ScoredSplit, intervals: Mapping[str, ConfidenceInterval]) -> None:
+    """Log both ends of each interval (``test/auc_low``, ``test/auc_high``), and put the metrics into the run's description.
+
+    Args:
+        run: where to.
+        scored: the split.
+        intervals: metric -> 95 % interval; NaN ends are left out.
+    """
+    ends = {f"{scored.name}/{name}_{end}": value for name, found in intervals.items() for end, value in found._asdict().items()}
+    run.log_metrics({name: value for name, value in ends.items() if math.isfinite(value)}, step=0)
+    heading = f"| {scored.name} | value | 95 % interval |"
+    lines = [f"| {' | '.join(line)} |" for line in shown_metrics(scored.metrics, intervals)]
+    table = "\n".join([heading, "|---|---:|---:|", *lines]) + "\n"
+    description = run.tags.get(DESCRIPTION_TAG, "")
+    without = re.sub(rf"^{re.escape(heading)}\n(\|.*\n?)*", "", description, flags=re.MULTILINE).rstrip()
+    run.set_description(f"{without}\n\n{table}")
+
+
+def shown_metrics(metrics: Mapping[str, float], intervals: Mapping[str, ConfidenceInterval]) -> list[tuple[str, str, str]]:
+    """Name, value and interval of each metric, as tables show them; a dash where the rows cannot tell."""
+    lines = []
+    for name, value in metrics.items():
+        shown = "–" if math.isnan(value) else f"{value:,.0f}" if name == "gauc_users_skipped" else f"{value:.4f}"
+        lines.append((name, shown, shown_interval(intervals.get(name))))
+    return lines
+
+
+def shown_interval(interval: ConfidenceInterval | None) -> str:
+    """An interval as tables show it; a dash where there is none."""
+    return "–" if interval is None or math.isnan(interval.low) else f"[{interval.low:.4f}, {interval.high:.4f}]"
+
+
+def log_slices(run: Run, split: str, table: pl.DataFrame) -> None:
+    """Log ``slices/<split>.csv``, ``slices/<split>.md`` and ``figures/<split>/slices.png``."""
+    run.log_text(table.write_csv(), f"slices/{split}.csv")
+    run.log_text(slices_as_markdown(table), f"slices/{split}.md")
+    columns = table.select("slice", "value", "rows", *(pl.col(name).fill_null(math.nan) for name in ("auc", "auc_low", "auc_high")))
+    whole, *points = (SlicePoint(*row) for row in columns.iter_rows())
+    with warnings.catch_warnings():
+        # Values in a script that matplotlib's font lacks; the tables have them.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        run.log_figure(slice_figure(points, whole.auc, f"AUC by slice of the {split} split"), f"figures/{split}/slices.png")
+
+
+def _log_figures(run: Run, scored: ScoredSplit, roc: Curve, pr: Curve) -> None:
+    preds, target, _ = scored.rows
+    folder = f"figures/{scored.name}"
+    run.log_figure(roc_figure({scored.name: roc}, {scored.name: scored.metrics["auc"]}), f"{folder}/roc.png")
+    run.log_figure(pr_figure({scored.name: pr}, {scored.name: scored.metrics["pr_auc"]}, float(target.float().mean())), f"{folder}/pr.png")
+    run.log_figure(reliability_figure(reliability(preds, target)), f"{folder}/reliability.png")

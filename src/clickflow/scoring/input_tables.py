@@ -1,0 +1,213 @@
+"""Parquet and CSV files, one or many, as one stream of record batches in the order of their rows.
+
+Nothing of a file is held but the batch in hand: Parquet is read through a small buffer, page by page, since a row group may be as large as
+the file, and a memory map would count as memory. Where a file is cut into batches depends on the file alone, so that a run that is carried
+on sees the batches of the one that was cut short. A CSV has no types: its columns are texts, as they stand.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from clickflow.config import suggest
+from clickflow.data.sources.formats import CSV, PARQUET, expand, first_line, labels
+from clickflow.data.sources.source import several
+from clickflow.errors import DataError
+
+READ_BUFFER_BYTES = 1 << 20
+
+
+class TableRows(NamedTuple):
+    """Some rows of a table.
+
+    Attributes:
+        batch: their columns.
+        file: where they stand.
+        first_row: rows of the file before them.
+    """
+
+    batch: pa.RecordBatch
+    file: str
+    first_row: int
+
+
+@dataclass(frozen=True)
+class InputTable(ABC):
+    """Files of one format with the same columns.
+
+    Attributes:
+        files: one after the other.
+        schema: their columns; of a CSV all are texts.
+        key: the config's key, for messages.
+    """
+
+    files: tuple[Path, ...]
+    schema: pa.Schema
+    key: str
+
+    @property
+    @abstractmethod
+    def num_rows(self) -> int | None:
+        """Rows in all; None where only reading would tell."""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether all columns are texts, to be parsed."""
+        return isinstance(self, CsvTable)
+
+    @property
+    def name(self) -> str:
+        """How messages call the files."""
+        return ", ".join(labels(self.files)[:3]) + (", …" if len(self.files) > 3 else "")
+
+    @property
+    def state(self) -> list[list[Any]]:
+        """Path, bytes and time of change (ns) of each file: equal where nobody touched them."""
+        stats = [(file, file.stat()) for file in self.files]
+        return [[str(file.resolve()), stat.st_size, stat.st_mtime_ns] for file, stat in stats]
+
+    def refuse_absent(self, columns: dict[str, str]) -> None:
+        """Refuse to go on where columns are missing.
+
+        Args:
+            columns: column -> the config's key that names it.
+
+        Raises:
+            DataError: names each.
+        """
+        absent = {column: key for column, key in columns.items() if column not in self.schema.names}
+        single = "; it has a single column: is separator right?" if self.is_text and len(self.schema) == 1 else ""
+        problems = [
+            f"{self.name}, column '{column}' ({key}): no such column; {suggest(column, self.schema.names)}{single}"
+            for column, key in absent.items()
+        ]
+        if problems:
+            raise several(problems, self.key)
+
+    def rows(self, columns: Sequence[str], rows_per_batch: int) -> Iterator[TableRows]:
+        """The rows of some columns.
+
+        Args:
+            columns: in this order.
+            rows_per_batch: at most so many at once.
+
+        Raises:
+            DataError: a file cannot be read to its end.
+        """
+        for file, label in zip(self.files, labels(self.files), strict=True):
+            first_row = 0
+            try:
+                for batch in self._batches(file, columns, rows_per_batch):
+                    yield TableRows(batch.select(list(columns)), label, first_row)
+                    first_row += len(batch)
+            except (pa.ArrowException, OSError) as error:
+                raise unreadable(label, error) from error
+
+    @abstractmethod
+    def _batches(self, file: Path, columns: Sequence[str], rows_per_batch: int) -> Iterator[pa.RecordBatch]: ...
+
+
+class ParquetTable(InputTable):
+    """Parquet files."""
+
+    @property
+    def num_rows(self) -> int:
+        """Rows in all, from the files' ends."""
+        return sum(pq.read_metadata(file).num_rows for file in self.files)
+
+    def _batches(self, file: Path, columns: Sequence[str], rows_per_batch: int) -> Iterator[pa.RecordBatch]:
+        with pq.ParquetFile(file, buffer_size=READ_BUFFER_BYTES, pre_buffer=False) as parquet:
+            yield from parquet.iter_batches(rows_per_batch, columns=list(columns), use_threads=False)
+
+
+@dataclass(frozen=True)
+class CsvTable(InputTable):
+    """CSV files; an empty text is a missing value."""
+
+    separator: str
+
+    @property
+    def num_rows(self) -> None:
+        """Not known."""
+        return None
+
+    def _batches(self, file: Path, columns: Sequence[str], rows_per_batch: int) -> Iterator[pa.RecordBatch]:
+        with _open_csv(file, self.separator, self.schema.names) as reader:
+            for block in reader:
+                for start in range(0, len(block), rows_per_batch):
+                    yield block.slice(start, rows_per_batch)
+
+
+def open_table(path: Path, key: str, separator: str) -> InputTable:
+    """Open the files that a path stands for: a file, a glob, or a folder.
+
+    Args:
+        path: as configured.
+        key: the config's key, for messages.
+        separator: between the columns of a CSV; a ``.tsv`` has tabs.
+
+    Raises:
+        DataError: nothing there, or not what its ending says, or files with different columns.
+    """
+    files = expand([path], key)
+    if files[0].name.lower().endswith(PARQUET):
+        table: InputTable = ParquetTable(files, _one_schema(files, [_parquet_schema(file) for file in files]), key)
+    elif files[0].name.lower().endswith(CSV):
+        is_tsv = files[0].name.lower().endswith((".tsv", ".tsv.gz"))
+        separator = "\t" if is_tsv else separator
+        table = CsvTable(files, _one_schema(files, [_csv_schema(file, separator) for file in files]), key, separator)
+    else:
+        raise DataError(f"{key} = {files[0]}: unknown format; allowed is one of {', '.join((*PARQUET, *CSV))}; convert the file.")
+    return table
+
+
+def unreadable(file: str, error: Exception) -> DataError:
+    """What a library says of a file that it cannot read."""
+    return DataError(f"{file}: cannot be read ({first_line(error)}); repair the file or write it again.")
+
+
+def _parquet_schema(file: Path) -> pa.Schema:
+    try:
+        return pq.read_schema(file).remove_metadata()
+    except (pa.ArrowException, OSError) as error:
+        raise unreadable(file.name, error) from error
+
+
+def _csv_schema(file: Path, separator: str) -> pa.Schema:
+    try:
+        with _open_csv(file, separator, ()) as reader:
+            return pa.schema([(name, pa.string()) for name in reader.schema.names])
+    except (pa.ArrowException, OSError) as error:
+        raise unreadable(file.name, error) from error
+
+
+def _open_csv(file: Path, separator: str, names: Sequence[str]) -> pacsv.CSVStreamingReader:
+    return pacsv.open_csv(
+        file,
+        parse_options=pacsv.ParseOptions(delimiter=separator, newlines_in_values=True),
+        convert_options=pacsv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=True
+        ),
+    )
+
+
+def _one_schema(files: Sequence[Path], schemas: Sequence[pa.Schema]) -> pa.Schema:
+    """The columns that all files share, in the order of the first."""
+    first = schemas[0]
+    twice = sorted({name for name in first.names if first.names.count(name) > 1})
+    if twice:
+        raise DataError(f"{files[0].name}, column '{twice[0]}': stands there twice; give each column a name of its own.")
+    for file, schema in zip(files[1:], schemas[1:], strict=True):
+        for field in first:
+            found = schema.field(field.name).type if schema.names.count(field.name) == 1 else "no such column"
+            if found != field.type:
+                raise DataError(
+                    f"{file.name}, column '{field.name}' = {found}: it is {field.type} in {files[0].name}; one table has the same columns."
+                )
+    return first

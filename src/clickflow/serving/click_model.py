@@ -1,0 +1,75 @@
+"""The model as MLflow serves it: raw ids in, click probability out.
+
+MLflow demands the names ``load_context(self, context)`` and ``predict``; :mod:`clickflow.serving.model_code` hands it the model.
+"""
+
+import warnings
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from clickflow.data.schema import ITEM
+from clickflow.errors import DataError
+from clickflow.serving.bundle import ServingBundle
+from clickflow.serving.candidates import CandidateRows, count_candidates
+from clickflow.serving.encoding import RowEncoder
+from clickflow.serving.server_guard import RequestError, guard_server
+
+with warnings.catch_warnings():  # where warnings are errors, MLflow's about its own type hints would stop the import
+    warnings.simplefilter("ignore", UserWarning)
+    from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+BUNDLE = "bundle"
+ROWS_PER_BATCH = 8192  # bounds memory, whatever the size of a request
+
+
+class ClickModel(PythonModel):
+    """Scores candidates; one row is one candidate, or one user with a list of them."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Read the bundle and build the model; in MLflow's server also set the limits of a request."""
+        bundle = ServingBundle.read(Path(context.artifacts[BUNDLE]))
+        self._model = bundle.build_model()
+        self._encoder = RowEncoder(bundle)
+        self._limits = guard_server()
+
+    def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Score the candidates of R rows.
+
+        Args:
+            context: not needed after loading; MLflow passes it.
+            model_input: ``item`` (an id, or a list of candidates that share the row), ``history`` and optional user and context columns.
+            params: none are defined.
+
+        Returns:
+            one column ``probability``, R of them: float64; where a row lists its candidates, a list with one for each.
+
+        Raises:
+            RequestError: an id or a number cannot be read; names the column.
+        """
+        starts = range(0, len(model_input), ROWS_PER_BATCH)
+        try:
+            if self._limits is not None:
+                self._limits.check_candidates(count_candidates(model_input[ITEM].to_numpy()))
+            with torch.inference_mode():
+                answers = [self._score(model_input.iloc[start : start + ROWS_PER_BATCH], start) for start in starts]
+        except DataError as error:
+            raise RequestError(str(error)) from None
+        if all(isinstance(answer, np.ndarray) for answer in answers):
+            return pd.DataFrame({"probability": np.concatenate([np.empty(0), *answers])})
+        return pd.DataFrame({"probability": list(chain.from_iterable(answers))}, dtype=object)
+
+    def _score(self, frame: pd.DataFrame, first_row: int) -> list[Any] | NDArray[np.float64]:
+        """(R,) probabilities, or lists of them."""
+        candidates = CandidateRows(frame[ITEM].to_numpy())
+        batch = self._encoder.encode(frame, candidates, first_row)
+        parts = [batch]
+        if not 0 < len(batch) <= ROWS_PER_BATCH:  # no rows, no parts: not every model takes none
+            parts = [batch.part(start, start + ROWS_PER_BATCH) for start in range(0, len(batch), ROWS_PER_BATCH)]
+        preds = [torch.sigmoid(self._model(part).logit.double()).numpy() for part in parts]
+        return candidates.gathered(np.concatenate([np.empty(0), *preds]))

@@ -1,0 +1,110 @@
+"""What a sweep's parent run shows: progress while it is on, and at the end the best trial, a table and figures."""
+
+import csv
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from clickflow.data.storage import SplitSummary
+from clickflow.errors import TrackingError
+from clickflow.figures.metric_figures import pr_figure, roc_figure
+from clickflow.metrics.curves import Curve
+from clickflow.runs.train import logged_name
+from clickflow.sweep.shown.interactive import interactive_page
+from clickflow.sweep.shown.study_figures import study_figures
+from clickflow.sweep.shown.table import as_csv, as_markdown, trial_rows
+from clickflow.sweep.trials import RUN_ID, TrialStore, count
+from clickflow.sweep.worker_spec import WorkerSpec
+from clickflow.tracking.run import Run
+from clickflow.tracking.search import FoundRun, fetch_artifact, read_run
+from clickflow.tracking.store import Store
+
+NUM_CURVES = 5
+"""Trials whose ROC and precision-recall curves are laid over each other."""
+
+
+def best_trials(study: Study) -> list[FrozenTrial]:
+    """The best complete trial, or with several metrics the Pareto front; none while no trial is complete."""
+    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        return []
+    return [study.best_trial] if len(study.directions) == 1 else study.best_trials
+
+
+def log_progress(parent: Run, trial_store: TrialStore, spec: WorkerSpec) -> None:
+    """Log the best value so far, or which trials are the Pareto front, and the trials by state, at the number of finished trials."""
+    counts = count(trial_store.trials())
+    states = {"complete": counts.complete, "pruned": counts.pruned, "failed": counts.failed}
+    metrics = {f"trials/{state}": float(number) for state, number in states.items()}
+    best = best_trials(trial_store.study)
+    if len(spec.config.sweep.metric) > 1:
+        parent.set_tags({"pareto.trials": ", ".join(str(trial.number) for trial in best)})
+    elif best:
+        metrics |= dict(zip((logged_name(metric) for metric in spec.config.sweep.metric), best[0].values, strict=True))
+        parent.set_tags(_best_tags(spec, best[0]))
+    parent.log_metrics(metrics, step=counts.finished)
+
+
+def log_outcome(parent: Run, store: Store, trial_store: TrialStore, spec: WorkerSpec, validation: SplitSummary) -> list[FrozenTrial]:
+    """Log table, figures and description of a complete sweep; returns the best trial, or the Pareto front."""
+    study, space, metrics = trial_store.study, spec.space, spec.config.sweep.metric
+    log_progress(parent, trial_store, spec)
+    best = best_trials(study)
+    parent.log_text(as_csv(trial_rows(study, space, metrics)), "trials.csv")
+    for name, figure in study_figures(study, space, metrics).items():
+        parent.log_figure(figure, f"figures/{name}.png")
+    curves = dict(_curves(store, study))
+    if curves:
+        rocs, prs = ({label: pair[which] for label, (pair, _) in curves.items()} for which in (0, 1))
+        aucs, pr_aucs = ({label: run.metrics[f"best/{name}"] for label, (_, run) in curves.items()} for name in ("auc", "pr_auc"))
+        parent.log_figure(roc_figure(rocs, aucs), "figures/roc.png")
+        parent.log_figure(pr_figure(prs, pr_aucs, validation.positives / validation.rows), "figures/pr.png")
+    pairs = {label: pair for label, (pair, _) in curves.items()}
+    parent.log_text(interactive_page(study, space, metrics, pairs), "sweep.html")
+    parent.set_description(_description(trial_store, spec, best))
+    return best
+
+
+def _best_tags(spec: WorkerSpec, best: FrozenTrial) -> dict[str, str]:
+    values = {f"best.{key}": str(value) for key, value in spec.space.values(best.params).items()}
+    return {"best.trial": str(best.number), "best.run_id": str(best.user_attrs.get(RUN_ID)), **values}
+
+
+def _curves(store: Store, study: Study) -> Iterator[tuple[str, tuple[tuple[Curve, Curve], FoundRun]]]:
+    """ROC and precision-recall curves of the best complete trials by the first metric; one whose run lost them is left out."""
+    sign = -1 if study.directions[0].name == "MAXIMIZE" else 1
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    for trial in sorted(complete, key=lambda trial: sign * trial.values[0])[:NUM_CURVES]:
+        try:
+            run = read_run(store, trial.user_attrs[RUN_ID])
+            with tempfile.TemporaryDirectory() as scratch:
+                yield (
+                    f"trial {trial.number}",
+                    (_read_curves(fetch_artifact(store, run.run_id, "curves/validation.csv", Path(scratch))), run),
+                )
+        except TrackingError:
+            continue
+
+
+def _read_curves(path: Path) -> tuple[Curve, Curve]:
+    with path.open(encoding="utf-8", newline="") as file:
+        fpr, tpr, recall, precision = np.array(list(csv.reader(file))[1:], dtype=np.float64).T
+    return Curve("roc/tpr", fpr, tpr), Curve("pr/precision", recall, precision)
+
+
+def _description(trial_store: TrialStore, spec: WorkerSpec, best: list[FrozenTrial]) -> str:
+    config, counts = spec.config, count(trial_store.trials())
+    failed = f", {counts.failed} attempts failed or were interrupted" if counts.failed else ""
+    lines = [
+        f"**{counts.finished} trials** of {config.sweep.study_name} on **{config.data.name}** ({config.protocol.name}): "
+        f"{counts.complete} complete, {counts.pruned} pruned{failed}",
+        f"(sampler {config.sweep.sampler.name}, pruner {config.sweep.pruner.name})",
+        "",
+        as_markdown(trial_store.study, spec.space, config.sweep.metric),
+        "",
+        "`sweep.html` has the interactive figures, `trials.csv` all trials.",
+    ]
+    return "\n".join(lines if best else [*lines, "", "No trial is complete."])

@@ -1,0 +1,98 @@
+"""A study as a table: every trial as CSV, the best ones as Markdown."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from clickflow.sweep.shown.view import measured, readable, view_of
+from clickflow.sweep.space import SearchSpace
+from clickflow.sweep.trials import is_surplus
+
+STATES = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
+
+
+def trial_rows(study: Study, space: SearchSpace, metrics: Sequence[str]) -> list[dict[str, str]]:
+    """One row a trial, by number; what a trial has not is empty.
+
+    Args:
+        study: with any number of trials in any states; one that the sweep does not count has the state ``surplus``.
+        space: what it searches.
+        metrics: names of its objectives.
+
+    Returns:
+        Rows of the same columns: ``number``, ``state``, each metric, ``epochs`` (reported values), ``seconds``, each searched key,
+        ``run_id`` and ``reason`` (of a failure).
+
+    Raises:
+        ValueError: there are more or fewer metrics than objectives.
+    """
+    if len(metrics) != len(study.directions):
+        raise ValueError(f"metrics = {list(metrics)}: must name each of the study's {len(study.directions)} objectives")
+    return [_row(trial, space, metrics) for trial in study.get_trials(deepcopy=False)]
+
+
+def as_csv(rows: Sequence[Mapping[str, str]]) -> str:
+    """Rows of the same columns as CSV with a heading; empty without a row."""
+    if not rows:
+        return ""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def as_markdown(study: Study, space: SearchSpace, metrics: Sequence[str], num_trials: int = 10) -> str:
+    """The best complete trials by the metric, the best first; with several metrics the Pareto front, by the first one.
+
+    Args:
+        study: as for :func:`trial_rows`.
+        space: what it searches.
+        metrics: names of its objectives.
+        num_trials: at most so many rows.
+
+    Raises:
+        ValueError: there are more or fewer metrics than objectives.
+    """
+    view = view_of(study, space, metrics)
+    sign = -1 if view.is_maximized(0) else 1
+    candidates = view.complete if len(metrics) == 1 else view.study.best_trials if view.complete else []
+    best = sorted(candidates, key=lambda trial: (sign * trial.values[0], trial.number))[:num_trials]
+    if not best:
+        return "No trial is complete yet."
+    run_ids = {trial.number: str(trial.user_attrs.get("run_id", "")) for trial in study.get_trials(deepcopy=False)}
+    headings = ["trial", *metrics, *view.parameters, "run"]
+    lines = [headings, ["---:", *["---:"] * len(metrics), *["---"] * len(view.parameters), "---"]]
+    for trial in best:
+        values = [measured(value) for value in trial.values]
+        parameters = [readable(trial.params[name]) if name in trial.params else "" for name in view.parameters]
+        lines.append([str(trial.number), *values, *parameters, run_ids[trial.number][:8]])
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _row(trial: FrozenTrial, space: SearchSpace, metrics: Sequence[str]) -> dict[str, str]:
+    values = trial.values if trial.values is not None else []
+    parameters = space.values({key: trial.params[key] for key in space.parameters if key in trial.params})
+    return {
+        "number": str(trial.number),
+        "state": "surplus" if is_surplus(trial) else STATES[trial.state],
+        **(dict.fromkeys(metrics, "") | {metric: repr(value) for metric, value in zip(metrics, values, strict=False)}),
+        "epochs": str(len(trial.intermediate_values)),
+        "seconds": f"{trial.duration.total_seconds():.1f}" if trial.duration is not None else "",
+        **(dict.fromkeys(space.parameters, "") | {key: _exact(value) for key, value in parameters.items()}),
+        "run_id": str(trial.user_attrs.get("run_id", "")),
+        "reason": str(trial.user_attrs.get("reason", "")),
+    }
+
+
+def _exact(value: object) -> str:
+    return repr(value) if isinstance(value, float) else readable(value)

@@ -1,0 +1,185 @@
+"""Log a trained model to a run, and load one back.
+
+The model goes through the client's own calls (make a logged model, upload, finalise, link to the run) instead of
+``mlflow.pyfunc.log_model``, which works on MLflow's global tracking URI and active run.
+
+Every column is declared as ``Any`` in the signature, since MLflow's own check would do harm: its server casts a JSON 1.5 for a ``long``
+column to 1 before the model sees it, and it refuses integers for a ``double``, booleans for a boolean field stored as text, a null history,
+and one id where another row has a list of them. As ``Any`` a value arrives as it was sent; :class:`RowEncoder` takes it or refuses it by
+name.
+"""
+
+import contextlib
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mlflow
+import pandas as pd
+from mlflow.entities import LoggedModelOutput
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.models.model import MLMODEL_FILE_NAME
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.types.schema import AnyType
+
+import clickflow.data.schema as fields
+from clickflow.config import flatten
+from clickflow.errors import TrackingError
+from clickflow.serving import model_code as serving
+from clickflow.serving.bundle import ServingBundle
+from clickflow.serving.click_model import BUNDLE
+from clickflow.tracking.location import model_location
+from clickflow.tracking.run import Run
+from clickflow.tracking.store import Store, first_line, keep_environment
+
+if TYPE_CHECKING:  # at run time serving imports mlflow.pyfunc, without its warnings
+    from mlflow.pyfunc import PyFuncModel
+
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "safetensors", "torch")
+
+
+def log_model(run: Run, bundle: ServingBundle) -> str:
+    """Log a model that takes raw ids, linked to the run; the run stays open.
+
+    Args:
+        run: the run that trained it.
+        bundle: the model with its vocabularies.
+
+    Returns:
+        its URI, ``models:/m-…``, for :func:`load_model`, ``mlflow models serve`` and the registry.
+
+    Raises:
+        TrackingError: the store does not take it; no READY model is left behind then.
+    """
+    client = run.store.client
+    params = {key: str(value) for key, value in flatten(bundle.model_config).items()}
+    try:
+        experiment_id = client.get_run(run.id).info.experiment_id
+        logged = client.create_logged_model(experiment_id, name=str(params["name"]), source_run_id=run.id, params=params)
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                model = Model(artifact_path=logged.artifact_location, model_uuid=logged.model_id, run_id=run.id, model_id=logged.model_id)
+                save_model(bundle, Path(folder) / "model", model)
+                client.log_model_artifacts(logged.model_id, str(Path(folder) / "model"))
+            client.log_outputs(run.id, [LoggedModelOutput(logged.model_id, step=0)])
+        except BaseException:
+            client.finalize_logged_model(logged.model_id, "FAILED")
+            raise
+        client.finalize_logged_model(logged.model_id, "READY")
+    except (MlflowException, OSError) as error:
+        raise TrackingError(f"run {run.id}: the model cannot be logged ({first_line(error)}); check the store {run.store.uri}") from error
+    return f"models:/{logged.model_id}"
+
+
+def save_model(bundle: ServingBundle, folder: Path, model: Model | None = None) -> None:
+    """Write a bundle as an MLflow model folder, which ``mlflow.pyfunc.load_model`` reads."""
+    with tempfile.TemporaryDirectory() as scratch:
+        bundle.write(Path(scratch) / BUNDLE)
+        mlflow.pyfunc.save_model(
+            path=str(folder),
+            mlflow_model=model,
+            python_model=serving.__file__,
+            artifacts={BUNDLE: str(Path(scratch) / BUNDLE)},
+            signature=signature(bundle),
+            input_example=input_example(bundle),
+            pip_requirements=_requirements(),
+            code_paths=[str(Path(fields.__file__).parents[1])],
+        )
+
+
+def load_model(store: Store, uri: str) -> "PyFuncModel":
+    """Load a model by URI (``models:/m-…``, ``models:/name@alias``, ``models:/name/1``) from a store.
+
+    Pickled models are refused. The copy of the package that travels with the model is taken off ``sys.path`` again: where clickflow is
+    installed that one is used anyway, and processes started later must not pick up the copy.
+
+    Raises:
+        TrackingError: there is no such model, or it cannot be loaded.
+    """
+    path = list(sys.path)
+    try:
+        no_pickle = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+        with _reading(store, uri), keep_environment(no_pickle), _files(store, model_location(store, uri)) as local:
+            model: PyFuncModel = mlflow.pyfunc.load_model(str(local))
+            return model
+    finally:
+        sys.path[:] = path
+
+
+def read_bundle(store: Store, uri: str) -> ServingBundle:
+    """Read the files that would be served for a URI, as :func:`load_model` takes it, without making a served model of them.
+
+    Raises:
+        TrackingError: there is no such model, or its files are missing or not as they were logged.
+    """
+    with _reading(store, uri), _files(store, f"{model_location(store, uri).rstrip('/')}/artifacts/{BUNDLE}") as local:
+        return ServingBundle.read(local)
+
+
+def read_signature(store: Store, uri: str) -> ModelSignature | None:
+    """What a model takes and gives, without loading it; None where it does not say.
+
+    Raises:
+        TrackingError: there is no such model, or it cannot be read.
+    """
+    with _reading(store, uri), _files(store, f"{model_location(store, uri).rstrip('/')}/{MLMODEL_FILE_NAME}") as local:
+        found: ModelSignature | None = Model.load(str(local)).signature
+        return found
+
+
+@contextlib.contextmanager
+def _files(store: Store, location: str) -> Iterator[Path]:
+    """A file or a folder of artifacts on this machine: in place, or a copy for as long as it is needed."""
+    with tempfile.TemporaryDirectory() as scratch:
+        is_here = location.startswith("file:") or "://" not in location
+        copy = mlflow.artifacts.download_artifacts(location, tracking_uri=store.uri, dst_path=None if is_here else scratch)
+        yield Path(copy)
+
+
+@contextlib.contextmanager
+def _reading(store: Store, uri: str) -> Iterator[None]:
+    """One message for whatever keeps a model from being read; no bar of progress for its files."""
+    try:
+        with keep_environment({"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}):
+            yield
+    except TrackingError:
+        raise
+    except Exception as error:  # damaged files of MLflow's own may raise anything
+        reason = " ".join(str(error).split())[:500]
+        raise TrackingError(
+            f"model {uri}: cannot be loaded from {store.uri} ({type(error).__name__}: {reason}); "
+            "restore its files from a copy, or check the URI"
+        ) from error
+
+
+def signature(bundle: ServingBundle) -> ModelSignature:
+    """Inputs: ``item`` and ``history``, required; each user and context field, optional. Output: ``probability``, as of plain rows."""
+    anything = AnyType()  # type: ignore[no-untyped-call]
+    optional = [field.name for field in bundle.schema.impression_fields]
+    optional += [field.name for field in bundle.schema.numeric if field.role != "item"]
+    columns: list[ColSpec | TensorSpec] = [
+        *(ColSpec(anything, name) for name in (fields.ITEM, fields.HISTORY)),
+        *(ColSpec(anything, name, required=False) for name in optional),
+    ]
+    return ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec(DataType.double, "probability")]))
+
+
+def input_example(bundle: ServingBundle) -> pd.DataFrame:
+    """Two rows to try the model with: one with a history, one without."""
+    known = bundle.items["raw"].drop_null().slice(0, 3).to_pylist()
+    rows: dict[str, list[Any]] = {fields.ITEM: [known[0], known[-1]], fields.HISTORY: [known, []]}
+    for field in bundle.schema.impression_fields:
+        example = bundle.vocabularies[field.name]["raw"].slice(0, 1).to_pylist()
+        if example:
+            rows[field.name] = example * 2
+    rows |= {field.name: [field.mean] * 2 for field in bundle.schema.numeric if field.role != "item"}
+    return pd.DataFrame(rows)
+
+
+def _requirements() -> list[str]:
+    """Installed versions; without the build's own suffix (``+cpu``), which no index serves."""
+    return [f"{name}=={metadata.version(name).split('+')[0]}" for name in REQUIREMENTS]

@@ -1,0 +1,26 @@
+"""Predictions of a trained model over a whole split."""
+
+import torch
+from torch import Tensor, nn
+
+from clickflow.data.dataset import BatchLoader
+
+
+def predict_batches(model: nn.Module, loader: BatchLoader) -> tuple[Tensor, Tensor, Tensor]:
+    """Score every row of a loader, in its order.
+
+    Returns:
+        preds (R,) probabilities, label (R,) float 0/1, group (R,) int64.
+    """
+    was_training = model.training
+    model.eval()
+    preds, labels, groups = [], [], []
+    with torch.inference_mode():
+        for batch in loader:
+            assert batch.label is not None
+            assert batch.group is not None
+            preds.append(torch.sigmoid(model(batch).logit))
+            labels.append(batch.label)
+            groups.append(batch.group)
+    model.train(was_training)
+    return torch.cat(preds), torch.cat(labels), torch.cat(groups)

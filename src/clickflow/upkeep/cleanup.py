@@ -1,0 +1,247 @@
+"""Keep a home folder and its store in order: close what the dead left open, delete what nobody will need.
+
+Everything is a step that says what it does before it is done, so that a dry run shows exactly what a run would do. Each step looks again
+before it acts and may be done twice, so trainings and another cleanup may be under way.
+"""
+
+import fcntl
+import os
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from clickflow.config import FilePath, StrictConfig
+from clickflow.errors import ClickflowError
+from clickflow.runs.train import checkpoint_folder, keep_checkpoints, logged_name
+from clickflow.tracking.config import TrackingConfig
+from clickflow.tracking.lifecycle import (
+    DIRECTIONS_TAG,
+    KIND_TAG,
+    METRICS_TAG,
+    PARENT_TAG,
+    TRIAL_COMPLETE,
+    TRIAL_FAILED,
+    TRIAL_PRUNED,
+    TRIAL_RUNNING,
+    TRIAL_STATE_TAG,
+    closing_dead_run,
+)
+from clickflow.tracking.maintenance import analyze, artifact_bytes, can_analyze, delete_artifacts, reaches_artifacts, registered_run_ids
+from clickflow.tracking.run import CHECKPOINTS_REMOVED_TAG, Run
+from clickflow.tracking.search import FoundRun, find_run, search_runs
+from clickflow.tracking.store import Store, open_store
+from clickflow.upkeep.dead_runs import Liveness, find_dead_runs, hours_of_silence, process_lives
+
+HALF_WRITTEN_HOURS = 24.0
+"""After how long untouched a half-written data set is nobody's; its writer touches it all the time."""
+
+
+class CleanupConfig(StrictConfig):
+    """How much is kept, and who is taken for dead."""
+
+    keep_best: Annotated[int, Field(ge=1)] = 3
+    """Of each finished sweep, the trials whose checkpoints are kept."""
+    silent_hours: Annotated[float, Field(gt=0)] | None = None
+    """After how many hours without a new metric a RUNNING run of another machine, or of an unknown process, is closed; null: never."""
+    dry_run: bool = False
+    """Say what would be done and do nothing."""
+    home: FilePath
+    tracking: TrackingConfig
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do.
+
+    Attributes:
+        what: is done, or is left as it is.
+        frees: bytes.
+        do: does it; None for what is left to the user.
+    """
+
+    what: str
+    frees: int = 0
+    do: Callable[[], object] | None = None
+
+
+@dataclass(frozen=True)
+class Done:
+    """A step and what came of it.
+
+    Attributes:
+        step: the step.
+        error: why it could not be done; None where it was, or was not to be.
+    """
+
+    step: Step
+    error: str | None = None
+
+
+def clean(config: CleanupConfig) -> Iterator[Done]:
+    """Do, or in a dry run only say, step after step; what fails does not keep the rest from being done.
+
+    Raises:
+        TrackingError: the store cannot be reached.
+    """
+    store = open_store(config.tracking, config.home)
+    parts = {
+        "runs that are called RUNNING": _dead_runs(store, config),
+        "checkpoints that were left behind": _leftover_checkpoints(store, config),
+        "half-written data sets": _half_written(config.home / "datasets"),
+        "checkpoints of finished sweeps": _checkpoints_of_sweeps(store, config.keep_best),
+        "statistics of the database": _analysis(store),
+    }
+    with nullcontext() if config.dry_run else _alone_in(config.home):
+        for name, steps in parts.items():  # each looks when those before it are done
+            try:
+                for step in steps:
+                    yield _done(step, config.dry_run)
+            except (ClickflowError, OSError) as error:  # files come and go while trainings are under way
+                yield Done(Step(name), str(error))
+
+
+@contextmanager
+def _alone_in(home: Path) -> Iterator[None]:
+    """Wait for another cleanup of the same folder; of another folder's, each step stands the company."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / ".gc.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # let go by the kernel, even when this process is killed
+        yield
+
+
+def _done(step: Step, dry_run: bool) -> Done:
+    if step.do is not None and not dry_run:
+        try:
+            step.do()
+        except (ClickflowError, OSError) as error:
+            return Done(step, str(error))
+    return Done(step)
+
+
+def _dead_runs(store: Store, config: CleanupConfig) -> Iterator[Step]:
+    for verdict in find_dead_runs(list(search_runs(store, "attributes.status = 'RUNNING'")), config.silent_hours):
+        if verdict.is_dead:
+            yield _closing(store, config.home, verdict)
+        elif verdict.reason:
+            yield Step(f"left: run {verdict.run.run_id} ({verdict.run.name}) is RUNNING and {verdict.reason}; silent_hours=N closes it")
+
+
+def _closing(store: Store, home: Path, verdict: Liveness) -> Step:
+    run = verdict.run
+
+    def close() -> None:
+        again = find_run(store, run.run_id)
+        if again is None or again.status != "RUNNING" or process_lives(again.tags):  # it was closed, or a sweep carried on with it
+            return
+        with closing_dead_run(store, run.run_id, "FAILED", f"{verdict.reason} (closed by gc)", again.last_sign) as dead:
+            if again.tags.get(TRIAL_STATE_TAG) == TRIAL_RUNNING:
+                dead.set_tags({TRIAL_STATE_TAG: TRIAL_FAILED})
+            keep_checkpoints(dead, home)  # a sweep that is carried on begins there
+
+    return Step(f"closed: run {run.run_id} ({run.name}) as FAILED, {verdict.reason}", do=close)
+
+
+def _leftover_checkpoints(store: Store, config: CleanupConfig) -> Iterator[Step]:
+    """Checkpoints that did not get to the artifacts of a run that has ended."""
+    folders = checkpoint_folder(config.home, "any").parent
+    for folder in sorted(folders.iterdir()) if folders.is_dir() else []:
+        run = find_run(store, folder.name)
+        lives = None if run is None else process_lives(run.tags)
+        if run is None:
+            yield Step(f"left: {folder} belongs to no run of this store; remove it if its store is gone")
+        elif lives or (run.status == "RUNNING" and not run.is_deleted):
+            continue
+        elif lives is None and (config.silent_hours is None or hours_of_silence(run) < config.silent_hours):
+            yield Step(f"left: {folder} of run {run.run_id}, whose process is not known here; silent_hours=N clears it away")
+        elif run.is_deleted:
+            yield Step(f"deleted: {folder} of a deleted run", _size(folder), partial(shutil.rmtree, folder, ignore_errors=True))
+        else:
+            yield Step(f"moved: {folder} to the artifacts of run {run.run_id}", do=partial(_move, store, config.home, run.run_id))
+
+
+def _move(store: Store, home: Path, run_id: str) -> None:
+    with closing(Run(store, run_id)) as run:
+        keep_checkpoints(run, home)
+
+
+def _half_written(datasets: Path) -> Iterator[Step]:
+    """Beside prepared folders stand those whose writer was killed; see :func:`clickflow.data.storage.write_atomically`."""
+    for folder in sorted(datasets.glob(".*")) if datasets.is_dir() else []:
+        last_write = max((file.st_mtime for file in _files(folder)), default=time.time())
+        hours = (time.time() - last_write) / 3600
+        if folder.is_dir() and hours > HALF_WRITTEN_HOURS:
+            what = f"deleted: {folder}, half-written {hours:.0f} hours ago"
+            yield Step(what, _size(folder), partial(shutil.rmtree, folder, ignore_errors=True))
+
+
+def _checkpoints_of_sweeps(store: Store, keep_best: int) -> Iterator[Step]:
+    sweeps = list(search_runs(store, f"tags.{KIND_TAG} = 'sweep' and attributes.status = 'FINISHED'"))
+    registered = registered_run_ids(store) if sweeps else set()
+    for sweep in sweeps:
+        if METRICS_TAG not in sweep.tags:
+            yield Step(f"left: sweep {sweep.run_id} ({sweep.name}) does not say what its trials are ranked by; carry on with it once")
+            continue
+        if not reaches_artifacts(store, sweep):
+            yield Step(f"left: sweep {sweep.run_id} ({sweep.name}), whose artifacts a server keeps; run gc with tracking.uri=SERVER, too")
+            continue
+        trials = list(search_runs(store, f"tags.`{PARENT_TAG}` = '{sweep.run_id}'"))
+        if any(trial.status == "RUNNING" for trial in trials):
+            continue
+        kept = registered | _best(sweep, trials, keep_best)
+        for trial in trials:
+            if trial.run_id not in kept and CHECKPOINTS_REMOVED_TAG not in trial.tags and trial.tags.get(TRIAL_STATE_TAG) != TRIAL_PRUNED:
+                yield from _removal(store, sweep, trial)
+
+
+def _best(sweep: FoundRun, trials: list[FoundRun], number: int) -> set[str]:
+    """The best trials by each metric of the sweep, its Pareto front, and what it names best itself."""
+    complete = [trial for trial in trials if trial.tags.get(TRIAL_STATE_TAG) == TRIAL_COMPLETE]
+    front = set(sweep.tags.get("pareto.trials", "").split(", "))
+    kept = {sweep.tags.get("best.run_id", "")} | {trial.run_id for trial in complete if trial.tags.get("trial.number") in front}
+    for metric, direction in zip(sweep.tags[METRICS_TAG].split(","), sweep.tags[DIRECTIONS_TAG].split(","), strict=True):
+        name, sign = logged_name(metric), -1 if direction == "maximize" else 1
+        ranked = sorted((sign * trial.metrics[name], trial.run_id) for trial in complete if name in trial.metrics)
+        kept |= {run_id for _, run_id in ranked[:number]}
+    return kept
+
+
+def _removal(store: Store, sweep: FoundRun, trial: FoundRun) -> Iterator[Step]:
+    size = artifact_bytes(store, trial.run_id, "checkpoints")
+
+    def remove() -> None:
+        now = find_run(store, sweep.run_id)
+        if now is None or now.status != "FINISHED":  # somebody carries on with it
+            return
+        delete_artifacts(store, trial.run_id, "checkpoints")
+        with closing(Run(store, trial.run_id)) as run:
+            run.set_tags({CHECKPOINTS_REMOVED_TAG: f"{datetime.now(UTC):%Y-%m-%d} by gc: not among the best of sweep {sweep.run_id}"})
+
+    if size:
+        yield Step(f"deleted: checkpoints of run {trial.run_id} ({trial.name} of {sweep.name})", size, remove)
+
+
+def _analysis(store: Store) -> Iterator[Step]:
+    if can_analyze(store):
+        yield Step("renewed: the statistics of the store's database (ANALYZE)", do=partial(analyze, store))
+    else:
+        yield Step("left: the statistics of the store's database, which only its own URI reaches; run gc with tracking.uri=DATABASE there")
+
+
+def _size(folder: Path) -> int:
+    return sum(file.st_size for file in _files(folder) if stat.S_ISREG(file.st_mode))
+
+
+def _files(folder: Path) -> Iterator[os.stat_result]:
+    """What is known of a folder and all that is in it; its writer may take files away meanwhile."""
+    for path in (folder, *folder.rglob("*")):
+        with suppress(FileNotFoundError):
+            yield path.stat()

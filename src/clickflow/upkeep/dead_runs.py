@@ -1,0 +1,77 @@
+"""Which runs that are called RUNNING are worked on by nobody any more.
+
+A process of this machine can be asked for; one elsewhere cannot, and is never guessed dead: only a silence that the user has set is taken
+for death. What a living run stands above, or a living sweep watches itself, is left alone.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from clickflow.tracking.lifecycle import KIND_TAG, PARENT_TAG
+from clickflow.tracking.owner import Owner
+from clickflow.tracking.search import FoundRun
+
+MILLISECONDS_PER_HOUR = 3_600_000
+
+
+@dataclass(frozen=True)
+class Liveness:
+    """On a run that is called RUNNING.
+
+    Attributes:
+        run: the run.
+        is_dead: whether it can be closed.
+        reason: of its death, or of doubt; empty where its process is known to live.
+    """
+
+    run: FoundRun
+    is_dead: bool
+    reason: str
+
+
+def find_dead_runs(running: Sequence[FoundRun], silent_hours: float | None) -> list[Liveness]:
+    """Judge all runs that are called RUNNING.
+
+    Args:
+        running: all of them.
+        silent_hours: after how long without a sign a run without a known process is taken for dead; None never does.
+    """
+    verdicts = {run.run_id: _alone(run, silent_hours) for run in running}
+    while True:  # a run that lives keeps its parent, and a sweep that lives its children, and so on
+        kept = [verdict for verdict in verdicts.values() if verdict.is_dead and _lives_by_others(verdict.run, verdicts)]
+        if not kept:
+            return list(verdicts.values())
+        for verdict in kept:
+            verdicts[verdict.run.run_id] = Liveness(verdict.run, False, "")
+
+
+def process_lives(tags: Mapping[str, str]) -> bool | None:
+    """Whether the process that opened a run lives; None where that cannot be known here."""
+    owner = Owner.of_run(tags)
+    return owner.is_alive() if owner is not None and owner.is_here else None
+
+
+def hours_of_silence(run: FoundRun) -> float:
+    """Since a run's last sign of life, by this machine's clock."""
+    return (time.time() * 1000 - run.last_sign) / MILLISECONDS_PER_HOUR
+
+
+def _alone(run: FoundRun, silent_hours: float | None) -> Liveness:
+    """What is known of a run by itself."""
+    owner = Owner.of_run(run.tags)
+    lives = process_lives(run.tags)
+    if lives is not None:
+        return Liveness(run, not lives, "" if lives else f"its process {owner.pid if owner else ''} died")
+    where = "does not say which process works on it" if owner is None else f"is worked on by process {owner.pid} on {owner.host}"
+    hours = hours_of_silence(run)
+    if silent_hours is not None and hours > silent_hours:
+        return Liveness(run, True, f"no sign of life for {hours:.0f} hours; it {where}")
+    return Liveness(run, False, f"{where}; last sign of life {hours:.1f} hours ago")
+
+
+def _lives_by_others(run: FoundRun, verdicts: Mapping[str, Liveness]) -> bool:
+    parent = verdicts.get(run.tags.get(PARENT_TAG, ""))
+    if parent is not None and not parent.is_dead and parent.run.tags.get(KIND_TAG) == "sweep":
+        return True
+    return any(not other.is_dead and other.run.tags.get(PARENT_TAG) == run.run_id for other in verdicts.values())

@@ -1,0 +1,57 @@
+"""What an evaluation prints, as a person reads it in a narrow terminal."""
+
+import io
+import math
+
+import polars as pl
+import torch
+from rich.console import Console
+
+from clickflow.cli.result_tables import SLICES_SHOWN, print_evaluation
+from clickflow.metrics.click_metrics import ScoredRows
+from clickflow.metrics.intervals import ConfidenceInterval
+from clickflow.metrics.strata import metrics_by_stratum
+from clickflow.runs.evaluate import Evaluation, Openings
+from clickflow.runs.split_report import ScoredSplit
+
+
+def slices(name: str, values: list[str]) -> pl.DataFrame:
+    """Random predictions cut into slices of 40 rows, the last one without a click."""
+    generator = torch.Generator().manual_seed(0)
+    stratum = torch.arange(40 * len(values)) // 40
+    target = torch.randint(2, (len(stratum),), generator=generator)
+    target[stratum == len(values) - 1] = 0
+    found = metrics_by_stratum(torch.rand(len(stratum), generator=generator), target, torch.arange(len(stratum)), stratum)
+    columns = {key: column.numpy() for key, column in found.items()}
+    return pl.DataFrame({"slice": [name] * len(values), "value": values, **columns}).fill_nan(None)
+
+
+def printed(openings: Openings) -> str:
+    metrics = {"auc": 0.7123, "gauc": math.nan, "gauc_users_skipped": 1234.0}
+    scored = ScoredSplit("test", ScoredRows(*[torch.empty(0)] * 3), metrics)
+    table = pl.concat([slices("device", [f"d{number}" for number in range(SLICES_SHOWN)]), slices("category", list("abcdefghijkl"))])
+    file = io.StringIO()
+    intervals = {"auc": ConfidenceInterval(0.7, 0.72), "gauc": ConfidenceInterval(math.nan, math.nan)}
+    print_evaluation(Console(file=file, width=80), Evaluation("0123", scored, intervals, table, 1, openings))
+    return file.getvalue()
+
+
+def test_metrics_stand_beside_their_intervals_and_what_is_not_defined_is_a_dash():
+    lines = [[cell.strip() for cell in line.strip("│").split("│")] for line in printed(Openings(1, 1)).splitlines()]
+    assert ["AUC", "0.7123", "[0.7000, 0.7200]"] in lines
+    assert ["GAUC", "–", "–"] in lines
+    assert ["users skipped", "1,234", "–"] in lines
+
+
+def test_a_slice_of_many_values_shows_its_first_ones_and_says_how_many_there_are():
+    text = printed(Openings(1, 1))
+    assert f"d{SLICES_SHOWN - 1}" in text
+    assert f"… {12 - SLICES_SHOWN + 1} more" in text
+    assert "…" not in text.replace("… 5 more", "")  # nothing is cut off, however narrow the terminal
+    [empty] = [line for line in text.splitlines() if f"d{SLICES_SHOWN - 1}" in line]
+    assert empty.count("–") == 3  # AUC, GAUC, calibration
+
+
+def test_how_often_the_test_split_was_opened_is_a_sentence():
+    assert "has been opened 1 time, by 1 run;" in printed(Openings(1, 1))
+    assert "has been opened 1,200 times, by 30 runs;" in printed(Openings(1200, 30))
