@@ -15,7 +15,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from clickflow.figures.metric_figures import COLOURS, INK, RESOLUTION_DPI, label_axes
+from clickflow.figures.style import COLOURS, INK, RESOLUTION_DPI, label_axes
 
 ACCENT, OTHERS = COLOURS[1], "#A9B8C6"
 COLUMNS = 2

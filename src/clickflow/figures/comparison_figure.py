@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from clickflow.figures.metric_figures import COLOURS, INK, REFERENCE, RESOLUTION_DPI, label_axes, layout
+from clickflow.figures.style import COLOURS, INK, REFERENCE, RESOLUTION_DPI, label_axes, layout
 
 HEIGHT_PER_MODEL = 0.42  # inches
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from clickflow.figures.metric_figures import COLOURS, INK, POINTS, REFERENCE, RESOLUTION_DPI, label_axes, layout
+from clickflow.figures.style import COLOURS, INK, POINTS, REFERENCE, RESOLUTION_DPI, label_axes, layout
 
 HEIGHT_PER_LINE = 0.24  # inches
 LONGEST_LABEL = 32

@@ -15,7 +15,6 @@ from clickflow.figures.metric_figures import pr_figure, roc_figure
 from clickflow.metrics.curves import Curve
 from clickflow.runs.train import logged_name
 from clickflow.sweep.shown.interactive import interactive_page
-from clickflow.sweep.shown.study_figures import study_figures
 from clickflow.sweep.shown.table import as_csv, as_markdown, trial_rows
 from clickflow.sweep.trials import RUN_ID, TrialStore, count
 from clickflow.sweep.worker_spec import WorkerSpec
@@ -54,8 +53,6 @@ def log_outcome(parent: Run, store: Store, trial_store: TrialStore, spec: Worker
     log_progress(parent, trial_store, spec)
     best = best_trials(study)
     parent.log_text(as_csv(trial_rows(study, space, metrics)), "trials.csv")
-    for name, figure in study_figures(study, space, metrics).items():
-        parent.log_figure(figure, f"figures/{name}.png")
     curves = dict(_curves(store, study))
     if curves:
         rocs, prs = ({label: pair[which] for label, (pair, _) in curves.items()} for which in (0, 1))
