@@ -1,7 +1,4 @@
-"""A sweep as one interactive HTML page: Optuna's Plotly figures, and the best trials' curves over each other.
-
-Decision: the page contains Plotly's script, once (some 5 MB), so that it opens years later on a machine without a network.
-"""
+"""The figures of a sweep's page: Optuna's own Plotly plots, and the best trials' curves over each other."""
 
 import itertools
 import math
@@ -16,39 +13,14 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 from optuna.visualization import plot_parallel_coordinate, plot_pareto_front, plot_slice
-from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 
-from clickflow.figures.style import COLOURS, INK
+from clickflow.figures.style import COLOURS
 from clickflow.metrics.curves import Curve
 from clickflow.sweep.quiet import quietly
 from clickflow.sweep.shown.importances import importances
+from clickflow.sweep.shown.page import Section, as_page
 from clickflow.sweep.shown.view import StudyView, measured, view_of
 from clickflow.sweep.space import SearchSpace
-
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; color: {ink}; max-width: 1200px; margin: 2rem auto; padding: 0 1.2rem; }}
-h1 {{ font-size: 1.6rem; margin-bottom: 0.2rem; }}
-h2 {{ font-size: 1.15rem; margin: 2.2rem 0 0.1rem; }}
-p {{ margin: 0 0 0.4rem; color: #555; }}
-.wide {{ overflow-x: auto; }}
-.wide > div {{ min-width: 760px; }}
-</style>
-<script>{script}</script>
-</head>
-<body>
-<h1>{title}</h1>
-<p>{summary}</p>
-{sections}
-</body>
-</html>
-"""
-
 
 HOVER = "%{text}<extra></extra>"
 DASHES = ("solid", "dash", "dashdot", "dot")
@@ -59,18 +31,8 @@ MARGIN = 0.05
 """Empty share of an axis beyond each end of what is searched."""
 
 
-class Section(NamedTuple):
-    """A figure with its heading and a sentence about it."""
-
-    title: str
-    text: str
-    figure: go.Figure
-    height: int = 440
-    """Pixels."""
-
-
 def interactive_page(study: Study, space: SearchSpace, metrics: Sequence[str], curves: Mapping[str, tuple[Curve, Curve]]) -> str:
-    """The whole page; it fetches nothing.
+    """The whole page as HTML.
 
     Args:
         study: with any number of trials in any states.
@@ -82,11 +44,9 @@ def interactive_page(study: Study, space: SearchSpace, metrics: Sequence[str], c
         ValueError: the number of metrics is not the number of objectives.
     """
     view = view_of(study, space, metrics)
+    summary = f"{len(view.complete)} complete and {len(view.pruned)} pruned trials. Point at a mark for its trial and parameters."
     with quietly():
-        sections = [_as_html(section) for section in [*_sections(view), *_curve_sections(curves)]]
-    counts = f"{len(view.complete)} complete and {len(view.pruned)} pruned trials. Point at a mark for its trial and parameters."
-    title = escape(f"Sweep {study.study_name}")
-    return PAGE.format(title=title, summary=counts, ink=INK, script=get_plotlyjs(), sections="\n".join(sections))
+        return as_page(f"Sweep {study.study_name}", summary, [*_sections(view), *_curve_sections(curves)])
 
 
 def _sections(view: StudyView) -> Iterator[Section]:
@@ -231,21 +191,3 @@ def _curve_sections(curves: Mapping[str, tuple[Curve, Curve]]) -> Iterator[Secti
             line = {"color": COLOURS[position % len(COLOURS)], "width": 2, "dash": DASHES[position // len(COLOURS) % len(DASHES)]}
             figure.add_scatter(x=curve.x, y=curve.y, mode="lines", name=escape(label), line=line)
         yield Section(title, "On the validation split. Click on a name in the legend to hide its curve.", figure, 560)
-
-
-def _as_html(section: Section) -> str:
-    figure = section.figure
-    figure.update_layout(
-        title=None,
-        template="plotly_white",
-        height=section.height,
-        margin={"l": 70, "r": 30, "t": 40, "b": 60},
-        colorway=COLOURS,
-        font={"color": INK, "size": 13},
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-    )
-    figure.update_xaxes(automargin=True).update_yaxes(automargin=True, ticksuffix="  ")
-    # A fixed id: otherwise the same study would give another page each time.
-    place = "figure-" + "".join(letter if letter.isalnum() else "-" for letter in section.title)
-    html = figure.to_html(full_html=False, include_plotlyjs=False, div_id=place, config={"displaylogo": False, "responsive": True})
-    return f'<section>\n<h2>{escape(section.title)}</h2>\n<p>{escape(section.text)}</p>\n<div class="wide">{html}</div>\n</section>'
