@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from clickflow.errors import ConfigError
+from clickflow.text import problem_list
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -89,9 +90,7 @@ def validate(config_class: type[Config], values: Mapping[str, Any], what: str = 
         else:
             if not problems:
                 return config
-        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        lines = [f"  {where}{message}" for where, message in problems]
-        raise ConfigError("\n".join([f"{count} in {what}:", *lines]))
+        raise ConfigError(problem_list([f"{where}{message}" for where, message in problems], what))
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

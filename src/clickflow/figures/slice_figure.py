@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from clickflow.figures.style import COLOURS, INK, POINTS, REFERENCE, RESOLUTION_DPI, label_axes, layout
+from clickflow.text import cut
 
 HEIGHT_PER_LINE = 0.24  # inches
 LONGEST_LABEL = 32
@@ -94,12 +95,8 @@ def _label(axes: Axes, points: Mapping[int, SlicePoint], headings: Mapping[int, 
     """Values on the left, numbers of rows on the right."""
     labels = dict(sorted({**{line: point.value for line, point in points.items()}, **headings}.items()))
     # The values are the user's: a $ is a $.
-    axes.set_yticks(list(labels), [_cut(label) for label in labels.values()], fontsize=8.5, parse_math=False)
+    axes.set_yticks(list(labels), [cut(label, LONGEST_LABEL) for label in labels.values()], fontsize=8.5, parse_math=False)
     for line, label in zip(labels, axes.get_yticklabels(), strict=True):
         label.set_fontweight("bold" if line in headings else "normal")
     for line, text in {-1: "rows", **{line: f"{point.rows:,}" for line, point in points.items()}}.items():
         axes.text(1.015, line, text, transform=axes.get_yaxis_transform(), va="center", fontsize=8.5, color=INK)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "…"

@@ -13,6 +13,7 @@ from clickflow.config import suggest
 from clickflow.errors import ConfigError
 from clickflow.runs.config import RunConfig
 from clickflow.sweep.space import Composer, Interval, Parameter, SearchSpace
+from clickflow.text import problem_list
 
 
 def check_space(space: SearchSpace, composer: Composer) -> None:
@@ -35,15 +36,15 @@ def check_space(space: SearchSpace, composer: Composer) -> None:
             applicable = space.applicable(keys)
         except ConfigError as error:
             for fault in _faults(error):
-                places.setdefault(("", f"  {fault}"), []).append(where)
+                places.setdefault(("", fault), []).append(where)
         tried.update(applicable)
         for key in applicable:
             for fault in _faults_of_ends(key, space.parameters[key], groups, composer):
-                places.setdefault((key, f"  sweep.space.{key}: {fault}"), []).append(where)
-    problems = [f"  sweep.space.{key}: {fault}" for key, fault in _unknown(space, known)]
+                places.setdefault((key, f"sweep.space.{key}: {fault}"), []).append(where)
+    problems = [f"sweep.space.{key}: {fault}" for key, fault in _unknown(space, known)]
     problems += [line if len(found) == tried[key] else f"{line} (with {'; '.join(found)})" for (key, line), found in places.items()]
     if problems:
-        raise ConfigError("\n".join([f"{_count(problems)} in the search space, each value set by itself:", *problems]))
+        raise ConfigError(problem_list(problems, "the search space, each value set by itself"))
 
 
 def check_grid(space: SearchSpace) -> None:
@@ -53,17 +54,13 @@ def check_grid(space: SearchSpace) -> None:
         ConfigError: one line for each interval.
     """
     problems = [
-        f"  sweep.space.{key} = interval({parameter.low}, {parameter.high}): has no grid; sweep.sampler=grid takes choice(…) and range(…); "
+        f"sweep.space.{key} = interval({parameter.low}, {parameter.high}): has no grid; sweep.sampler=grid takes choice(…) and range(…); "
         "use one of them or another sampler"
         for key, parameter in space.parameters.items()
         if isinstance(parameter, Interval)
     ]
     if problems:
-        raise ConfigError("\n".join([f"{_count(problems)} in the search space:", *problems]))
-
-
-def _count(problems: list[str]) -> str:
-    return f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        raise ConfigError(problem_list(problems, "the search space"))
 
 
 def _unknown(space: SearchSpace, known: set[str]) -> Iterator[tuple[str, str]]:

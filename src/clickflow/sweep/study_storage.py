@@ -15,7 +15,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from clickflow.errors import TrackingError
-from clickflow.tracking.store import first_line, remedy
+from clickflow.text import first_line
+from clickflow.tracking.store import remedy
 
 ALLOWED = "allowed: null for a journal file in the home folder, or postgresql+psycopg://user:password@host/database"
 CONNECT_SECONDS = 5

@@ -17,10 +17,11 @@ from clickflow.runs.train import PartOf, TrainedRun, logged_name, open_training_
 from clickflow.sweep.space import Composer
 from clickflow.sweep.trials import RETRY_OF, RUN_ID, Failure, TrialStore
 from clickflow.sweep.worker_spec import WorkerSpec
+from clickflow.text import first_line
 from clickflow.tracking.lifecycle import TRIAL_COMPLETE, TRIAL_FAILED, TRIAL_INTERRUPTED, TRIAL_PRUNED, TRIAL_RUNNING, TRIAL_STATE_TAG
 from clickflow.tracking.run import Run
 from clickflow.tracking.search import FoundRun, fetch_artifact
-from clickflow.tracking.store import Store, first_line
+from clickflow.tracking.store import Store
 from clickflow.training.checkpoints import read_progress
 from clickflow.training.watching import Pruned
 

@@ -15,9 +15,10 @@ from clickflow.figures.metric_figures import pr_figure, roc_figure
 from clickflow.metrics.curves import Curve
 from clickflow.runs.train import logged_name
 from clickflow.sweep.shown.interactive import interactive_page
-from clickflow.sweep.shown.table import as_csv, as_markdown, trial_rows
+from clickflow.sweep.shown.table import as_markdown, trial_rows
 from clickflow.sweep.trials import RUN_ID, TrialStore, count
 from clickflow.sweep.worker_spec import WorkerSpec
+from clickflow.text import csv_table
 from clickflow.tracking.run import Run
 from clickflow.tracking.search import FoundRun, fetch_artifact, read_run
 from clickflow.tracking.store import Store
@@ -52,7 +53,7 @@ def log_outcome(parent: Run, store: Store, trial_store: TrialStore, spec: Worker
     study, space, metrics = trial_store.study, spec.space, spec.config.sweep.metric
     log_progress(parent, trial_store, spec)
     best = best_trials(study)
-    parent.log_text(as_csv(trial_rows(study, space, metrics)), "trials.csv")
+    parent.log_text(csv_table(trial_rows(study, space, metrics)), "trials.csv")
     curves = dict(_curves(store, study))
     if curves:
         rocs, prs = ({label: pair[which] for label, (pair, _) in curves.items()} for which in (0, 1))
