@@ -6,11 +6,11 @@ ends at or before the impression. So no history can hold its own target or anyth
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from clickflow.config import Contradictions, StrictConfig
 from clickflow.data.splits import last_two, split_by_time, split_by_user
@@ -89,14 +89,12 @@ class _Fractions(StrictConfig):
     validation_fraction: Share = 0.1
     test_fraction: Share = 0.1
 
-    @model_validator(mode="after")
-    def _train_is_left(self) -> Self:
+    def _contradictions(self) -> Contradictions:
         if self.validation_fraction + self.test_fraction >= 1:
-            message = (
-                f"= {self.validation_fraction} leaves no train rows beside test_fraction = {self.test_fraction}; their sum must be below 1"
+            yield (
+                "validation_fraction",
+                f"= {self.validation_fraction} leaves no train rows beside test_fraction = {self.test_fraction}; their sum must be below 1",
             )
-            raise Contradictions([("validation_fraction", message)])
-        return self
 
 
 class NextItemConfig(StrictConfig):

@@ -1,11 +1,10 @@
 """What a sweep is: how many trials, by whom, where they are searched, what is best."""
 
-from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from clickflow.config import StrictConfig
+from clickflow.config import Contradictions, StrictConfig
 from clickflow.runs.config import RunConfig
 from clickflow.sweep.pruners import NoPrunerConfig, PrunerConfig
 from clickflow.sweep.samplers import GridConfig, SamplerConfig
@@ -47,7 +46,7 @@ class SweepConfig(StrictConfig):
     space: dict[str, str]
     """Dotted key or config group -> where it is searched, in Hydra's sweep grammar."""
 
-    def _contradictions(self) -> Iterator[tuple[str, str]]:
+    def _contradictions(self) -> Contradictions:
         if not self.space:
             yield "space", "= {}: nothing to search; give a key its values, as in 'optimizer.learning_rate=tag(log, interval(1e-4, 1e-2))'"
         if self.direction is not None and len(self.metric) != len(self.direction):
