@@ -12,6 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from clickflow.data.arrays import FloatArray, IntArray
 from clickflow.figures.style import COLOURS, FIRST_TO_LAST, INK, LINE_STYLES, POINTS, REFERENCE, RESOLUTION_DPI, label_axes, layout
 from clickflow.metrics.calibration import ReliabilityBins
 from clickflow.metrics.curves import Curve
@@ -125,7 +126,7 @@ def gradient_norm_figure(norms: Mapping[str, Mapping[str, tuple[npt.ArrayLike, n
     return figure
 
 
-def _density(axes: Axes, impressions: npt.NDArray[np.int64], edges: npt.NDArray[np.float64]) -> None:
+def _density(axes: Axes, impressions: IntArray, edges: FloatArray) -> None:
     """The histogram of unequal bins: area is the share of impressions."""
     if len(impressions) and edges[-1] > edges[0]:
         axes.stairs(impressions / impressions.sum() / np.diff(edges), edges, fill=True, color=COLOURS[0], alpha=0.35)
@@ -137,9 +138,7 @@ def _density(axes: Axes, impressions: npt.NDArray[np.int64], edges: npt.NDArray[
     axes.yaxis.set_major_locator(MaxNLocator(3))
 
 
-def _wilson_interval(
-    rate: npt.NDArray[np.float64], impressions: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _wilson_interval(rate: FloatArray, impressions: IntArray) -> tuple[FloatArray, FloatArray]:
     """95 % interval of each bin's proportion; it stays within [0, 1] and has a width at rate 0 (Wilson 1927)."""
     from scipy.stats import binomtest  # only this figure needs it, and its import takes a second
 

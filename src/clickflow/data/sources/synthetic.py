@@ -18,12 +18,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from clickflow.config import Contradictions
+from clickflow.data.arrays import FloatArray, IntArray
 from clickflow.data.schema import ITEM, LABEL, TIMESTAMP, TRUE_PROBABILITY, USER, FieldSpec
 from clickflow.data.sources.raw import RawLog
 from clickflow.data.sources.source import SourceConfig
-
-IntArray = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 # Fixed days, so that a log is a function of its config alone: behaviours from 2025-01-01 UTC, impressions in the last 90 days.
 START_SECONDS = 1_735_689_600
@@ -93,9 +91,9 @@ class SyntheticConfig(SourceConfig):
 
 class _Catalogue(NamedTuple):
     category: IntArray  # (I,) of each item
-    appeal: Floats  # (I,)
+    appeal: FloatArray  # (I,)
     by_category: IntArray  # (I,) items, sorted by category
-    popularity: Floats  # (I + 1,) cumulative, in the order of by_category
+    popularity: FloatArray  # (I + 1,) cumulative, in the order of by_category
     bounds: IntArray  # (C + 1,) range of each category in by_category
 
 
