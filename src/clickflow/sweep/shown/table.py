@@ -20,19 +20,19 @@ STATES = {
 
 
 def trial_rows(study: Study, space: SearchSpace, metrics: Sequence[str]) -> list[dict[str, str]]:
-    """One row a trial, by number; what a trial has not is empty.
+    """One row per trial, by number; a cell is empty if the trial has no such value.
 
     Args:
         study: with any number of trials in any states; one that the sweep does not count has the state ``surplus``.
-        space: what it searches.
+        space: its search space.
         metrics: names of its objectives.
 
     Returns:
-        Rows of the same columns: ``number``, ``state``, each metric, ``epochs`` (reported values), ``seconds``, each searched key,
+        Rows with the same columns: ``number``, ``state``, each metric, ``epochs`` (reported values), ``seconds``, each searched key,
         ``run_id`` and ``reason`` (of a failure).
 
     Raises:
-        ValueError: there are more or fewer metrics than objectives.
+        ValueError: the number of metrics is not the number of objectives.
     """
     if len(metrics) != len(study.directions):
         raise ValueError(f"metrics = {list(metrics)}: must name each of the study's {len(study.directions)} objectives")
@@ -44,12 +44,12 @@ def as_markdown(study: Study, space: SearchSpace, metrics: Sequence[str], num_tr
 
     Args:
         study: as for :func:`trial_rows`.
-        space: what it searches.
+        space: its search space.
         metrics: names of its objectives.
-        num_trials: at most so many rows.
+        num_trials: the greatest number of rows.
 
     Raises:
-        ValueError: there are more or fewer metrics than objectives.
+        ValueError: the number of metrics is not the number of objectives.
     """
     view = view_of(study, space, metrics)
     sign = -1 if view.is_maximized(0) else 1
