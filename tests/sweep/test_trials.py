@@ -79,7 +79,7 @@ class TestAsking:
             trial_store.tell(ask(trial_store).number, TrialState.COMPLETE, [0.5])
         assert [ask(trial_store) for _ in range(3)] == [None] * 3
         larger = TrialStore(trial_store.study, trial_store.storage, 4, is_grid=True)
-        rates = [take(larger).params["optimizer.learning_rate"] for _ in range(2)]
+        rates = [ask(larger).params["optimizer.learning_rate"] for _ in range(2)]
         assert rates == [0.3, 0.4]
 
     def test_an_enqueued_trial_asked_for_too_many_times_is_enqueued_again(self, monkeypatch):

@@ -19,14 +19,14 @@ from clickflow.metrics.curves import Curve
 
 
 def roc_figure(curves: Mapping[str, Curve], aucs: Mapping[str, float]) -> Figure:
-    """ROC curves of one or several models, with the diagonal of a random order.
+    """Draw ROC curves of one or several models, with the diagonal of a random order.
 
     Args:
         curves: model name -> its :func:`~clickflow.metrics.curves.roc_curve`.
         aucs: model name -> its exact AUC, for the legend.
 
     Raises:
-        ValueError: the two do not name the same models.
+        ValueError: the two mappings do not have the same models.
     """
     _check_same_names(curves, "aucs", aucs)
     figure, axes = _square_figure("ROC curve", "False positive rate (fraction of non-clicks)", "True positive rate (fraction of clicks)")
@@ -40,7 +40,7 @@ def roc_figure(curves: Mapping[str, Curve], aucs: Mapping[str, float]) -> Figure
 
 
 def pr_figure(curves: Mapping[str, Curve], pr_aucs: Mapping[str, float], click_rate: float) -> Figure:
-    """Precision-recall curves of one or several models, with the click rate, which is the precision of a random order.
+    """Draw precision-recall curves of one or several models, with the click rate, which is the precision of a random order.
 
     Args:
         curves: model name -> its :func:`~clickflow.metrics.curves.pr_curve`.
@@ -48,7 +48,7 @@ def pr_figure(curves: Mapping[str, Curve], pr_aucs: Mapping[str, float], click_r
         click_rate: clicks / impressions of the rows.
 
     Raises:
-        ValueError: the two do not name the same models.
+        ValueError: the two mappings do not have the same models.
     """
     _check_same_names(curves, "pr_aucs", pr_aucs)
     figure, axes = _square_figure("Precision-recall curve", "Recall (fraction of clicks found)", "Precision (fraction that is clicked)")
@@ -62,13 +62,13 @@ def pr_figure(curves: Mapping[str, Curve], pr_aucs: Mapping[str, float], click_r
 
 
 def reliability_figure(bins: ReliabilityBins) -> Figure:
-    """Click rate against mean prediction, above the distribution of the predictions.
+    """Draw the click rate against the mean prediction, above the distribution of the predictions.
 
     The whiskers are Wilson's 95 % intervals: they separate a bin that misses the diagonal by chance from one that is miscalibrated. The
     distribution is drawn as a density because bins of equal counts have unequal widths.
 
     Args:
-        bins: of :func:`~clickflow.metrics.calibration.reliability`.
+        bins: result of :func:`~clickflow.metrics.calibration.reliability`.
     """
     mean_prediction, click_rate, impressions, edges = (np.asarray(values.cpu()) for values in bins)
     low, high = _wilson_interval(click_rate, impressions)
@@ -89,7 +89,7 @@ def reliability_figure(bins: ReliabilityBins) -> Figure:
 
 
 def gradient_norm_figure(norms: Mapping[str, Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]]]) -> Figure:
-    """Gradient norm of every layer over the steps, one panel per run, on one logarithmic axis: a vanishing gradient is a fan of lines.
+    """Draw the gradient norm of every layer over the steps, one panel per run: a vanishing gradient is a fan of lines.
 
     Args:
         norms: run label -> layer name, the first layer first -> (steps, values).
@@ -127,7 +127,7 @@ def gradient_norm_figure(norms: Mapping[str, Mapping[str, tuple[npt.ArrayLike, n
 
 
 def _density(axes: Axes, impressions: IntArray, edges: FloatArray) -> None:
-    """The histogram of unequal bins: area is the share of impressions."""
+    """Draw a histogram of unequal bins: the area is the share of impressions."""
     if len(impressions) and edges[-1] > edges[0]:
         axes.stairs(impressions / impressions.sum() / np.diff(edges), edges, fill=True, color=COLOURS[0], alpha=0.35)
     elif len(impressions):  # one value only
