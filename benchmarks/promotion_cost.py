@@ -140,11 +140,11 @@ def print_counts(found: dict[str, Any]) -> None:
 def counted(to: Path, script: str, arguments: Sequence[str]) -> None:
     """Run a command's script in this process and write what was called."""
     import mlflow.artifacts
+    from clickflow.tracking.bundle import ServingBundle
     from mlflow import MlflowClient
 
     from clickflow.data import storage
     from clickflow.data.dataset import PreparedDataset
-    from clickflow.tracking.bundle import ServingBundle
 
     calls: Counter[str] = Counter()
     by_mlflow: Counter[str] = Counter()

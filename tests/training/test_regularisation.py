@@ -226,7 +226,7 @@ class TestConfig:
         ],
     )
     def test_what_does_not_go_with_the_optimizer_is_told_with_the_remedy(self, config, embedding_update, message):
-        ((key, found),) = config.contradictions(AdamConfig(embedding_update=embedding_update))
+        ((key, found),) = config.contradictions_with(AdamConfig(embedding_update=embedding_update))
 
         assert key == "regularisation.embedding"
         assert re.search(message, found)
@@ -235,7 +235,7 @@ class TestConfig:
         ("config", "embedding_update"), [(L2, "dense"), (MINI_BATCH_AWARE, "sparse"), (NONE, "sparse"), (NONE, "dense")]
     )
     def test_what_goes_with_the_optimizer_is_fine(self, config, embedding_update):
-        assert list(config.contradictions(AdamConfig(embedding_update=embedding_update))) == []
+        assert list(config.contradictions_with(AdamConfig(embedding_update=embedding_update))) == []
 
 
 def test_the_module_adds_the_penalties_after_each_backward_pass():

@@ -4,9 +4,7 @@ The folder's name carries a fingerprint of (source files, data config, protocol 
 share a folder.
 """
 
-import hashlib
 import importlib.metadata
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from clickflow.data.splits import SPLITS
 from clickflow.data.storage import FORMAT_VERSION, Manifest, SplitSummary
 from clickflow.data.validation import CheckedLog, check
 from clickflow.data.vocabulary import RAW
+from clickflow.digests import digest_files, digest_values
 
 Progress = Callable[[str], None]
 
@@ -67,7 +66,7 @@ def _identity(data: DataConfig, protocol: ProtocolConfig, files: tuple[Path, ...
     """SHA-256 of what a prepared dataset is a function of; where the log lies is not part of it."""
     contents = [storage.digest_source(path) for path in files]
     values = [FORMAT_VERSION, _described(data), protocol.model_dump(mode="json"), contents]
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    return digest_values(values)
 
 
 def _described(data: DataConfig) -> dict[str, Any]:
@@ -109,7 +108,7 @@ def _write(folder: Path, data: DataConfig, protocol: ProtocolConfig, log: Checke
             counts=log.counts | rows.counts,
             versions={name: importlib.metadata.version(name) for name in ("clickflow", "polars", "pyarrow", "numpy")},
             checksums=checksums,
-            files=storage.digest_files(folder),
+            files=digest_files(folder),
             fingerprint=storage.fingerprint(checksums, fields.schema),
         ),
     )

@@ -8,16 +8,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from clickflow.data.arrays import IntArray
 from clickflow.data.negatives import sample_negatives
 from clickflow.data.protocols import Behaviours, Impressions, Interactions, NextItemConfig, ProtocolConfig, sort_behaviours
 from clickflow.data.schema import ITEM, LABEL, RATING, TIMESTAMP, USER
 from clickflow.data.splits import TRAIN, refuse_empty_splits
 from clickflow.data.validation import CheckedLog
 from clickflow.errors import DataError
-
-IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from pyarrow import ipc
 
 from clickflow.config import StrictConfig
 from clickflow.data.schema import Schema
+from clickflow.digests import digest_file
 from clickflow.errors import DataError
 
 FORMAT_VERSION = 2
@@ -140,14 +141,9 @@ def digest_source(path: Path) -> str:
         DataError: it cannot be read.
     """
     try:
-        return _sha256(path)
+        return digest_file(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({_reason(error)}); check that it is there, its permissions and its disk.") from error
-
-
-def digest_files(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of a folder, by its path in it."""
-    return {path.relative_to(folder).as_posix(): _sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def digest(values: NDArray[Any]) -> str:
@@ -207,16 +203,11 @@ def verify(folder: Path, manifest: Manifest) -> None:
         raise _damaged(folder, f"{MANIFEST} does not match its fingerprint")
     for name, expected in manifest.files.items():
         try:
-            found = _sha256(folder / name)
+            found = digest_file(folder / name)
         except OSError as error:
             raise _damaged(folder, f"{name} cannot be read ({_reason(error)})") from error
         if found != expected:
             raise _damaged(folder, f"{name} does not match its checksum")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _as_arrow(values: NDArray[Any]) -> pa.Array:

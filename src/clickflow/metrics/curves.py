@@ -11,14 +11,11 @@ the steps 1 ... 1000: precision at recall 0 is 0/0, while step 1000 shows what f
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from clickflow.data.arrays import FloatArray, IntArray
 from clickflow.metrics.ranking import check_inputs, one_class, undefined
-
-Floats = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 NUM_POINTS = 1000
 
@@ -33,8 +30,8 @@ class Curve(NamedTuple):
     """
 
     name: str
-    x: Floats
-    y: Floats
+    x: FloatArray
+    y: FloatArray
 
     @property
     def steps(self) -> IntArray:

@@ -7,10 +7,10 @@ grows; all other parameters take the dense path, torch's own. What the sparse pa
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import nn
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
@@ -98,12 +98,9 @@ class AdagradConfig(TwoPaths):
     state: Literal["element", "row"] = "element"
     """Numbers of state of a table: one an element, or one a row (the mean of its squared gradient), for tables too large for two copies."""
 
-    @model_validator(mode="after")
-    def _row_state_is_of_the_sparse_path(self) -> Self:
+    def _contradictions(self) -> Contradictions:
         if self.state == "row" and self.embedding_update == "dense":
-            message = "= row: only the sparse path has it; set embedding_update=sparse or state=element"
-            raise Contradictions([("state", message)])
-        return self
+            yield "state", "= row: only the sparse path has it; set embedding_update=sparse or state=element"
 
     def dense(self, parameters: Parameters) -> Optimizer:
         """Adagrad."""

@@ -9,11 +9,11 @@ to the values of the coalesced sparse gradient: O(batch), where the full L2 pena
 table: O(vocabulary). Tables of hashed pairs, which have no counts, are left out.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 
 from clickflow.config import Contradictions, StrictConfig
@@ -38,19 +38,17 @@ class RegularisationConfig(StrictConfig):
     dense_l2: Strength = 0.0
     """Factor of Σw² over the same weights."""
 
-    @model_validator(mode="after")
-    def _lambda_has_a_penalty(self) -> Self:
+    def _contradictions(self) -> Contradictions:
         if self.embedding == "none" and self.embedding_lambda > 0:
             message = f"= {self.embedding_lambda}: has no effect with embedding=none; set embedding=mini_batch_aware or embedding_lambda=0"
-            raise Contradictions([("embedding_lambda", message)])
-        return self
+            yield "embedding_lambda", message
 
     def build(self, model: nn.Module, dataset: PreparedDataset) -> "Regulariser":
         """What adds the penalties of a model's weights."""
         return Regulariser(self, model, id_counts(dataset) if self.embedding == "mini_batch_aware" else {})
 
-    def contradictions(self, optimizer: OptimizerConfig) -> Iterator[tuple[str, str]]:
-        """``(key, message)`` of what does not go with an optimizer."""
+    def contradictions_with(self, optimizer: OptimizerConfig) -> Contradictions:
+        """Penalties that an optimizer's updates of embedding tables cannot carry out."""
         if self.embedding == "l2" and optimizer.embedding_update == "sparse":
             yield (
                 "regularisation.embedding",

@@ -7,9 +7,9 @@ is spent.
 
 import math
 from abc import abstractmethod
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LinearLR, LRScheduler, ReduceLROnPlateau
 
@@ -83,12 +83,10 @@ class CosineConfig(FunctionOfTheStep):
     total_steps: Steps | None = None
     """Steps to the end, warm-up included; null: ``trainer.max_epochs`` epochs. The rate stays at its end afterwards."""
 
-    @model_validator(mode="after")
-    def _something_follows_the_warm_up(self) -> Self:
+    def _contradictions(self) -> Contradictions:
         if self.total_steps is not None and self.total_steps <= self.warmup_steps:
             message = f"= {self.total_steps}: must be greater than warmup_steps = {self.warmup_steps}; raise it or shorten the warm-up"
-            raise Contradictions([("total_steps", message)])
-        return self
+            yield "total_steps", message
 
     def factor(self, step: int, num_steps: int) -> float:
         """The cosine begins where the warm-up ends."""

@@ -13,6 +13,7 @@ from clickflow.config import suggest
 from clickflow.data.sources.columns import FILE
 from clickflow.data.sources.source import existing_file, several
 from clickflow.errors import DataError
+from clickflow.text import first_line
 
 PARQUET = (".parquet", ".pq")
 CSV = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
@@ -106,11 +107,6 @@ def labels(files: Sequence[Path]) -> list[str]:
     """How messages call the files: by name, by path where two share a name."""
     names = [file.name for file in files]
     return names if len(set(names)) == len(names) else [str(file) for file in files]
-
-
-def first_line(error: BaseException) -> str:
-    """Polars' own message without its advice, which names options this program does not have."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def _expand_one(path: Path, key: str) -> list[Path]:

@@ -17,11 +17,11 @@ from clickflow.config import FilePath
 from clickflow.data.schema import ITEM, RATING, TIMESTAMP, TITLE, USER, FieldSpec
 from clickflow.data.sources import columns
 from clickflow.data.sources.download import download
-from clickflow.data.sources.formats import first_line
 from clickflow.data.sources.raw import RawLog
 from clickflow.data.sources.source import SourceConfig, existing_file, line_blocks
 from clickflow.data.sources.timestamps import unix_seconds
 from clickflow.errors import DataError
+from clickflow.text import first_line
 
 ADDRESS = "https://files.grouplens.org/datasets/movielens"
 GENRE = FieldSpec(name="genre", role="item")

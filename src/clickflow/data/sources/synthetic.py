@@ -10,20 +10,18 @@ stay with the impressions; they give the best AUC that any model could reach. Dr
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from clickflow.config import Contradictions
+from clickflow.data.arrays import FloatArray, IntArray
 from clickflow.data.schema import ITEM, LABEL, TIMESTAMP, TRUE_PROBABILITY, USER, FieldSpec
 from clickflow.data.sources.raw import RawLog
 from clickflow.data.sources.source import SourceConfig
-
-IntArray = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 # Fixed days, so that a log is a function of its config alone: behaviours from 2025-01-01 UTC, impressions in the last 90 days.
 START_SECONDS = 1_735_689_600
@@ -62,19 +60,13 @@ class SyntheticConfig(SourceConfig):
     appeal_std: Annotated[float, Field(ge=0)] = 0.5
     """Spread of the items' own logits."""
 
-    @model_validator(mode="after")
-    def _sizes_fit(self) -> Self:
-        problems = [
-            (key, f"= {value}: more than the {what} there are; choose at most {limit}")
-            for key, value, what, limit in (
-                ("num_categories", self.num_categories, "items", self.num_items),
-                ("interests_per_user", self.interests_per_user, "categories", self.num_categories),
-            )
-            if value > limit
-        ]
-        if problems:
-            raise Contradictions(problems)
-        return self
+    def _contradictions(self) -> Contradictions:
+        for key, value, what, limit in (
+            ("num_categories", self.num_categories, "items", self.num_items),
+            ("interests_per_user", self.interests_per_user, "categories", self.num_categories),
+        ):
+            if value > limit:
+                yield key, f"= {value}: more than the {what} there are; choose at most {limit}"
 
     def files(self, downloads: Path) -> tuple[Path, ...]:
         """No files: the log is a function of this config."""
@@ -99,9 +91,9 @@ class SyntheticConfig(SourceConfig):
 
 class _Catalogue(NamedTuple):
     category: IntArray  # (I,) of each item
-    appeal: Floats  # (I,)
+    appeal: FloatArray  # (I,)
     by_category: IntArray  # (I,) items, sorted by category
-    popularity: Floats  # (I + 1,) cumulative, in the order of by_category
+    popularity: FloatArray  # (I + 1,) cumulative, in the order of by_category
     bounds: IntArray  # (C + 1,) range of each category in by_category
 
 
