@@ -3,10 +3,11 @@
     python benchmarks/gate.py          # 200 trials of each case
     python benchmarks/gate.py 50       # fewer
 
-The rows are those of the synthetic log's test split, with its true click probabilities. A trial draws users with replacement until they
-have 100,000 rows, and draws their clicks and both models' errors anew: a model's logit is the true one, plus noise that both models share,
-plus noise of its own, half of it the same for all rows of a user. Without a true difference the own noise of both models has the same size;
-with one, the challenger's noise is smaller, by as much as makes its metric 0.01 higher in expectation. The gate is that of ``promote.py``.
+The rows are those of the synthetic log's test split, with its true click probabilities. A trial draws users with replacement, as many as
+make about 100,000 rows, and draws their clicks and both models' errors anew: a model's logit is the true one, plus noise that both models
+share, plus noise of its own, half of it the same for all rows of a user. Without a true difference the own noise of both models has the
+same size; with one, the challenger's noise is smaller, by as much as makes its metric 0.01 higher in expectation. The gate is that of
+``promote.py``.
 """
 
 import math
