@@ -37,8 +37,8 @@ def prepare(data: DataConfig, protocol: ProtocolConfig, home: Path, progress: Pr
     """Prepare a log, or open what is already prepared.
 
     Args:
-        data: where the log comes from.
-        protocol: who is an impression, and the splits.
+        data: source of the log.
+        protocol: which rows are impressions, and the splits.
         home: folder for downloads and prepared datasets.
         progress: called with the name of each stage as it starts.
 
@@ -63,7 +63,7 @@ def prepare(data: DataConfig, protocol: ProtocolConfig, home: Path, progress: Pr
 
 
 def _identity(data: DataConfig, protocol: ProtocolConfig, files: tuple[Path, ...]) -> str:
-    """SHA-256 of what a prepared dataset is a function of; where the log lies is not part of it."""
+    """SHA-256 of everything that determines a prepared dataset; the location of the log is not part of it."""
     contents = [storage.digest_source(path) for path in files]
     values = [FORMAT_VERSION, _described(data), protocol.model_dump(mode="json"), contents]
     return digest_values(values)
@@ -115,7 +115,7 @@ def _write(folder: Path, data: DataConfig, protocol: ProtocolConfig, log: Checke
 
 
 def _split_columns(rows: LogRows, fields: EncodedFields, log: CheckedLog, chosen: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    """The columns of a split's file, as small as they can be, for these rows of the impressions."""
+    """Columns of a split's file for the chosen rows of the impressions, in the smallest types that fit."""
     impressions = rows.impressions
     position = smallest_integer(len(rows.behaviours.group))
     columns: dict[str, NDArray[Any]] = {

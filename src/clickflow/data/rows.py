@@ -53,7 +53,7 @@ def make_rows(log: CheckedLog, protocol: ProtocolConfig, name: str) -> LogRows:
     Args:
         log: checked rows.
         protocol: which rows are impressions, and the splits.
-        name: of the data set, for messages.
+        name: name of the data set, for messages.
 
     Raises:
         DataError: a split would be empty, or the log has fields that the protocol's rows cannot have.

@@ -1,8 +1,8 @@
-"""A prepared dataset on disk: uncompressed Arrow files that are memory-mapped, and a manifest that can tell damage.
+"""A prepared dataset on disk: uncompressed Arrow files that are memory-mapped, and a manifest that reveals damage.
 
-Columns are numpy arrays on both sides and one record batch a file, so reading maps them and copies nothing. There are two sorts of SHA-256:
-of the columns' values, which make the fingerprint and do not depend on the version of a library or of its hash; and of the files' bytes,
-which are compared before a file is parsed, because a parser that meets a damaged file may do anything.
+Columns are numpy arrays on both sides and one record batch per file, so reading maps them and copies nothing. There are two kinds of
+SHA-256: those of the columns' values make the fingerprint and do not depend on the version of a library or of its hash; those of the files'
+bytes are compared before a file is parsed, because a parser that meets a damaged file may do anything.
 """
 
 import hashlib
@@ -75,7 +75,7 @@ def refuse_unwritable(folder: Path) -> None:
 
 
 def write_atomically(folder: Path, write: Callable[[Path], None]) -> None:
-    """Have a folder written beside its place and rename it into it: it is whole or absent.
+    """Write a folder beside its place and rename it into place: it is whole or absent.
 
     Raises:
         DataError: it cannot be written.
@@ -86,7 +86,7 @@ def write_atomically(folder: Path, write: Callable[[Path], None]) -> None:
         scratch.chmod(0o755)
         scratch.rename(folder)
     except OSError as error:
-        # Another process may have prepared the same meanwhile: its folder is as good as ours.
+        # Another process may have prepared the same data meanwhile: its folder is equal to this one.
         if not (folder / MANIFEST).exists():
             raise _unwritable(folder, error) from error
     finally:
@@ -119,7 +119,7 @@ def write_frame(folder: Path, name: str, frame: pl.DataFrame) -> dict[str, str]:
     """Write ``<name>.parquet`` (vocabularies: small, with raw ids) and return its checksum."""
     path = folder / f"{name}.parquet"
     path.parent.mkdir(exist_ok=True)
-    # By way of memory: Polars tells a full disk as an error of its own, the same as for nonsense in the frame.
+    # Written in memory first: Polars reports a full disk with the same error of its own as a faulty frame.
     buffer = io.BytesIO()
     frame.write_parquet(buffer)
     path.write_bytes(buffer.getbuffer())
