@@ -1,4 +1,4 @@
-"""The one LightningModule against the loss and the metrics computed by hand."""
+"""The LightningModule of all models against the loss and the metrics computed by hand."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ LENGTHS = [3, 0, 2, 5, 1, 4, 0, 2]
 
 
 class Constant(nn.Module):
-    """Gives the same output for every batch."""
+    """Model with the same output for every batch."""
 
     def __init__(self, logit, auxiliary_loss=None):
         super().__init__()

@@ -22,6 +22,7 @@ from clickflow.cli.overrides import first_paragraph
 from clickflow.config import suggest
 from clickflow.errors import ConfigError
 from clickflow.sweep.space import Choice, Interval, Number, Parameter, Range, SearchSpace
+from clickflow.text import problem_list
 
 SHARED = ("data", "protocol", "home", "tracking", "sweep", "hydra")
 """Sections that all trials share."""
@@ -44,16 +45,15 @@ def read_space(space: Mapping[str, str], config_dir: str | None = None) -> Searc
         ConfigError: one line for each key whose text cannot be searched.
     """
     parameters: dict[str, Parameter] = {}
-    problems: list[str] = ["  sweep.space = {}: nothing to search; give a key its values"] if not space else []
+    problems: list[str] = ["sweep.space = {}: nothing to search; give a key its values"] if not space else []
     options = {key: group_options(key, config_dir) for key in space}
     for key, text in space.items():
         try:
             parameters[key] = _parameter(key, text, options[key])
         except _Fault as fault:
-            problems.append(f"  sweep.space.{key} = {text}: {fault}")
+            problems.append(f"sweep.space.{key} = {text}: {fault}")
     if problems:
-        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        raise ConfigError("\n".join([f"{count} in the search space:", *problems]))
+        raise ConfigError(problem_list(problems, "the search space"))
     return SearchSpace(parameters=parameters, groups=frozenset(key for key in space if options[key]))
 
 

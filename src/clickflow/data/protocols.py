@@ -4,19 +4,17 @@ One mechanism serves all: behaviours are sorted once by (user, time), and an imp
 ends at or before the impression. So no history can hold its own target or anything after it, under any protocol.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
-from clickflow.config import StrictConfig
+from clickflow.config import Contradictions, StrictConfig
+from clickflow.data.arrays import ByteArray, FloatArray, IntArray
 from clickflow.data.splits import last_two, split_by_time, split_by_user
 
-IntArray = NDArray[np.int64]
-Codes = NDArray[np.uint8]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -54,8 +52,8 @@ class Interactions:
     group: IntArray
     item: IntArray
     timestamp: IntArray
-    label: Codes | None = None
-    rating: NDArray[np.float64] | None = None
+    label: ByteArray | None = None
+    rating: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -78,8 +76,8 @@ class Impressions:
     timestamp: IntArray
     history_start: IntArray
     history_end: IntArray
-    label: Codes
-    split: Codes
+    label: ByteArray
+    split: ByteArray
     source_row: IntArray
 
 
@@ -91,10 +89,12 @@ class _Fractions(StrictConfig):
     test_fraction: Share = 0.1
     """Share of the test split."""
 
-    def _contradictions(self) -> Iterator[tuple[str, str]]:
+    def _contradictions(self) -> Contradictions:
         if self.validation_fraction + self.test_fraction >= 1:
-            beside = f"leaves no train rows beside test_fraction = {self.test_fraction}; their sum must be below 1"
-            yield "validation_fraction", f"= {self.validation_fraction} {beside}"
+            yield (
+                "validation_fraction",
+                f"= {self.validation_fraction} leaves no train rows beside test_fraction = {self.test_fraction}; their sum must be below 1",
+            )
 
 
 class NextItemConfig(StrictConfig):
@@ -165,7 +165,7 @@ class ImpressionsConfig(_Fractions):
 ProtocolConfig = Annotated[NextItemConfig | RatingConfig | ImpressionsConfig, Field(discriminator="name")]
 
 
-def _given_rows(interactions: Interactions, behaviours: Behaviours, label: Codes, split: Codes) -> Impressions:
+def _given_rows(interactions: Interactions, behaviours: Behaviours, label: ByteArray, split: ByteArray) -> Impressions:
     """Every interaction is an impression; its history is the strictly earlier behaviours."""
     group = interactions.group
     return Impressions(

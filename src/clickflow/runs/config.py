@@ -1,11 +1,10 @@
 """The composed configs of the pipelines, each of them one strict object."""
 
-from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from clickflow.config import Home, Names, StrictConfig, suggest
+from clickflow.config import Contradictions, Home, Names, StrictConfig, suggest
 from clickflow.data.protocols import ImpressionsConfig, ProtocolConfig, RatingConfig
 from clickflow.data.sources.log import LogConfig
 from clickflow.data.sources.movielens import MovieLensConfig
@@ -26,7 +25,7 @@ class PrepareConfig(StrictConfig):
     protocol: ProtocolConfig
     home: Home
 
-    def _contradictions(self) -> Iterator[tuple[str, str]]:
+    def _contradictions(self) -> Contradictions:
         yield from _missing_columns(self.data, self.protocol)
         yield from _missing_clock(self.data, self.protocol)
 
@@ -43,9 +42,9 @@ class RunConfig(PrepareConfig):
     seed: Seed = 0
     """Seed of initial weights, shuffling and dropout."""
 
-    def _contradictions(self) -> Iterator[tuple[str, str]]:
+    def _contradictions(self) -> Contradictions:
         yield from super()._contradictions()
-        yield from self.regularisation.contradictions(self.optimizer)
+        yield from self.regularisation.contradictions_with(self.optimizer)
         if isinstance(self.schedule, PlateauConfig) and self.schedule.patience >= self.trainer.patience:
             yield (
                 "schedule.patience",
@@ -54,7 +53,7 @@ class RunConfig(PrepareConfig):
             )
         yield from self._batch_statistics_of_one_row()
 
-    def _batch_statistics_of_one_row(self) -> Iterator[tuple[str, str]]:
+    def _batch_statistics_of_one_row(self) -> Contradictions:
         values = self.model.model_dump()
         users = [key for key, value in values.items() if value == "dice"] + ["batch_norm"] * bool(values.get("batch_norm"))
         if users and self.trainer.batch_size == 1:
@@ -81,20 +80,13 @@ class ComparisonConfig(StrictConfig):
         """The models to compare."""
         return {label: own for label, own in self.models.items() if not self.only or label in self.only}
 
-    def _contradictions(self) -> Iterator[tuple[str, str]]:
-        for key, label in self._labels():
-            yield key, f"= {label}: no label of compare.models; {suggest(label, list(self.models))}"
+    def _contradictions(self) -> Contradictions:
+        named = [("base", self.base), *(("only", label) for label in self.only), *((f"published.{one}", one) for one in self.published)]
+        for key, label in named:
+            if label not in self.models:
+                yield key, f"= {label}: no label of compare.models; {suggest(label, list(self.models))}"
         if len(set(self.seeds)) < len(self.seeds):
             yield "seeds", f"= {list(self.seeds)}: a seed given twice is the same run twice; give each once"
-
-    def _labels(self) -> Iterator[tuple[str, str]]:
-        """Keys and labels that name no model."""
-        named = [
-            ("base", self.base),
-            *(("only", label) for label in self.only),
-            *((f"published.{label}", label) for label in self.published),
-        ]
-        return ((key, label) for key, label in named if label not in self.models)
 
 
 class CompareConfig(RunConfig):
@@ -115,7 +107,7 @@ class EvaluateConfig(StrictConfig):
     home: Home
     tracking: TrackingConfig
 
-    def _contradictions(self) -> Iterator[tuple[str, str]]:
+    def _contradictions(self) -> Contradictions:
         if (self.run_id is None) == (self.model is None):
             given = "both are given" if self.run_id else "neither is given"
             yield "run_id", f"and model: {given}; set one of run_id=RUN and model=models:/NAME@ALIAS"
@@ -152,7 +144,7 @@ class ReproduceConfig(StrictConfig):
     tracking: TrackingConfig
 
 
-def _missing_columns(data: DataConfig, protocol: ProtocolConfig) -> Iterator[tuple[str, str]]:
+def _missing_columns(data: DataConfig, protocol: ProtocolConfig) -> Contradictions:
     """Labels for ``impressions``, ratings for ``rating``."""
     if isinstance(protocol, ImpressionsConfig):
         if isinstance(data, LogConfig) and data.columns.label is None:
@@ -172,7 +164,7 @@ def _missing_columns(data: DataConfig, protocol: ProtocolConfig) -> Iterator[tup
             yield "protocol.name", f"= rating: needs ratings, which data source {data.source} does not have; set protocol=next_item"
 
 
-def _missing_clock(data: DataConfig, protocol: ProtocolConfig) -> Iterator[tuple[str, str]]:
+def _missing_clock(data: DataConfig, protocol: ProtocolConfig) -> Contradictions:
     """A split by time, where timestamps are positions in each user's log."""
     by_time = isinstance(protocol, ImpressionsConfig) or (isinstance(protocol, RatingConfig) and protocol.split == "time")
     if by_time and isinstance(data, LogConfig) and data.timestamp_unit == "order":

@@ -1,11 +1,10 @@
 """What a sweep is: how many trials, by whom, where they are searched, what is best. Without Optuna, which takes a second to import."""
 
-from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from clickflow.config import StrictConfig, named
+from clickflow.config import Contradictions, StrictConfig, named
 from clickflow.runs.config import RunConfig
 
 Count = Annotated[int, Field(gt=0)]
@@ -84,7 +83,7 @@ class MedianConfig(StrictConfig):
     num_startup_trials: Natural = 5
     """Complete trials before any is ended."""
     num_warmup_validations: Natural = 0
-    """Validations of each trial before it may be ended."""
+    """Number of validations of a trial before it may be pruned."""
 
 
 class HyperbandConfig(StrictConfig):
@@ -96,17 +95,17 @@ class HyperbandConfig(StrictConfig):
 
 
 class PatienceConfig(StrictConfig):
-    """As median, but only a trial that has not improved for a while."""
+    """Prunes as ``median`` does, but only a trial that has not improved for a while."""
 
     name: Literal["patience"] = "patience"
     patience: Natural = 1
-    """Validations without improvement that are forgiven."""
+    """Number of validations without improvement that are tolerated."""
     num_startup_trials: Natural = 5
     """Complete trials before any is ended."""
 
 
 class NoPrunerConfig(StrictConfig):
-    """Every trial is trained to its end."""
+    """Trains every trial to its end."""
 
     name: Literal["none"] = "none"
 
@@ -121,10 +120,10 @@ def _listed(value: object) -> object:
 
 
 class SweepConfig(StrictConfig):
-    """The study and its workers."""
+    """Study and workers."""
 
     study_name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^\w[\w.-]*$")]
-    """Letters, digits, _, . and -. The same name carries on; another one is another study."""
+    """Letters, digits, _, . and -. The same name continues a study, another name starts one."""
     storage: Annotated[str, Field(min_length=1)] | None = None
     """``postgresql+psycopg://…`` for workers on several machines; null: a journal file in the home folder."""
     num_trials: Count = 30
@@ -142,11 +141,11 @@ class SweepConfig(StrictConfig):
     pruner: PrunerConfig
     """Ends a trial that will not become the best; with settings: ``{name: median, num_startup_trials: 3}``."""
     max_retries: Annotated[int, Field(ge=0)] = 2
-    """How often a trial whose worker died or whose training broke is tried again, from its last checkpoint."""
+    """How often a trial is retried, from its last checkpoint, after its worker died or its training broke."""
     space: dict[str, str]
-    """Dotted key or config group -> where it is searched, in Hydra's sweep grammar."""
+    """Dotted key or config group -> values to search, in Hydra's sweep grammar."""
 
-    def _contradictions(self) -> Iterator[tuple[str, str]]:
+    def _contradictions(self) -> Contradictions:
         if not self.space:
             yield "space", "= {}: nothing to search; give a key its values, as in 'optimizer.learning_rate=tag(log, interval(1e-4, 1e-2))'"
         if self.direction is not None and len(self.metric) != len(self.direction):
@@ -162,12 +161,12 @@ class SweepConfig(StrictConfig):
 
     @property
     def is_grid(self) -> bool:
-        """Whether all trials are laid down beforehand."""
+        """Whether all trials are known beforehand."""
         return isinstance(self.sampler, GridConfig)
 
     @property
     def directions(self) -> tuple[Direction, ...]:
-        """Of each metric."""
+        """Direction of each metric."""
         return self.direction or tuple("maximize" if metric in HIGH_IS_GOOD else "minimize" for metric in self.metric)
 
 

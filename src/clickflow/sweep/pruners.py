@@ -1,4 +1,4 @@
-"""Who ends a trial that will not become the best."""
+"""Pruners, which end trials that will not become the best."""
 
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, PatientPruner
 

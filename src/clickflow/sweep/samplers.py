@@ -1,7 +1,7 @@
-"""Who chooses the next trial's values.
+"""Samplers, which choose the next trial's values.
 
-Every sampler is made anew for each trial, seeded by the trial's number: so workers with the same seed do not try the same values, a sweep
-that carries on does not begin again, and one worker's sweep is the same each time. What a sampler remembers lies in the study.
+Each trial has its own sampler, seeded by the trial's number: workers with the same seed do not try the same values, a resumed sweep does
+not repeat itself, and the sweep of one worker is reproducible. The state of a sampler is in the study.
 """
 
 from typing import Any
@@ -47,10 +47,10 @@ def build_sampler(config: SamplerConfig, trial_seed: int) -> BaseSampler:
 
 
 class PerTrialSampler(BaseSampler):
-    """A sampler that is made for each trial, by the trial's number.
+    """Builds a sampler for each trial and delegates to it.
 
     Args:
-        config: what to make.
+        config: config of the sampler.
     """
 
     def __init__(self, config: SamplerConfig) -> None:
@@ -58,24 +58,24 @@ class PerTrialSampler(BaseSampler):
         self._sampler: BaseSampler = RandomSampler(seed=config.seed)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Make the trial's sampler."""
+        """Build the trial's sampler."""
         seeds = np.random.SeedSequence([self._config.seed, trial.number])
         with quietly():
             self._sampler = build_sampler(self._config, int(seeds.generate_state(1)[0]))
         self._sampler.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Pass on."""
+        """Delegate to the trial's sampler."""
         return self._sampler.infer_relative_search_space(study, trial)
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
-        """Pass on."""
+        """Delegate to the trial's sampler."""
         return self._sampler.sample_relative(study, trial, search_space)
 
     def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
-        """Pass on."""
+        """Delegate to the trial's sampler."""
         return self._sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
-        """Pass on."""
+        """Delegate to the trial's sampler."""
         self._sampler.after_trial(study, trial, state, values)

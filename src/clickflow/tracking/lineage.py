@@ -23,6 +23,8 @@ from clickflow.errors import without_passwords
 
 UNKNOWN = "unknown"
 CPU_TAG, THREADS_TAG = "machine.cpu", "machine.threads"
+MODEL_PACKAGE_TAG = "model.package"
+"""The package that a model's code comes from, where that is not clickflow."""
 
 
 class GitState(NamedTuple):

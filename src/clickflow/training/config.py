@@ -1,11 +1,10 @@
 """How a model is trained, as configs; without torch and Lightning, so that a wrong config is refused at once."""
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from clickflow.config import StrictConfig
+from clickflow.config import Contradictions, StrictConfig
 
 if TYPE_CHECKING:
     from torch import nn
@@ -96,7 +95,7 @@ class AdagradConfig(TwoPaths):
     state: Literal["element", "row"] = "element"
     """State of a table: one number per element, or one per row (the mean of its squared gradient), for tables too large for two copies."""
 
-    def _contradictions(self) -> Iterator[tuple[str, str]]:
+    def _contradictions(self) -> Contradictions:
         if self.state == "row" and self.embedding_update == "dense":
             yield "state", "= row: only the sparse path has it; set embedding_update=sparse or state=element"
 
@@ -177,7 +176,7 @@ class CosineConfig(Warmup):
     total_steps: Count | None = None
     """Steps to the end, warm-up included; null: ``trainer.max_epochs`` epochs. The rate stays at its end afterwards."""
 
-    def _contradictions(self) -> Iterator[tuple[str, str]]:
+    def _contradictions(self) -> Contradictions:
         if self.total_steps is not None and self.total_steps <= self.warmup_steps:
             must = f"must be greater than warmup_steps = {self.warmup_steps}; raise it or shorten the warm-up"
             yield "total_steps", f"= {self.total_steps}: {must}"
@@ -208,7 +207,7 @@ class RegularisationConfig(StrictConfig):
     dense_l2: Strength = 0.0
     """Factor of Σw² over the same weights."""
 
-    def _contradictions(self) -> Iterator[tuple[str, str]]:
+    def _contradictions(self) -> Contradictions:
         if self.embedding == "none" and self.embedding_lambda > 0:
             cure = "set embedding=mini_batch_aware or embedding_lambda=0"
             yield "embedding_lambda", f"= {self.embedding_lambda}: has no effect with embedding=none; {cure}"
@@ -219,8 +218,8 @@ class RegularisationConfig(StrictConfig):
 
         return Regulariser(self, model, id_counts(dataset) if self.embedding == "mini_batch_aware" else {})
 
-    def contradictions(self, optimizer: OptimizerConfig) -> Iterator[tuple[str, str]]:
-        """``(key, message)`` of what does not go with an optimizer."""
+    def contradictions_with(self, optimizer: OptimizerConfig) -> Contradictions:
+        """Penalties that an optimizer's updates of embedding tables cannot carry out."""
         if self.embedding == "l2" and optimizer.embedding_update == "sparse":
             yield (
                 "regularisation.embedding",

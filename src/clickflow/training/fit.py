@@ -113,7 +113,7 @@ def fit(
         ValueError: the regularisation does not go with the optimizer.
     """
     if regularisation is not None:
-        for key, message in regularisation.contradictions(optimizer):
+        for key, message in regularisation.contradictions_with(optimizer):
             raise ValueError(f"{key} {message}")
     train, validation = loaders(dataset, trainer_config, seed, draws_negatives=draws_negatives(model))
     if resume_from is not None:

@@ -4,9 +4,9 @@ Mini-batch-aware regularisation (Zhou et al., Deep Interest Network, KDD 2018, e
 
     λ Σ_{tables} Σ_{rows j of the table that occur in the batch} ||w_j||² / n_j
 
-with n_j the occurrences of id j in train. Its gradient is 2 λ w_j / n_j, once a distinct row (the paper's eq. 7 drops the 2), and is added
-to the values of the coalesced sparse gradient: O(batch), where the full L2 penalty λ Σ_j ||w_j||² has a gradient in every row of every
-table: O(vocabulary). Tables of hashed pairs, which have no counts, are left out.
+with n_j the occurrences of id j in train. Its gradient is 2 λ w_j / n_j, once per distinct row (the paper's eq. 7 drops the 2), and is
+added to the values of the coalesced sparse gradient, in O(batch). The full L2 penalty λ Σ_j ||w_j||² has a gradient in every row of every
+table, hence O(vocabulary). Tables of hashed pairs, which have no counts, are left out.
 """
 
 from collections.abc import Mapping
@@ -25,12 +25,12 @@ class Regulariser:
     """Adds the gradients of a config's penalties to those of a model."""
 
     def __init__(self, config: RegularisationConfig, model: nn.Module, counts: Mapping[str, Tensor]) -> None:
-        """Look up what is penalised.
+        """Look up the penalised weights.
 
         Args:
             config: the penalties.
-            model: its embedding tables are :class:`EmbeddingTable` modules.
-            counts: (V,) occurrences in train of each row, by field, as :func:`id_counts` gives them; for ``mini_batch_aware`` only.
+            model: a model whose embedding tables are :class:`EmbeddingTable` modules.
+            counts: (V,) occurrences in train of each row, by field, as returned by :func:`id_counts`; for ``mini_batch_aware`` only.
         """
         tables = [(module.field, module.get_parameter("weight")) for module in model.modules() if isinstance(module, EmbeddingTable)]
         in_tables = {id(weight) for _, weight in tables}
@@ -44,7 +44,7 @@ class Regulariser:
 
     @torch.no_grad()
     def add_gradients(self) -> None:
-        """Add to the gradients of a backward pass; what has none is left alone."""
+        """Add to the gradients of a backward pass; weights without a gradient are left alone."""
         for weight, factor in self.batch_rows:
             if weight.grad is not None:
                 rows, values = coalesce_gradient(weight)  # (R,), (R, D)
@@ -64,8 +64,8 @@ def _add(weights: list[nn.Parameter], l1: float, l2: float) -> None:
 def id_counts(dataset: PreparedDataset) -> dict[str, Tensor]:
     """(V,) float32 occurrences in train of each row of a field's table, by field.
 
-    Row 0, the unknown id, stands for what the known ids do not cover: train rows where a user or context field is missing, occurrences of
-    items whose field is missing. It counts at least 1, since an unknown id of validation may meet it.
+    Row 0, the unknown id, counts the rows that no known id covers: train rows with a missing user or context field, and occurrences of
+    items whose field is missing. Its count is at least 1, since validation may hold unknown ids.
     """
     known = {field.name: dataset.vocabulary(field.name)["count"].to_torch().float() for field in dataset.schema.categorical}
     occurrences = {"item": float(known[ITEM].double().sum())}

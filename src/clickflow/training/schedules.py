@@ -1,8 +1,8 @@
-"""Learning-rate schedules: what the rate is multiplied with at each step, on the dense and the sparse path alike.
+"""Learning-rate schedules: the factor of the rate at each step, for the dense and the sparse path alike.
 
 Schedulers are torch's, in Lightning's list, so their state is in every checkpoint. Constant, exponential and cosine are functions of the
-step; plateau looks at the validations. A warm-up of w steps multiplies any of them with 1/w, 2/w, ..., 1: linear from 0, on which no step
-is spent.
+step; plateau depends on the validations. A warm-up of w steps multiplies any of them by 1/w, 2/w, ..., 1: linear from 0, but without a
+step at 0.
 """
 
 import math

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import polars as pl
 from pydantic import BeforeValidator, Field
 
-from clickflow.config import StrictConfig
+from clickflow.config import Contradictions, StrictConfig
 from clickflow.data.schema import ITEM, LABEL, RATING, RESERVED_NAMES, TITLE, USER, FieldSpec, Kind, Role, TimestampUnit
 from clickflow.data.sources import columns, formats
 from clickflow.data.sources.columns import Selection
@@ -103,8 +103,10 @@ class LogConfig(SourceConfig):
     items: ItemTableConfig | None = None
     """The table that item fields are read from, with ``path``, ``column`` and ``title``; null: the log itself."""
 
-    def _contradictions(self) -> Iterator[tuple[str, str]]:
-        yield from (*_name_problems(self), *_column_problems(self), *_target_leaks(self))
+    def _contradictions(self) -> Contradictions:
+        yield from _name_problems(self)
+        yield from _column_problems(self)
+        yield from _target_leaks(self)
         if self.timestamp_format is not None and self.timestamp_unit == "order":
             yield "timestamp_format", f"= {self.timestamp_format}: a clock, but timestamp_unit is order; remove one of them"
         if self.items is not None and not self.item_fields:
@@ -242,7 +244,7 @@ def _texts_or_integers(table: str, config: LogConfig) -> dict[str, str]:
     return ids | {name: field.column for name, field in fields.items() if field.kind == "categorical"}
 
 
-def _name_problems(config: LogConfig) -> Iterator[tuple[str, str]]:
+def _name_problems(config: LogConfig) -> Contradictions:
     seen: dict[str, str] = {}
     groups = {"item_fields": config.item_fields, "user_fields": config.user_fields, "context_fields": config.context_fields}
     for key, fields in groups.items():
@@ -256,7 +258,7 @@ def _name_problems(config: LogConfig) -> Iterator[tuple[str, str]]:
             seen[name] = key
 
 
-def _column_problems(config: LogConfig) -> Iterator[tuple[str, str]]:
+def _column_problems(config: LogConfig) -> Contradictions:
     """One column cannot be two of user, item, timestamp and outcome."""
     tables = {"columns": config.columns} | ({"behaviours.columns": config.behaviours.columns} if config.behaviours else {})
     for key, mapping in tables.items():
@@ -273,7 +275,7 @@ def _column_problems(config: LogConfig) -> Iterator[tuple[str, str]]:
         )
 
 
-def _target_leaks(config: LogConfig) -> Iterator[tuple[str, str]]:
+def _target_leaks(config: LogConfig) -> Contradictions:
     """The outcome as an input of the model. An item table is another file, whose columns may be called alike."""
     outcomes = {column: key for key, column in (("label", config.columns.label), ("rating", config.columns.rating)) if column is not None}
     groups = {"user_fields": config.user_fields, "context_fields": config.context_fields}
