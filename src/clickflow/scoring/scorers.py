@@ -17,9 +17,9 @@ from clickflow.data.batches import Batch
 from clickflow.data.schema import ITEM
 from clickflow.scoring.catalogue import Catalogue
 from clickflow.scoring.input_tables import TableRows
-from clickflow.scoring.items import Users
 from clickflow.scoring.table_encoder import TableEncoder
 from clickflow.serving.bundle import ServingBundle
+from clickflow.serving.items import Users
 
 ROWS_PER_FORWARD = 4096
 """Enough that a batch's fixed cost, in which threads wait for each other, does not count."""
@@ -140,7 +140,7 @@ class TopScorer(Scorer):
         self.unknown.count("behaviours", users.history.numpy())
         scores = self._scores(users)[:, self._item_of]
         if self._exclude_history:
-            places, bounds = self._encoder.history_among(rows, self._candidates.ids)
+            places, bounds = self._encoder.history_among(rows, self._candidates.raw)
             user = np.repeat(np.arange(len(scores)), np.diff(bounds))
             scores[user[places >= 0], places[places >= 0]] = -np.inf
         results = np.empty(len(scores), dtype=self.record)

@@ -49,10 +49,15 @@ class ServingBundle:
     items: pa.Table
     vocabularies: dict[str, pa.Table]
 
+    @property
+    def config(self) -> ModelConfig:
+        """The model's config."""
+        config: ModelConfig = TypeAdapter[Any](ModelConfig).validate_json(to_json(self.model_config))  # JSON mode: a list may fill a tuple
+        return config
+
     def build_model(self) -> nn.Module:
-        """The model with its weights, in evaluation mode."""
-        config = TypeAdapter[Any](ModelConfig).validate_json(to_json(self.model_config))  # JSON mode: a list may fill a tuple
-        model = build_model(config, self.schema)
+        """Build the model with its weights, in evaluation mode."""
+        model = build_model(self.config, self.schema)
         model.load_state_dict(self.state_dict)
         return model.eval()
 

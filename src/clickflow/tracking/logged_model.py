@@ -5,8 +5,7 @@ The model goes through the client's own calls (make a logged model, upload, fina
 
 Every column is declared as ``Any`` in the signature, since MLflow's own check would do harm: its server casts a JSON 1.5 for a ``long``
 column to 1 before the model sees it, and it refuses integers for a ``double``, booleans for a boolean field stored as text, a null history,
-and one id where another row has a list of them. As ``Any`` a value arrives as it was sent; :class:`RowEncoder` takes it or refuses it by
-name.
+and one id where another row has a list of them. As ``Any`` a value arrives as it was sent; the model takes it or refuses it by name.
 """
 
 import contextlib
@@ -32,6 +31,7 @@ from clickflow.errors import TrackingError
 from clickflow.serving import model_code as serving
 from clickflow.serving.bundle import ServingBundle
 from clickflow.serving.click_model import BUNDLE
+from clickflow.tracking.carried_code import carry_code
 from clickflow.tracking.location import model_location
 from clickflow.tracking.run import Run
 from clickflow.tracking.store import Store, first_line, keep_environment
@@ -87,7 +87,7 @@ def save_model(bundle: ServingBundle, folder: Path, model: Model | None = None) 
             signature=signature(bundle),
             input_example=input_example(bundle),
             pip_requirements=_requirements(),
-            code_paths=[str(Path(fields.__file__).parents[1])],
+            code_paths=[str(carry_code(type(bundle.config), Path(scratch)))],
         )
 
 
