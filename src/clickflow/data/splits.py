@@ -1,4 +1,4 @@
-"""Which rows train, which validate, which test. All vectorised, all a function of the log and a seed."""
+"""Assignment of rows to train, validation and test; vectorised, and a function of the log and a seed."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,7 @@ def split_by_user(group: IntArray, num_users: int, validation_fraction: float, t
 
 
 def split_by_time(timestamp: IntArray, validation_fraction: float, test_fraction: float) -> SplitCodes:
-    """Latest rows = test, those before = validation: (R,) timestamps -> (R,) codes. Rows of one moment are never parted."""
+    """Latest rows = test, those before = validation: (R,) timestamps -> (R,) codes. Rows of one moment are never separated."""
     if not len(timestamp):
         return np.zeros(0, np.uint8)
     ordered = np.sort(timestamp)

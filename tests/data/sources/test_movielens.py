@@ -211,5 +211,5 @@ def test_a_damaged_member_of_the_zip_is_named(tmp_path, name, content):
 def test_a_repeated_user_is_refused_because_it_would_multiply_ratings(tmp_path):
     folder = as_folder(tmp_path, "1m")
     (folder / "users.dat").write_text(USERS_DAT + "2::F::1::3::11111\n")
-    with pytest.raises(DataError, match=r"users\.dat, column 'user' = 2: stands in several rows; every user has one; fetch"):
+    with pytest.raises(DataError, match=r"users\.dat, column 'user' = 2: occurs in several rows; every user has one; fetch"):
         checked("1m", folder)

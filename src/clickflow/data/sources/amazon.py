@@ -1,6 +1,6 @@
 """Amazon reviews, 5-core categories of 2014 in their official layout (McAuley et al., 2015).
 
-Item metadata are gigabytes of Python literals, one dict a line. They are streamed, and only lines of items that somebody reviewed
+Item metadata are gigabytes of Python literals, one dict per line. They are streamed, and only lines of items that somebody reviewed
 are evaluated (``ast.literal_eval``, never ``eval``): memory stays at one block of lines.
 """
 

@@ -1,7 +1,7 @@
 """Parquet, CSV and NDJSON files, one or many, as one lazy frame.
 
 The types of a CSV or NDJSON file are inferred over all its rows, not over the first hundred: otherwise a column of ids would be
-integers or texts depending on where in the file the first text stands.
+integers or texts depending on where in the file the first text is.
 """
 
 from collections.abc import Collection, Sequence
@@ -24,7 +24,7 @@ ALLOWED = f"one of {', '.join((*PARQUET, *CSV, *NDJSON))}"
 
 
 def expand(paths: Sequence[Path], key: str) -> tuple[Path, ...]:
-    """The files that paths stand for: each is a file, a glob, or a folder (all its files of a known format).
+    """The files that paths name: each path is a file, a glob, or a folder (all its files of a known format).
 
     Args:
         paths: as configured.
@@ -49,7 +49,7 @@ def scan(files: Sequence[Path], needed: dict[str, str], separator: str, texts: C
         files: of one format.
         needed: column -> the config's key that names it.
         separator: between the columns of a CSV; a ``.tsv`` has tabs.
-        texts: columns of a CSV that are read as texts whatever they look like.
+        texts: columns of a CSV that are read as text even if they look like numbers.
 
     Raises:
         DataError: a file cannot be parsed, lacks a column, or has it as a type that does not go with the other files.

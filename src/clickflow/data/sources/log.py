@@ -32,7 +32,7 @@ Paths = Annotated[tuple[Path, ...], BeforeValidator(_as_paths)]
 
 
 class EventColumns(StrictConfig):
-    """How a table calls who did something, with what, and when."""
+    """Columns of a table that say who did something, with what, and when."""
 
     user: str
     item: str
@@ -40,7 +40,7 @@ class EventColumns(StrictConfig):
 
 
 class LogColumns(EventColumns):
-    """The same for the log, with what came of it."""
+    """Columns of the log, with the outcome."""
 
     label: str | None = None
     """0 = shown and not clicked, 1 = clicked; null where every row is a click."""
@@ -56,14 +56,14 @@ class FieldColumn(StrictConfig):
 
 
 class BehaviourTableConfig(StrictConfig):
-    """Behaviours that lie in a table of their own."""
+    """Behaviours in a table of their own."""
 
     path: Paths
     columns: EventColumns
 
 
 class ItemTableConfig(StrictConfig):
-    """A table with one row an item, which holds the item fields."""
+    """A table with one row per item that holds the item fields."""
 
     path: Paths
     column: str
@@ -148,7 +148,7 @@ class LogConfig(SourceConfig):
                 yield FieldSpec(name=name, role=role, kind=field.kind)
 
     def _items(self, selections: dict[str, Selection], names: dict[str, str]) -> pl.LazyFrame | None:
-        """The item table, or what each row of the log says of its item: the check makes one row an item of it."""
+        """The item table, or the item fields in each row of the log, which the check reduces to one row per item."""
         if not self.item_fields:
             return None
         table = selections["items"]

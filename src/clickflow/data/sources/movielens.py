@@ -198,7 +198,7 @@ def _check_one_row_a_user(users: pl.DataFrame, where: str) -> None:
     repeated = users[USER].filter(users[USER].is_duplicated())
     if len(repeated):
         raise DataError(
-            f"{where}, column '{USER}' = {repeated[0]}: stands in several rows; every user has one; fetch the official file again."
+            f"{where}, column '{USER}' = {repeated[0]}: occurs in several rows; every user has one; fetch the official file again."
         )
 
 
