@@ -17,8 +17,6 @@ from tests.serving.bundles import CASES, FULL, expected, frame, make_bundle, raw
 
 import clickflow
 from clickflow.errors import DataError, TrackingError
-from clickflow.serving.candidates import CandidateRows
-from clickflow.serving.encoder import Encoder
 from clickflow.tracking.lifecycle import open_run
 from clickflow.tracking.logged_model import load_model, log_model, read_bundle
 
@@ -125,12 +123,6 @@ def test_wrong_id_in_a_history_is_refused(served, wrong):
     model, _, as_string = served
     with pytest.raises(DataError, match=r"^column 'history', row 0 = .*: not an? (integer|string) id"):
         model.predict(pd.DataFrame([FULL | {"item": raw(10, as_string), "history": [1, 2] if as_string else wrong}]))
-
-
-def test_row_of_a_wrong_id_in_a_history_is_counted_from_the_first_row():
-    rows = pd.DataFrame({"item": [10], "history": [[20, 1.5]]})
-    with pytest.raises(DataError, match=r"^column 'history', row 7 = 1.5: not an integer id"):
-        CandidateRows(rows, first_row=7).encoded(Encoder(make_bundle()))
 
 
 def test_signature_states_required_and_optional_columns(served):

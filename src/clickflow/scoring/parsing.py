@@ -35,10 +35,10 @@ def parsed(texts: pa.Array, column: RawColumn) -> pa.Array:
 
 
 def parsed_lists(texts: pa.Array, separator: str, name: str, column: RawColumn) -> pa.Array:
-    """(R,) texts -> (R,) lists of what stands between separators.
+    """(R,) texts -> (R,) lists of the values between separators.
 
     Raises:
-        BadValue: one of a list is no such value; names the column and the row.
+        BadValue: a text of a list is no such value; names column and row.
     """
     trimmed = pc.utf8_trim_whitespace(texts)
     values, bounds = flattened(pc.split_pattern(pc.if_else(pc.equal(trimmed, ""), None, trimmed), separator))

@@ -3,8 +3,8 @@
 No pickle anywhere, so that loading a model from a shared store cannot run what somebody else put there: weights are safetensors, tables are
 Parquet, the rest is JSON. Tables are Arrow and not Polars, since the served model does without Polars.
 
-Beside them stand their SHA-256: a file that was cut short or changed on its way would otherwise load, and score wrongly or fail at a
-request.
+A SHA-256 of each file is written with them. Without it, a file that was cut short or changed on its way would load, and then score wrongly
+or fail at a request.
 """
 
 import hashlib
@@ -35,9 +35,9 @@ class ServingBundle:
     Attributes:
         model_config: the model's config as plain values, ``name`` among them.
         schema: the fields it was trained on.
-        max_history: behaviours it was trained with at most; of a longer history the last ones count.
+        max_history: the most behaviours that it was trained with; of a longer history the last ones count.
         state_dict: its weights.
-        items: one row an item: ``raw`` id (row 0, the unknown item: null), ``index/<field>`` for each of ``schema.item_fields``,
+        items: one row per item: ``raw`` id (row 0, the unknown item: null), ``index/<field>`` for each of ``schema.item_fields``,
             ``numeric/<field>`` (standardised) for each numeric item field.
         vocabularies: for each of ``schema.impression_fields`` a table of ``raw`` ids and their ``index``.
     """

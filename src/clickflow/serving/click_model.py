@@ -29,7 +29,7 @@ ROWS_PER_BATCH = 8192  # bounds memory for requests of any size
 
 
 class ClickModel(PythonModel):
-    """Scores candidates; one row is one candidate, or one user with a list of them."""
+    """A model that scores candidates; one row is one candidate, or one user with a list of them."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the bundle and build the model; in MLflow's server also set the limits of a request."""
@@ -47,7 +47,7 @@ class ClickModel(PythonModel):
             params: none are defined.
 
         Returns:
-            one column ``probability``, R of them: float64; where a row lists its candidates, a list with one for each.
+            one column ``probability`` of R values: float64, or a list with one for each candidate where a row lists them.
 
         Raises:
             RequestError: an id or a number cannot be read; names the column.

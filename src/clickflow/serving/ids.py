@@ -33,7 +33,7 @@ class IdTable(RawColumn):
     A boolean field was stored as the strings ``true`` and ``false``; there booleans are looked up as these, and strings in any case.
 
     Args:
-        raw: (V,) ids, integers or strings; null for a row that stands for the unknown id.
+        raw: (V,) ids, integers or strings; null for the unknown id.
         index: (V,) their indices.
         required: whether each value must be there.
     """
