@@ -91,7 +91,7 @@ def test_the_slices_are_those_of_the_logged_predictions(trained, client, evaluat
     dataset = evaluate_module.PreparedDataset.open(Path(client.get_run(trained.run_id).data.tags["dataset.folder"]))
     split = dataset.split("test")
     place = [field.name for field in dataset.schema.item_fields].index("category")
-    index = split.item_fields[place][torch.from_numpy(split.rows["item"].astype(int))].numpy()
+    index = split.items.index[place][torch.from_numpy(split.rows["item"].astype(int))].numpy()
     category = dataset.vocabulary("category")["raw"].gather(index - 1).cast(pl.String)
     table = {row["value"]: row for row in logged.filter(pl.col("slice") == "category").iter_rows(named=True)}
     for (value,), group in rows.with_columns(category=category).group_by("category"):
