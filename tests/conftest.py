@@ -18,6 +18,8 @@ from clickflow.tracking.store import open_store
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
+pytest.register_assert_rewrite("tests.contracts.models")  # a failed assert shows its values there too
+
 # A deadline measures how busy the machine is, not whether the code is right.
 settings.register_profile("clickflow", deadline=None)
 settings.load_profile("clickflow")

@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 from pydantic import Field, TypeAdapter
-from tests.contracts import test_models as contract
+from tests.contracts import models as contract
 from tests.models.examples import FULL_SCHEMA, random_batch
 
 from clickflow import models

@@ -245,6 +245,13 @@ class TestLimits:
             assert answered["message"].startswith(f"request body = {len(body):,} bytes: more than the 4,194,304 allowed; send it in")
             assert MAX_BODY_BYTES in answered["message"]
 
+    def test_a_body_may_be_as_long_as_the_limit_and_no_byte_longer(self, scoring_server, model):
+        body = json.dumps({"dataframe_records": [FULL]}).encode()
+
+        for limit, status in ((len(body), 200), (len(body) - 1, 413)):
+            invoke = guarded(scoring_server.invocations, Limits(body_bytes=limit), scoring_server.InvocationsResponse)
+            assert invoke(body, "application/json", model, model.metadata.get_input_schema()).status == status
+
     def test_too_many_candidates_are_named(self):
         Limits(candidates=3).check_candidates(3)
         with pytest.raises(DataError, match=rf"^column 'item' = 4 candidates: more than the 3 allowed .* larger {MAX_CANDIDATES}"):

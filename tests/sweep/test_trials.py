@@ -42,6 +42,29 @@ class TestTaking:
         trial_store.finish(take(trial_store).number, TrialState.FAIL)
         assert take(trial_store) is not None
 
+    @pytest.mark.parametrize("is_grid", [False, True])
+    def test_what_is_left_is_the_total_without_what_was_trained_or_pruned(self, is_grid):
+        trial_store = make_trial_store(total=3, is_grid=is_grid)
+        if is_grid:
+            for rate in (0.1, 0.2, 0.3):
+                trial_store.study.enqueue_trial({"optimizer.learning_rate": rate})
+        left = [trial_store.num_left]
+        for state, values in ((TrialState.COMPLETE, [0.5]), (TrialState.PRUNED, None), (TrialState.COMPLETE, [0.6])):
+            trial = take(trial_store)
+            left.append(trial_store.num_left)  # a running trial is still to finish
+            trial_store.finish(trial.number, state, values)
+            left.append(trial_store.num_left)
+        assert left == [3, 3, 2, 2, 1, 1, 0]
+
+    def test_a_failed_trial_is_still_left_unless_it_was_a_grids_point_given_up(self):
+        for is_grid, expected in ((False, 2), (True, 1)):
+            trial_store = make_trial_store(total=2, is_grid=is_grid)
+            for rate in (0.1, 0.2):
+                trial_store.study.enqueue_trial({"optimizer.learning_rate": rate})
+            take(trial_store)
+            trial_store.fail(last_running(trial_store), Failure("diverged", is_final=True), 3)
+            assert trial_store.num_left == expected
+
     def test_of_two_workers_that_both_saw_the_last_place_the_later_one_gives_its_trial_back(self, monkeypatch):
         trial_store = make_trial_store(total=1)
         ask = trial_store.study.ask
