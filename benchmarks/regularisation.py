@@ -21,6 +21,7 @@ from clickflow.training.optimizers import SGDConfig, build_optimizer
 from clickflow.training.regularisation import RegularisationConfig, Regulariser
 
 BATCH_SIZE, HISTORY, DIM = 1024, 9, 16
+VOCABULARIES = (10**4, 10**5, 10**6, 10**7)
 VARIANTS = {
     "none": ("sparse", RegularisationConfig()),
     "mini_batch_aware": ("sparse", RegularisationConfig(embedding="mini_batch_aware", embedding_lambda=0.01)),
@@ -65,7 +66,7 @@ def main(repetitions: int) -> None:
     """Print a line for each vocabulary."""
     torch.set_num_threads(1)
     print(f"{'vocabulary':>12} " + " ".join(f"{name:>24}" for name in VARIANTS))
-    for vocabulary in (10**4, 10**5, 10**6, 10**7):
+    for vocabulary in VOCABULARIES:
         contenders = [Contender(update, config, vocabulary) for update, config in VARIANTS.values()]
         for number in range(repetitions if vocabulary < 10**7 else max(5, repetitions // 4)):
             batch = uniform_batch(vocabulary)

@@ -48,8 +48,8 @@ PARTS = {  # name -> what is wrapped, where it is called from; no part lies with
     "log curves and predictions": "clickflow.runs.train.log_split",
     "measure latency": "clickflow.runs.train._costs",
     "log the model": "clickflow.runs.train.log_model",
-    "tell": "clickflow.sweep.trials.Book.finish",
-    "take a trial": "clickflow.sweep.trials.Book.take",
+    "tell": "clickflow.sweep.trials.TrialStore.finish",
+    "take a trial": "clickflow.sweep.trials.TrialStore.take",
 }
 
 
