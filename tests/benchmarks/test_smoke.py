@@ -57,6 +57,12 @@ def prepare_in_this_process(module):
     module.main()
 
 
+def reproduce(module):
+    with pytest.raises(SystemExit) as caught:
+        module.main()
+    assert caught.value.code == 0  # all agree
+
+
 TINY = {
     "activation_unit": Tiny("times as fast as plain", lambda module: module.main(1), constants={"SHAPE": SHAPE, "NUM_BATCHES": 1}),
     "best_run": Tiny("ANALYZE", arguments=["20"], constants={"REPEATS": 1}),
@@ -69,7 +75,7 @@ TINY = {
     "optimizers": Tiny("of the whole table", lambda module: module.main(1), constants={"VOCABULARIES": (1_000,)}),
     "prepare": Tiny("opened again in", prepare_in_this_process, arguments=["CLICKS"], constants={"ONE_MILLION": 2_000}),
     "regularisation": Tiny("mini_batch_aware", lambda module: module.main(2), constants={"VOCABULARIES": (1_000,), "BATCH_SIZE": 64}),
-    "reproduce": Tiny("reproduced", arguments=["--rows", "4000", "--threads", "1", "--epochs", "1"], constants={"MODELS": {"base": []}}),
+    "reproduce": Tiny("reproduced", reproduce, ["--rows", "4000", "--threads", "1", "--epochs", "1"], constants={"MODELS": {"base": []}}),
     "scoring": Tiny("peak memory", arguments=["2000"], constants={"NUM_ITEMS": 300, "NUM_CATEGORIES": 9}),
     "serve": Tiny(
         "0 errors",
@@ -81,11 +87,6 @@ TINY = {
         constants={"ROWS": 4_000, "USERS": 400, "REPLICATES": 200, "FEWER_ROWS": 500, "FEWER_REPLICATES": 2},
     ),
     "sweep": Tiny("overhead", arguments=["overhead", "--trials", "3"], constants={"SIZES": {"small": [*DATA, "trainer.max_epochs=1"]}}),
-    "sweep_pruning": Tiny(
-        "| median |",
-        arguments=["--seeds", "1", "--trials", "2", "--epochs", "2", "--pruners", "none", "median"],
-        constants={"DATA": DATA},
-    ),
     "tracking": Tiny("client.log_batch(synchronous=False)", constants={"CALLS": 3}),
     "train": Tiny("ratio", lambda module: module.main(1), constants={"SHAPE": SHAPE}),
     "vocabulary": Tiny(
@@ -96,6 +97,7 @@ NOT_RUN = {
     "results": "needs the papers' data sets and hours; its configs are composed below",
     "sweep_against_hydra_optuna": "makes an environment of its own with another sweeper; its help is asked for",
     "sweep_command": "starts sweeps for the other benchmarks and is run by them",
+    "sweep_pruning": "starts many sweeps, as `sweep` does one; its help is asked for",
     "sweep_survival": "kills workers at random moments until enough have died; its help is asked for",
 }
 
@@ -150,7 +152,7 @@ def test_it_runs_to_its_last_figure(name, start, capfd):
     assert TINY[name].shows in capfd.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["sweep_against_hydra_optuna", "sweep_survival"])
+@pytest.mark.parametrize("name", ["sweep_against_hydra_optuna", "sweep_pruning", "sweep_survival"])
 def test_its_help_is_shown(name, start, capsys):
     with pytest.raises(SystemExit) as caught:
         start(name, Tiny("", arguments=["--help"]))
@@ -159,12 +161,11 @@ def test_its_help_is_shown(name, start, capsys):
 
 
 @pytest.mark.parametrize("data", ["amazon_beauty_5core", "movielens_1m_rating"])
-def test_every_trial_behind_the_tables_of_results_is_a_config(data, tmp_path):
+def test_the_trials_behind_the_tables_of_results_are_configs(data, tmp_path):
     results = importlib.import_module("benchmarks.results")
     shared = [text.format(folder=tmp_path) for text in results.DATA[data]] + [*results.SHARED, f"home={tmp_path}"]
-    for trials in results.trials_of_models(data).values():
-        for overrides in trials:
-            validate(RunConfig, composed_config("train", [*shared, *overrides], str(results.CONF)))
+    for *_, last in results.trials_of_models(data).values():
+        validate(RunConfig, composed_config("train", [*shared, *last], str(results.CONF)))
 
 
 def test_the_parts_that_a_timed_worker_wraps_are_there():
