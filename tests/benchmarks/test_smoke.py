@@ -145,7 +145,7 @@ def test_it_finds_what_it_imports(name):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", TINY)
 def test_it_runs_to_its_last_figure(name, start, capfd):
     start(name, TINY[name])

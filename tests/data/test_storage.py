@@ -1,4 +1,4 @@
-"""What lies on disk: mapped and not copied, whole or refused."""
+"""A prepared data set on disk: mapped and not copied, whole or refused."""
 
 import hashlib
 import json

@@ -201,7 +201,7 @@ def test_six_processes_may_open_a_new_store_at_once(tmp_path: Path):
     assert store.client.search_runs(["0"]) == []  # "Default"
 
 
-def test_whoever_only_visits_makes_no_store(tmp_path):
+def test_a_visitor_makes_no_store(tmp_path):
     uri = f"sqlite:///{tmp_path}/mistyped/mlflow.db"
     with pytest.raises(TrackingError, match=rf"tracking.uri = {uri}: no store is there; train a model first, or correct tracking.uri"):
         open_store(TrackingConfig(uri=uri), tmp_path / "home")

@@ -33,7 +33,7 @@ def clock(monkeypatch):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_it_is_that_of_the_shortest_forward_pass_over_the_candidates_and_leaves_the_model_as_it_was(small_dataset, training, clock):
+def test_the_latency_is_that_of_the_shortest_forward_pass_and_the_model_stays_as_it_was(small_dataset, training, clock):
     seconds = [0.009, 0.004, 0.002, *[0.005] * (NUM_REPEATS - 3)]
     model = Timed(clock, seconds).train(training)
     assert latency_milliseconds(model, small_dataset.split("validation"), 20) == pytest.approx(2.0)
