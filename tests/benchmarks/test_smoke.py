@@ -86,6 +86,7 @@ TINY = {
         "by filtering",
         constants={"ROWS": 4_000, "USERS": 400, "REPLICATES": 200, "FEWER_ROWS": 500, "FEWER_REPLICATES": 2},
     ),
+    "start": Tiny("did you mean keep_best?", arguments=["--commands", "gc", "--runs", "1"]),
     "sweep": Tiny("overhead", arguments=["overhead", "--trials", "3"], constants={"SIZES": {"small": [*DATA, "trainer.max_epochs=1"]}}),
     "tracking": Tiny("client.log_batch(synchronous=False)", constants={"CALLS": 3}),
     "train": Tiny("ratio", lambda module: module.main(1), constants={"SHAPE": SHAPE}),
@@ -94,6 +95,7 @@ TINY = {
     ),
 }
 NOT_RUN = {
+    "promotion_cost": "trains and promotes in processes of their own for minutes; its help is asked for",
     "results": "needs the papers' data sets and hours; its configs are composed below",
     "sweep_against_hydra_optuna": "makes an environment of its own with another sweeper; its help is asked for",
     "sweep_command": "starts sweeps for the other benchmarks and is run by them",
@@ -152,12 +154,12 @@ def test_it_runs_to_its_last_figure(name, start, capfd):
     assert TINY[name].shows in capfd.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["sweep_against_hydra_optuna", "sweep_pruning", "sweep_survival"])
+@pytest.mark.parametrize("name", ["promotion_cost", "sweep_against_hydra_optuna", "sweep_pruning", "sweep_survival"])
 def test_its_help_is_shown(name, start, capsys):
     with pytest.raises(SystemExit) as caught:
         start(name, Tiny("", arguments=["--help"]))
     assert caught.value.code == 0
-    assert f"benchmarks.{name}" in capsys.readouterr().out
+    assert f"usage: {name}.py" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("data", ["amazon_beauty_5core", "movielens_1m_rating"])

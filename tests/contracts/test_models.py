@@ -1,11 +1,11 @@
-"""The contract of models over every model: a new word in the union is covered at once."""
+"""The contract of models over every model: a new model in the union is covered at once."""
 
 from typing import Annotated, Literal, get_args
 
 from tests.contracts.models import TestEveryModel, options
 
 from clickflow.config import StrictConfig
-from clickflow.models.layers.activations import Activation
+from clickflow.models.config import Activation
 
 __all__ = ["TestEveryModel"]
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from clickflow.models.din import DINConfig
+from clickflow.models.config import DINConfig
 from clickflow.training.config import TrainerConfig
 from clickflow.training.fit import fit, seed_everything
 from clickflow.training.optimizers import AdamConfig
@@ -12,7 +12,7 @@ MODEL = DINConfig(embedding_dim=4, hidden_units=(8,), attention_hidden_units=(6,
 
 
 class Recorder:
-    """A sink that keeps what it gets, and may interrupt the fit at a step."""
+    """A sink that stores the metrics it receives and may interrupt the fit at a step."""
 
     def __init__(self, interrupt_at=None, interrupt=None):
         self.entries = []

@@ -10,7 +10,7 @@ from clickflow.training.latency import NUM_CANDIDATES, NUM_REPEATS, latency_mill
 
 
 class Timed(nn.Module):
-    """Takes known times, one after the other, and keeps what it is given."""
+    """Model that takes known times, one after the other, and stores its batches."""
 
     def __init__(self, clock, seconds):
         super().__init__()

@@ -1,7 +1,7 @@
 """Jagged batches: the concatenated histories of a batch and their offsets; no padding, no mask.
 
 A :class:`Batch` is made by slicing memory-mapped arrays for all its rows at once. There is no per-row ``__getitem__`` and no collate:
-on short histories they would cost more than the model. No Polars here, models import this file.
+on short histories they would cost more than the model. Models import this file, so it does without Polars.
 """
 
 from dataclasses import dataclass, fields
@@ -15,19 +15,19 @@ from torch import Tensor
 class Batch:
     """B impressions over H histories with N behaviours in all, as indices into embedding tables.
 
-    Training gives every row its own history. Where the candidates of one user are scored, their rows share one, and a model does only once
-    what it does to a history alone.
+    In training every row has its own history. When the candidates of one user are scored, their rows share one history, and a model
+    processes it once.
 
     Attributes:
-        target: (F, B) int64, the target item's index in each of the F item fields, in the order of ``Schema.item_fields``.
+        target: (F, B) int64, index of the target item in each of the F item fields, in the order of ``Schema.item_fields``.
         history: (F, N) int64, the same for every behaviour of every history, oldest first.
         offsets: (H + 1,) int64; history h is ``history[:, offsets[h]:offsets[h + 1]]``.
         context: (C, B) int64, user and context fields in the order of ``Schema.impression_fields``.
         numeric: (B, M) float32, standardised numeric fields in the order of ``Schema.numeric``.
         label: (B,) float32, 1 click, 0 no click; None when scoring.
         group: (B,) int64, the user as GAUC groups by it; None when scoring.
-        negative_history: (F, N) int64, for each behaviour an item that is not it, drawn uniformly from train's items (the unknown item
-            where there is no other one); None unless asked for.
+        negative_history: (F, N) int64, for each behaviour another item, drawn uniformly from the items of train (the unknown item if
+            there is no other); None unless requested.
         history_of: (B,) int64, the history that each row reads; None: row b reads history b.
     """
 
@@ -50,11 +50,11 @@ class Batch:
         return self.of_rows(self.offsets.diff())
 
     def of_rows(self, values: Tensor) -> Tensor:
-        """(H, ...) a value a history -> (B, ...), that of each row's history."""
+        """(H, ...) one value per history -> (B, ...) the value of each row's history."""
         return values if self.history_of is None else values.index_select(0, self.history_of)
 
     def part(self, start: int, stop: int) -> "Batch":
-        """The rows from ``start`` up to ``stop``, with the histories that they read and those between."""
+        """The rows from ``start`` up to ``stop``, with the histories from the first to the last that they read."""
         rows = slice(start, stop)
         first, last = start, min(stop, len(self)) - 1
         if self.history_of is not None:
@@ -75,7 +75,7 @@ class Batch:
         )
 
     def to(self, device: torch.device) -> "Batch":
-        """The same batch on another device; itself where it already lies there."""
+        """The same batch on another device; the batch itself if it is there already."""
         if self.target.device == device:
             return self
         moved: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}

@@ -1,7 +1,7 @@
-"""Faults of single rows: which they are, and how a message points at them.
+"""Faults of single rows, and how a message points at them.
 
-A fault is a boolean mask over a table in memory and a sentence. It is computed only after a null count, a minimum or a maximum has
-said that there is one, and the same mask serves the message and ``data.on_bad_rows=drop``.
+A fault is a boolean mask over a table in memory and a sentence. The mask is computed only after a null count, a minimum or a
+maximum has shown that there is a fault. The same mask serves the message and ``data.on_bad_rows=drop``.
 """
 
 import time
@@ -17,7 +17,7 @@ from clickflow.data.sources.raw import RawLog
 
 DAY_SECONDS = 86_400
 CLICK_LOGS_SINCE_SECONDS = 631_152_000
-"""1990-01-01: a number that is older in its own unit and plausible in another one has the wrong unit."""
+"""1990-01-01: a number that is older in its declared unit and plausible in another one has the wrong unit."""
 TICKS_PER_SECOND = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 REMEDY = "fix the row{s} or set data.on_bad_rows=drop (drops are counted and logged)."
 
@@ -27,8 +27,8 @@ class Fault(NamedTuple):
 
     Attributes:
         column: canonical name.
-        bad: Boolean, one value a row, no nulls.
-        wrong: what is wrong with them, as a message says it.
+        bad: Boolean, one value per row, no nulls.
+        wrong: what is wrong with them, as worded in a message.
     """
 
     column: str
@@ -43,7 +43,7 @@ class RawTable:
     Attributes:
         name: ``interactions``, ``behaviours`` or ``items``.
         frame: canonical columns and their companions (see :mod:`clickflow.data.sources.columns`).
-        raw: where it comes from and how its files call things.
+        raw: its origin and the column names of its files.
     """
 
     name: str
@@ -52,7 +52,7 @@ class RawTable:
 
     @property
     def is_derived(self) -> bool:
-        """Whether these are item fields read from the log itself: one row an interaction, no table of the user's."""
+        """Whether these are item fields read from the log itself: one row per interaction, no item table."""
         return self.name == "items" and "items" not in self.raw.origins
 
     @property
@@ -61,7 +61,7 @@ class RawTable:
         return self.raw.origins.get(self.name) or self.raw.origins.get("interactions") or self.name
 
     def column(self, name: str) -> str:
-        """How the user's file calls a canonical column."""
+        """Name of a canonical column in the user's file."""
         return self.raw.columns.get(qualified(self.name, name), name)
 
     def expected(self, name: str) -> str:
@@ -91,7 +91,7 @@ class RawTable:
         return str(files[index]), index - first + 1
 
     def value(self, column: str, index: int) -> str:
-        """The value as the file gave it."""
+        """The value as written in the file."""
         as_given = given(column)
         value: Any = self.frame[as_given if as_given in self.frame.columns else column][index]
         return "null" if value is None else repr(value)
@@ -101,7 +101,7 @@ def row_faults(table: RawTable, unit_is_right: bool = True) -> Iterator[Fault]:
     """All faults of single rows.
 
     Missing and unreadable values; times before 1970 or in the future, unless the unit is wrong already (:func:`wrong_unit`); rows of an
-    item table that contradict each other. Fields that come from the log itself are looked at without its ids: those have been.
+    item table that contradict each other. Item fields that come from the log itself are checked without its ids, which are checked there.
     """
     for name in (USER, ITEM, TIMESTAMP, LABEL, RATING):
         if not table.is_derived and name in table.frame.columns and table.frame[name].null_count():
@@ -116,9 +116,9 @@ def row_faults(table: RawTable, unit_is_right: bool = True) -> Iterator[Fault]:
 
 
 def wrong_unit(table: RawTable) -> str | None:
-    """A sentence about timestamps that look like another unit than the one they are said to have, or None.
+    """A sentence about timestamps that look like another unit than the declared one, or None.
 
-    Numbers tell: Unix seconds, milli-, micro- and nanoseconds of 1990 to tomorrow are four ranges far apart.
+    The magnitude tells: Unix seconds, milli-, micro- and nanoseconds from 1990 to tomorrow are four ranges far apart.
     """
     if TIMESTAMP not in table.frame.columns or (unit := table.raw.timestamp_unit) == "order":
         return None
@@ -151,7 +151,7 @@ def _missing_or_unreadable(table: RawTable, name: str) -> Iterator[Fault]:
 
 
 def _unreadable_numbers(table: RawTable, name: str) -> Iterator[Fault]:
-    """A numeric field may be missing (null, NaN, empty text), but not be anything else than a number."""
+    """A numeric field may be missing (null, NaN, empty text), but must otherwise be a number."""
     original = table.frame[given(name)]
     there = original.is_not_null()
     if original.dtype.is_float():
@@ -176,7 +176,7 @@ def _impossible_times(table: RawTable) -> Iterator[Fault]:
 
 
 def _contradicting_items(table: RawTable) -> Iterator[Fault]:
-    """Rows of an item table that repeat an item with other fields than its first row has."""
+    """Rows of an item table that repeat an item with fields other than those of its first row."""
     frame = table.frame
     if frame[ITEM].n_unique() == frame.height:
         return

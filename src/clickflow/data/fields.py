@@ -1,7 +1,7 @@
 """Fields of a log as columns of numbers: vocabularies and numeric scales are fitted on train, then everything is encoded with them.
 
-An item field is encoded once an item, not once a row, and counts as often as its item occurs in train: a category's count is what a model
-that is shown targets and histories sees of it.
+An item field is encoded once per item, not once per row, and counts as often as its item occurs in train: a category's count is how often
+a model sees it in targets and histories.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from clickflow.data.vocabulary import Vocabulary
 
 Column = NDArray[Any]
 
-# Relative to the largest value: a spread below it is the rounding error of a constant.
+# Relative to the largest value: a smaller spread is the rounding error of a constant.
 SMALLEST_SPREAD = 1e-12
 
 
@@ -100,7 +100,7 @@ def _fit_numeric(spec: FieldSpec, train: pl.Series, counts: NDArray[np.int64] | 
 
 
 def _standardise(values: pl.Series, field: NumericField) -> NDArray[np.float32]:
-    """(R,) float32; what is missing, or what float32 cannot hold, becomes 0, the mean."""
+    """(R,) float32; a missing value, or one that float32 cannot hold, becomes 0, the mean."""
     with np.errstate(over="ignore"):
         standardised = ((values.cast(pl.Float64).to_numpy() - field.mean) / field.std).astype(np.float32)
     return np.where(np.isfinite(standardised), standardised, np.float32(0))

@@ -1,4 +1,4 @@
-"""Sampled negatives: for each positive one item that its user never acted on."""
+"""Sampled negatives: one item per positive that its user never acted on."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clickflow.data.arrays import IntArray
 from clickflow.data.schema import ITEM, LABEL
-
-IntArray = NDArray[np.int64]
 
 # After this many rounds of rejection only users who know nearly the whole catalogue are left; they are served one by one.
 MAX_ROUNDS = 20
@@ -19,13 +18,13 @@ def sample_negatives(group: IntArray, own_keys: IntArray, weights: IntArray, *, 
 
     Args:
         group: (R,) user of each row.
-        own_keys: sorted ``group * num_items + item`` of everything any user ever did.
-        weights: (I,) how often an item occurs; items of weight 0 are no candidates.
-        uniform: all candidates alike, else in proportion to their weight.
+        own_keys: sorted ``group * num_items + item`` of every behaviour in the log.
+        weights: (I,) occurrences of each item; items of weight 0 are never drawn.
+        uniform: whether all items are equally likely; otherwise in proportion to their weight.
         rng: source of randomness.
 
     Returns:
-        (R,) items, -1 where a user acted on every candidate.
+        (R,) items, -1 for a user who acted on every candidate.
     """
     num_items = len(weights)
     candidates = np.flatnonzero(weights)
@@ -56,7 +55,7 @@ def interleave(columns: Mapping[str, NDArray[Any]], negatives: IntArray) -> dict
 
     Args:
         columns: each (R,), ``item`` and ``label`` among them.
-        negatives: (R,) items; 0 where a row has none.
+        negatives: (R,) items; 0 for a row without one.
 
     >>> columns = {"item": np.array([7, 8]), "label": np.array([1, 1]), "group": np.array([0, 3])}
     >>> {name: values.tolist() for name, values in interleave(columns, np.array([5, 0])).items()}

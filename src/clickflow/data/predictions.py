@@ -1,4 +1,4 @@
-"""Predictions as a table a person can join with the own log: raw ids, label, prediction."""
+"""Predictions as a table that can be joined with the original log: raw ids, label, prediction."""
 
 from pathlib import Path
 
@@ -11,12 +11,12 @@ from clickflow.data.schema import ITEM, LABEL, USER
 
 
 def write_predictions(path: Path, dataset: PreparedDataset, split: str, preds: NDArray[np.float32]) -> None:
-    """Write one Parquet row an impression of a split, in its order: ``user``, ``item``, ``label``, ``preds``."""
+    """Write one Parquet row per impression of a split, in the split's order: ``user``, ``item``, ``label``, ``preds``."""
     rows = dataset.split(split).rows
     pl.DataFrame(
         {
             USER: dataset.raw_users().gather(rows["group"].astype(np.uint32)),
-            ITEM: dataset.raw_items().gather(rows[ITEM].astype(np.uint32) - 1),  # row 0 is the unknown item, which no log holds
+            ITEM: dataset.raw_items().gather(rows[ITEM].astype(np.uint32) - 1),  # row 0 is the unknown item, which is in no log
             LABEL: rows[LABEL],
             "preds": preds,
         }

@@ -1,22 +1,20 @@
-"""Protocols: who is an impression, where its history ends, and which split it belongs to.
+"""Protocols: which rows are impressions, where their histories end, and which split they belong to.
 
 One mechanism serves all: behaviours are sorted once by (user, time), and an impression's history is a half-open range of their rows that
-ends at or before the impression. So no history can hold its own target or anything after it, whatever the protocol.
+ends at or before the impression. So no history can hold its own target or anything after it, under any protocol.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from clickflow.config import Contradictions, StrictConfig
+from clickflow.data.arrays import ByteArray, FloatArray, IntArray
 from clickflow.data.splits import last_two, split_by_time, split_by_user
 
-IntArray = NDArray[np.int64]
-Codes = NDArray[np.uint8]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -28,7 +26,7 @@ class Behaviours:
         group: (N,) user.
         item: (N,).
         timestamp: (N,).
-        source_row: (N,) row of the interactions a behaviour came from.
+        source_row: (N,) row of the interactions that each behaviour came from.
         starts: (U + 1,) range of each user's behaviours.
     """
 
@@ -54,8 +52,8 @@ class Interactions:
     group: IntArray
     item: IntArray
     timestamp: IntArray
-    label: Codes | None = None
-    rating: NDArray[np.float64] | None = None
+    label: ByteArray | None = None
+    rating: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -78,8 +76,8 @@ class Impressions:
     timestamp: IntArray
     history_start: IntArray
     history_end: IntArray
-    label: Codes
-    split: Codes
+    label: ByteArray
+    split: ByteArray
     source_row: IntArray
 
 
@@ -89,18 +87,16 @@ class _Fractions(StrictConfig):
     validation_fraction: Share = 0.1
     test_fraction: Share = 0.1
 
-    @model_validator(mode="after")
-    def _train_is_left(self) -> Self:
+    def _contradictions(self) -> Contradictions:
         if self.validation_fraction + self.test_fraction >= 1:
-            message = (
-                f"= {self.validation_fraction} leaves no train rows beside test_fraction = {self.test_fraction}; their sum must be below 1"
+            yield (
+                "validation_fraction",
+                f"= {self.validation_fraction} leaves no train rows beside test_fraction = {self.test_fraction}; their sum must be below 1",
             )
-            raise Contradictions([("validation_fraction", message)])
-        return self
 
 
 class NextItemConfig(StrictConfig):
-    """Every behaviour but a user's first is a positive, with one sampled negative; split per user (DIN on Amazon).
+    """Every behaviour except a user's first is a positive, with one sampled negative; split per user (DIN on Amazon).
 
     The last behaviour of a user is test, the second last validation, the rest train. The history ends at the behaviour itself, by
     position: Amazon's timestamps are days.
@@ -153,7 +149,7 @@ class RatingConfig(_Fractions):
 
 
 class ImpressionsConfig(_Fractions):
-    """The rows are given with their labels; the history is what happened strictly earlier; split by time (real clicks and non-clicks)."""
+    """Every row of the log is an impression with its label; its history is strictly earlier; split by time (clicks and non-clicks)."""
 
     name: Literal["impressions"] = "impressions"
 
@@ -167,8 +163,8 @@ class ImpressionsConfig(_Fractions):
 ProtocolConfig = Annotated[NextItemConfig | RatingConfig | ImpressionsConfig, Field(discriminator="name")]
 
 
-def _given_rows(interactions: Interactions, behaviours: Behaviours, label: Codes, split: Codes) -> Impressions:
-    """Every interaction is an impression; its history is what happened strictly earlier."""
+def _given_rows(interactions: Interactions, behaviours: Behaviours, label: ByteArray, split: ByteArray) -> Impressions:
+    """Every interaction is an impression; its history is the strictly earlier behaviours."""
     group = interactions.group
     return Impressions(
         group=group,
@@ -192,7 +188,7 @@ def sort_behaviours(group: IntArray, item: IntArray, timestamp: IntArray, source
 
 
 def strictly_before(behaviours: Behaviours, group: IntArray, timestamp: IntArray) -> IntArray:
-    """One past the last behaviour of a user that is strictly earlier than a moment: an as-of join as one binary search.
+    """One past a user's last behaviour that is strictly earlier than a moment: an as-of join by one binary search.
 
     Args:
         behaviours: sorted by (group, timestamp).
@@ -208,11 +204,11 @@ def strictly_before(behaviours: Behaviours, group: IntArray, timestamp: IntArray
 
 
 def _clock(timestamp: IntArray, num_users: int) -> tuple[Callable[[IntArray], IntArray], int]:
-    """Small numbers 0 ... M - 1 for moments, so that (user, moment) fits one number that sorts as fast as numbers do.
+    """Small numbers 0 ... M - 1 for moments, so that (user, moment) fits into one integer and sorts fast.
 
     Args:
-        timestamp: (N,) the moments that must be told apart; others may share a number with their neighbours, in order.
-        num_users: how many users the number must leave room for.
+        timestamp: (N,) the moments that need distinct numbers; other moments may share a number with a neighbour, in order.
+        num_users: number of users that the integer must leave room for.
 
     Returns:
         a function from (R,) timestamps to (R,) numbers, and M.

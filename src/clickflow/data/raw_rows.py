@@ -9,12 +9,12 @@ from clickflow.data.schema import HISTORY, ITEM
 
 
 def raw_rows(dataset: PreparedDataset, split_name: str, rows: NDArray[np.int64]) -> pd.DataFrame:
-    """Rows of a split as a caller sends them: raw ids, whole histories; an id that train has not seen is missing.
+    """Rows of a split as a caller sends them: raw ids and whole histories; ids that train has not seen are missing.
 
     Args:
-        dataset: of the split.
-        split_name: of the split.
-        rows: (R,) which.
+        dataset: dataset that holds the split.
+        split_name: name of the split.
+        rows: (R,) positions in the split.
     """
     split = dataset.split(split_name)
     items = np.array([None, *dataset.raw_items().to_list()], dtype=object)

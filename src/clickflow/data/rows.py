@@ -1,23 +1,21 @@
 """A checked log as integer arrays: ids coded, behaviours sorted, impressions split, negatives drawn.
 
-Raw ids become dense codes at once; everything after that is arithmetic on arrays. At the end codes of items give way to rows of items, the
-most frequent in train first, because that is the order of vocabularies and so of embedding tables.
+Raw ids become dense codes at once; everything after that is arithmetic on arrays. At the end, item codes become item rows, the
+most frequent in train first: the order of vocabularies and so of embedding tables.
 """
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from clickflow.data.arrays import IntArray
 from clickflow.data.negatives import sample_negatives
 from clickflow.data.protocols import Behaviours, Impressions, Interactions, NextItemConfig, ProtocolConfig, sort_behaviours
 from clickflow.data.schema import ITEM, LABEL, RATING, TIMESTAMP, USER
 from clickflow.data.splits import TRAIN, refuse_empty_splits
 from clickflow.data.validation import CheckedLog
 from clickflow.errors import DataError
-
-IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -26,12 +24,12 @@ class LogRows:
 
     Attributes:
         users: (U,) raw id of each group, sorted.
-        items: (I,) raw id of item row 1, 2, ...: train's by count, then those that train never saw; ties by raw id.
+        items: (I,) raw id of item row 1, 2, ...: items of train by count, then items that train never saw; ties by raw id.
         item_counts: (I,) occurrences in train, in the order of ``items``.
         behaviours: ``item`` holds item rows.
-        impressions: R rows of the log (of ``next_item`` the positives); ``item`` holds item rows.
-        negatives: (R,) item row of the negative of each positive, 0 where there is none; None where the log has its own.
-        counts: what was left out or noted on the way, by name.
+        impressions: R rows of the log (under ``next_item`` the positives); ``item`` holds item rows.
+        negatives: (R,) item row of the negative of each positive, 0 for none; None if the log has its own negatives.
+        counts: number of rows left out or noted, by reason.
     """
 
     users: pl.Series
@@ -53,9 +51,9 @@ def make_rows(log: CheckedLog, protocol: ProtocolConfig, name: str) -> LogRows:
     """Code a log and apply a protocol.
 
     Args:
-        log: sound rows.
-        protocol: who is an impression, and the splits.
-        name: of the data set, for messages.
+        log: checked rows.
+        protocol: which rows are impressions, and the splits.
+        name: name of the data set, for messages.
 
     Raises:
         DataError: a split would be empty, or the log has fields that the protocol's rows cannot have.
@@ -73,7 +71,7 @@ def make_rows(log: CheckedLog, protocol: ProtocolConfig, name: str) -> LogRows:
         "items_unseen_in_train": int((item_counts == 0).sum()),
     }
     order = np.argsort(-item_counts, kind="stable")
-    row = np.zeros(len(items) + 1, np.int64)  # the last one answers code -1, no item
+    row = np.zeros(len(items) + 1, np.int64)  # the last element answers code -1, no item
     row[order] = np.arange(1, len(order) + 1)
     negatives = None
     if isinstance(protocol, NextItemConfig):
@@ -99,7 +97,7 @@ def _refuse_fields_without_rows(log: CheckedLog, name: str) -> None:
 
 
 def _distinct(log: CheckedLog, column: str) -> pl.Series:
-    """Sorted raw ids of the whole log; an item that is only in the item table does not count."""
+    """Sorted raw ids of the whole log; items that occur only in the item table are left out."""
     frames = [log.interactions] if log.behaviours is None else [log.interactions, log.behaviours]
     return pl.concat([frame.select(column).unique() for frame in frames]).unique().sort(column)[column]
 
@@ -132,7 +130,7 @@ def _sorted_behaviours(log: CheckedLog, interactions: Interactions, users: pl.Se
 
 
 def _occurrences_in_train(impressions: Impressions, behaviours: Behaviours, num_items: int) -> IntArray:
-    """(I,) how often train shows each item: as a target, and as a behaviour that some train history covers."""
+    """(I,) occurrences of each item in train: as a target, and as a behaviour within some train history."""
     is_train = impressions.split == TRAIN
     num_edges = len(behaviours.group) + 1
     begin = np.bincount(impressions.history_start[is_train], minlength=num_edges)
@@ -143,7 +141,7 @@ def _occurrences_in_train(impressions: Impressions, behaviours: Behaviours, num_
 
 
 def _draw_negatives(protocol: NextItemConfig, positives: Impressions, behaviours: Behaviours, item_counts: IntArray) -> IntArray:
-    """(R,) one item a positive, -1 for none: train draws among train's items, the other splits among all of them."""
+    """(R,) one item per positive, -1 for none: train draws among the items of train, the other splits among all items."""
     num_items = len(item_counts)
     own_keys = np.sort(behaviours.group * num_items + behaviours.item)
     everywhere = np.bincount(behaviours.item, minlength=num_items)

@@ -1,15 +1,13 @@
-"""What a log consists of: its columns and fields, and what a model has to know of them.
+"""Columns and fields of a log, and what a model needs to know about them.
 
-No Polars here: models and the served model read a schema too.
+Models and the served model read schemas too, so this file does without Polars.
 """
 
-from typing import Literal, Self
-
-from pydantic import model_validator
+from typing import Literal
 
 from clickflow.config import Contradictions, StrictConfig
 
-# The canonical columns every source delivers, whatever the user's files call them.
+# The canonical columns that every source delivers; the user's files may name them otherwise.
 USER = "user"
 ITEM = "item"
 TIMESTAMP = "timestamp"
@@ -18,7 +16,7 @@ RATING = "rating"
 TRUE_PROBABILITY = "true_probability"
 HISTORY = "history"
 TITLE = "item title"
-"""What people call an item; no field, so its name is one that no field can have."""
+"""A title for people; not a field, so it has a name that no field can have."""
 RESERVED_NAMES = frozenset(
     {USER, ITEM, TIMESTAMP, LABEL, RATING, TRUE_PROBABILITY, HISTORY, "group", "history_start", "history_end", "row", "preds"}
 )
@@ -64,17 +62,14 @@ class Schema(StrictConfig):
     categorical: tuple[CategoricalField, ...]
     numeric: tuple[NumericField, ...] = ()
 
-    @model_validator(mode="after")
-    def _names_are_unique(self) -> Self:
+    def _contradictions(self) -> Contradictions:
         names = [*(field.name for field in self.categorical), *(field.name for field in self.numeric)]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise Contradictions([("fields", f"= {twice}: named twice; every field needs a name of its own")])
-        return self
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            yield "fields", f"= {twice}: named twice; every field needs a name of its own"
 
     @property
     def item_fields(self) -> tuple[CategoricalField, ...]:
-        """The item id and the item's categorical fields: what a target and each behaviour are embedded from."""
+        """The item id and the item's categorical fields, from which targets and behaviours are embedded."""
         return tuple(field for field in self.categorical if field.role == "item")
 
     @property

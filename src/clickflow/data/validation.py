@@ -1,7 +1,7 @@
-"""What a log must be before it is prepared: every value there, readable and possible, and every item known.
+"""Checks of a log before it is prepared: every value is present, readable and possible, and every item is known.
 
-All faults are told at once, because a log that takes an hour to export should be repaired once. The files are only read: what is
-dropped is dropped in memory, counted and logged.
+All faults are reported at once, because a log that takes an hour to export should be repaired once. The files are only read: rows are
+dropped in memory, counted and logged.
 """
 
 import logging
@@ -15,10 +15,10 @@ import polars as pl
 
 from clickflow.data.faults import RawTable, row_faults, wrong_unit
 from clickflow.data.schema import ITEM, LABEL, RATING, TIMESTAMP, USER
-from clickflow.data.sources.formats import first_line
 from clickflow.data.sources.raw import RawLog
 from clickflow.data.sources.source import SourceConfig, several
 from clickflow.errors import DataError
+from clickflow.text import first_line
 
 logger = logging.getLogger(__name__)
 
@@ -27,14 +27,14 @@ EXAMPLES = 5
 
 @dataclass(frozen=True)
 class CheckedLog:
-    """A log whose every row can be used, in memory, in the order of its files.
+    """A log in memory, in the order of its files, of which every row can be used.
 
     Attributes:
-        interactions: as in :class:`RawLog`, without the rows that were to be dropped.
-        items: exactly one row an item, or None; it may lack items under ``on_missing_items=unknown``.
+        interactions: as in :class:`RawLog`, without the dropped rows.
+        items: exactly one row per item, or None; it may lack items under ``on_missing_items=unknown``.
         behaviours: a behaviour table of its own, or None.
-        raw: what was checked: fields, unit, names.
-        counts: rows read, dropped and repeated, by name; those of the other tables with the table's name in front.
+        raw: fields, unit and names of the log.
+        counts: rows read, dropped and repeated, by name; counts of the other tables are prefixed with the table's name.
     """
 
     interactions: pl.DataFrame
@@ -48,11 +48,11 @@ def check(raw: RawLog, config: SourceConfig) -> CheckedLog:
     """Read a log into memory and check it.
 
     Args:
-        raw: what a source read.
-        config: what to do with bad rows, duplicates and missing items.
+        raw: the log as a source read it.
+        config: how to treat bad rows, duplicates and missing items.
 
     Raises:
-        DataError: one line for each sort of fault, with file, column, row (counted from 1, without a header), value and remedy.
+        DataError: one line per kind of fault, with file, column, row (counted from 1, without a header), value and remedy.
     """
     lazy = {"interactions": raw.interactions, "behaviours": raw.behaviours, "items": raw.items}
     tables = {name: _collect(name, frame, raw) for name, frame in lazy.items() if frame is not None}
@@ -88,7 +88,7 @@ def _sound_rows(table: RawTable, config: SourceConfig, problems: list[str], coun
         counts[_count("rows_read", table.name)] = frame.height
         if frame.is_empty():
             problems.append(f"{table.origin} = 0 rows: there is nothing in it but column names; write it again with its rows.")
-    if sentence := wrong_unit(table):  # never dropped: that could take half of a log
+    if sentence := wrong_unit(table):  # never dropped: that could remove half of a log
         problems.append(sentence)
     faults = list(row_faults(table, unit_is_right=sentence is None))
     if not faults:
@@ -131,7 +131,7 @@ def _count_duplicates(name: str, frame: pl.DataFrame, config: SourceConfig, coun
 
 def _duplicates(rows: pl.DataFrame) -> int:
     """How many rows repeat an earlier one."""
-    # Equal rows have equal hashes, and hashes are compared three times as fast; what shares a hash is then compared as it is.
+    # Equal rows have equal hashes, and hashes compare three times as fast; rows that share a hash are then compared in full.
     hashes = rows.hash_rows()
     if hashes.n_unique() == rows.height:
         return 0
@@ -140,7 +140,7 @@ def _duplicates(rows: pl.DataFrame) -> int:
 
 
 def _one_row_an_item(table: RawTable, frame: pl.DataFrame, counts: dict[str, int]) -> pl.DataFrame:
-    """First row of each item. Fields from the log: the first value that is there, and items with several values are counted."""
+    """First row of each item. Fields from the log: the first value that is present; items with several values are counted."""
     distinct = frame.drop_nulls(ITEM).unique(maintain_order=True)
     if not table.is_derived:
         counts["items_duplicate_rows"] = frame.height - distinct.height

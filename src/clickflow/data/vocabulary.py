@@ -24,7 +24,7 @@ class Vocabulary:
         """Fit on the raw ids of train.
 
         Args:
-            raw: ids, nulls left out; each row counts once, or ``counts`` times.
+            raw: ids; nulls are left out; each row counts once, or ``counts`` times.
             counts: (len(raw),) weight of each row; rows of weight 0 are left out.
         """
         frame = pl.DataFrame({RAW: raw, COUNT: np.ones(len(raw), np.int64) if counts is None else counts})

@@ -1,6 +1,7 @@
-"""Whether a predicted probability means what it says: log loss, calibration ratio, reliability.
+"""Agreement of predicted probabilities with observed clicks: log loss, calibration ratio, reliability.
 
-A model can order impressions perfectly and still be wrong by a factor; whoever bids or ranks by expected value needs the number itself.
+A model can order impressions perfectly and still be wrong by a factor; a system that bids or ranks by expected value needs the number
+itself.
 
 Decision: the reliability bins hold equally many impressions instead of equally wide ranges. Click probabilities crowd near 0, where
 equal widths would put nearly every impression into one bin and leave the others to chance.
@@ -33,15 +34,15 @@ class ReliabilityBins(NamedTuple):
 def log_loss(preds: Tensor, target: Tensor) -> float:
     """Mean binary cross-entropy in nats per impression, summed in float64.
 
-    Predictions are first clamped to [eps, 1 - eps], eps = machine epsilon of their type (1.2e-7 for float32), as in scikit-learn: one exact
-    0 that is clicked costs 16 nats, not infinity.
+    Predictions are first clamped to [eps, 1 - eps], eps = machine epsilon of their type (1.2e-7 for float32), as in scikit-learn: a click
+    predicted with exactly 0 costs 16 nats, not infinity.
 
     Args:
         preds: (B,) click probabilities.
         target: (B,) 1 click, 0 no click.
 
     Raises:
-        ValueError: ``preds`` are no probabilities, or ``target`` is no column of 0 and 1 beside them.
+        ValueError: ``preds`` are not probabilities, or ``target`` is not a column of 0 and 1 of the same length.
 
     Warns:
         MetricUndefinedWarning: without rows; the value is NaN.
@@ -63,7 +64,7 @@ def row_losses(preds: Tensor, click: Tensor) -> Tensor:
 
 
 def calibration(preds: Tensor, target: Tensor) -> float:
-    """Mean prediction / click rate: 1 is right, 1.1 promises 10 % more clicks than came (He et al. 2014).
+    """Mean prediction / click rate: 1 is right, 1.1 predicts 10 % more clicks than there were (He et al. 2014).
 
     He et al., "Practical Lessons from Predicting Clicks on Ads at Facebook", section 3.
 
@@ -72,7 +73,7 @@ def calibration(preds: Tensor, target: Tensor) -> float:
         target: (B,) 1 click, 0 no click.
 
     Raises:
-        ValueError: ``preds`` are no probabilities, or ``target`` is no column of 0 and 1 beside them.
+        ValueError: ``preds`` are not probabilities, or ``target`` is not a column of 0 and 1 of the same length.
 
     Warns:
         MetricUndefinedWarning: without a click; the value is NaN.
@@ -91,7 +92,7 @@ def reliability(preds: Tensor, target: Tensor, num_bins: int = 20) -> Reliabilit
     """Mean prediction and click rate in bins of equally many impressions.
 
     Equal predictions stay in one bin, so the bins do not depend on the order of the rows; heavy ties therefore give fewer and less
-    equal bins. An edge lies halfway between the predictions beside it.
+    equal bins. An edge is halfway between the predictions on its two sides.
 
     Args:
         preds: (B,) click probabilities.
@@ -114,7 +115,7 @@ def reliability(preds: Tensor, target: Tensor, num_bins: int = 20) -> Reliabilit
     if not len(preds):
         undefined("reliability", "there are no rows")
         return ReliabilityBins(preds, preds, order, preds)
-    # A row goes where the first row with the same prediction belongs, which may leave bins empty.
+    # A row goes to the bin of the first row with the same prediction, which may leave bins empty.
     count = torch.bincount(torch.searchsorted(preds, preds) * num_bins // len(preds))
     count = count[count > 0]
     row_bin = torch.repeat_interleave(count)

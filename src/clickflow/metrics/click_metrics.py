@@ -1,6 +1,6 @@
 """All click metrics of one validation or test pass, collected over batches.
 
-A thin torchmetrics shell over :mod:`~clickflow.metrics.ranking` and :mod:`~clickflow.metrics.calibration`: it keeps the rows, the functions
+A thin torchmetrics shell over :mod:`~clickflow.metrics.ranking` and :mod:`~clickflow.metrics.calibration`: it keeps the rows; the functions
 do the maths.
 
 Decision: it keeps every row (13 bytes each) instead of binned counts. All metrics of a million rows take 0.6 s on two cores,
@@ -68,7 +68,7 @@ class ClickMetrics(Metric):
             group: (B,) integer, the user of each row.
 
         Raises:
-            ValueError: ``preds`` are no probabilities, or the three do not fit each other.
+            ValueError: ``preds`` are not probabilities, or the three differ in length.
         """
         preds, click = check_inputs(preds, target)
         check_group(group, preds)
@@ -79,8 +79,8 @@ class ClickMetrics(Metric):
     def compute(self) -> dict[str, float]:
         """The metrics by name.
 
-        What the rows cannot define is NaN with a :class:`~clickflow.metrics.ranking.MetricUndefinedWarning`. Before the first update all
-        are NaN (``gauc_users_skipped`` 0) without a warning: nothing has gone wrong yet.
+        A metric that the rows cannot define is NaN, with a :class:`~clickflow.metrics.ranking.MetricUndefinedWarning`. Before the first
+        update all are NaN (``gauc_users_skipped`` 0) without a warning: nothing has gone wrong yet.
         """
         if not len(self.preds):
             return dict.fromkeys(("auc", "gauc", "pr_auc", "log_loss", "calibration"), math.nan) | {"gauc_users_skipped": 0.0}
@@ -96,7 +96,7 @@ class ClickMetrics(Metric):
         }
 
     def rows(self) -> ScoredRows:
-        """This process' rows so far; after :meth:`compute` they are at hand without another copy. Do not write into them."""
+        """Rows of this process so far; after :meth:`compute` they come without another copy. Do not write into them."""
         return ScoredRows(
             self._concatenated("preds", torch.float32),
             self._concatenated("target", torch.uint8),
@@ -111,12 +111,12 @@ class ClickMetrics(Metric):
             return torch.empty(0, dtype=dtype, device=self.device)
         if len(parts) > 1:
             parts = [torch.cat(parts)]
-            setattr(self, state, parts)  # the batches are let go, and the next call finds one part
+            setattr(self, state, parts)  # frees the batches; the next call finds one part
         whole: Tensor = parts[0]
         return whole
 
     def _wrap_compute(self, compute: Callable[..., Any]) -> Callable[..., Any]:
-        """Leave out torchmetrics' remark on a compute before the first update, which an epoch without batches would otherwise cause."""
+        """Silence torchmetrics' warning about a compute before the first update, which an epoch without batches would cause."""
         wrapped = super()._wrap_compute(compute)
 
         @functools.wraps(compute)

@@ -1,24 +1,21 @@
-"""ROC and precision-recall curves on a fixed grid of 1,000 points, so that the curves of several runs lie over each other.
+"""ROC and precision-recall curves on a fixed grid of 1,000 points, so that the curves of several runs can be overlaid.
 
 MLflow draws a metric against its integer step: logged at step = 1000 * FPR (or 1000 * recall), curves of any runs share their x-axis. The
 exact curve of a million rows has close to a million points, so it is computed exactly first and then read off at the grid.
 
-Decision: each grid leaves out the end that is the same for every model, which keeps it at 1,000 points, MLflow's largest batch. ROC has the
-steps 0 ... 999: at FPR 1 every model reaches TPR 1, while step 0 tells what is found before the first false alarm. PR has the steps
-1 ... 1000: precision at recall 0 is 0/0, while step 1000 tells what finding every click costs.
+Decision: each grid leaves out the end that is the same for every model, which keeps it at 1,000 points, MLflow's largest batch. ROC has
+the steps 0 ... 999: at FPR 1 every model reaches TPR 1, while step 0 shows how many clicks are found before the first false alarm. PR has
+the steps 1 ... 1000: precision at recall 0 is 0/0, while step 1000 shows what finding every click costs.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from clickflow.data.arrays import FloatArray, IntArray
 from clickflow.metrics.ranking import check_inputs, one_class, undefined
-
-Floats = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 NUM_POINTS = 1000
 
@@ -27,14 +24,14 @@ class Curve(NamedTuple):
     """A curve read off at the grid.
 
     Attributes:
-        name: what y is, as the metric is logged: ``roc/tpr`` or ``pr/precision``.
+        name: name of y as a logged metric: ``roc/tpr`` or ``pr/precision``.
         x: (1000,) FPR or recall, ascending, multiples of 0.001.
-        y: (1000,) TPR or precision in [0, 1]; all NaN where the data cannot define the curve.
+        y: (1000,) TPR or precision in [0, 1]; all NaN if the data cannot define the curve.
     """
 
     name: str
-    x: Floats
-    y: Floats
+    x: FloatArray
+    y: FloatArray
 
     @property
     def steps(self) -> IntArray:
@@ -45,7 +42,7 @@ class Curve(NamedTuple):
 def roc_curve(preds: Tensor, target: Tensor) -> Curve:
     """True positive rate at FPR 0, 0.001 ... 0.999.
 
-    Between two thresholds TPR is interpolated linearly, which is what ties counting one half in the AUC means. Where the exact curve rises
+    Between two thresholds TPR is interpolated linearly, which corresponds to ties counting one half in the AUC. If the exact curve rises
     vertically at an FPR of the grid, the upper end is taken: that TPR is reached at this FPR. With the ends (0, 0) and (1, 1) the
     area under the points is within 0.0005 of the exact AUC: a monotone curve cannot move further between the points.
 
@@ -54,7 +51,7 @@ def roc_curve(preds: Tensor, target: Tensor) -> Curve:
         target: (B,) 1 click, 0 no click.
 
     Raises:
-        ValueError: ``preds`` are no probabilities, or ``target`` is no column of 0 and 1 beside them.
+        ValueError: ``preds`` are not probabilities, or ``target`` is not a column of 0 and 1 of the same length.
 
     Warns:
         MetricUndefinedWarning: without a click or without a non-click; y is NaN.
@@ -66,7 +63,7 @@ def roc_curve(preds: Tensor, target: Tensor) -> Curve:
     true_positives, false_positives = _operating_points(preds, target)
     tpr, fpr = true_positives / true_positives[-1], false_positives / false_positives[-1]
     left = np.searchsorted(fpr, x, side="right") - 1  # the last point at or before x: the upper end of a vertical rise
-    right = left + 1  # exists and lies beyond x, because fpr ends at 1 > x
+    right = left + 1  # exists and is beyond x, because fpr ends at 1 > x
     share = (x - fpr[left]) / (fpr[right] - fpr[left])
     return Curve("roc/tpr", x, tpr[left] + share * (tpr[right] - tpr[left]))
 
@@ -74,8 +71,8 @@ def roc_curve(preds: Tensor, target: Tensor) -> Curve:
 def pr_curve(preds: Tensor, target: Tensor) -> Curve:
     """Precision at recall 0.001, 0.002 ... 1.
 
-    At each recall stands the precision of the first threshold, from the top, that reaches this recall or more: a point the model really
-    attains. That is the step function whose area is the average precision (``pr_auc``). Linear interpolation would be too optimistic
+    The value at a recall is the precision of the first threshold, from the top, that reaches this recall or more: a point the model
+    really attains. That is the step function whose area is the average precision (``pr_auc``). Linear interpolation would be too optimistic
     (Davis & Goadrich, "The Relationship Between Precision-Recall and ROC Curves", 2006), and so would the best precision at this recall or
     more.
 
@@ -84,7 +81,7 @@ def pr_curve(preds: Tensor, target: Tensor) -> Curve:
         target: (B,) 1 click, 0 no click.
 
     Raises:
-        ValueError: ``preds`` are no probabilities, or ``target`` is no column of 0 and 1 beside them.
+        ValueError: ``preds`` are not probabilities, or ``target`` is not a column of 0 and 1 of the same length.
 
     Warns:
         MetricUndefinedWarning: without a click or without a non-click; y is NaN.

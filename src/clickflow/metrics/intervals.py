@@ -1,14 +1,15 @@
-"""How sure a model's metrics are: their intervals over the sampling of users.
+"""Confidence intervals of a model's metrics over the sampling of users.
 
-The users of the test split are one draw of many that could have been made, and a user's impressions are no independent rows. A metric's
-variance is taken over users: Obuchowski's (1997) for AUC, and for the others the infinitesimal jackknife (Jaeckel 1972; Efron 1982), the
-limit of the bootstrap over users: the sum of the squares of what each user's weight adds to the metric.
+The users of the test split are one draw of many that could have been made, and the impressions of one user are not independent rows. A
+metric's variance is taken over users: Obuchowski's (1997) for AUC, and for the others the infinitesimal jackknife (Jaeckel 1972; Efron
+1982), the limit of the bootstrap over users: the sum of the squared contributions of each user's weight to the metric.
 
-Decision: no resampling. Weighing users again changes every precision of the precision-recall curve, so a bootstrap of average precision
-costs a pass over all rows for each replicate; the jackknife costs one in all, needs no seed, and its ends lie on the bootstrap's (tests).
+Decision: no resampling. Reweighting users changes every precision of the precision-recall curve, so a bootstrap of average precision
+costs one pass over all rows per replicate; the jackknife costs one pass in all and needs no seed, and its ends agree with the bootstrap's
+(tests).
 
-Intervals are made on a scale without ends, the logit of areas and the logarithm of losses and ratios, so that none reaches beyond what the
-metric can be.
+Intervals are computed on an unbounded scale, the logit for areas and the logarithm for losses and ratios, so that no end is outside the
+metric's range.
 """
 
 import math
@@ -25,7 +26,7 @@ from clickflow.metrics.ranking import check_alpha, check_group, check_inputs, di
 
 
 class ConfidenceInterval(NamedTuple):
-    """Where a metric lies with probability 1 - alpha; both ends are NaN where the rows cannot tell.
+    """Interval that covers a metric with probability 1 - alpha; both ends are NaN if the rows do not determine it.
 
     Attributes:
         low: lower end.
@@ -39,16 +40,16 @@ class ConfidenceInterval(NamedTuple):
 def intervals(preds: Tensor, target: Tensor, group: Tensor, *, alpha: float = 0.05) -> dict[str, ConfidenceInterval]:
     """Intervals of ``auc``, ``gauc``, ``pr_auc``, ``log_loss`` and ``calibration``, in O(B log B).
 
-    No warning where an interval is NaN: whoever measures the metric itself is warned there.
+    An interval that is NaN gives no warning: measuring the metric itself gives one.
 
     Args:
         preds: (B,) click probabilities.
         target: (B,) 1 click, 0 no click.
         group: (B,) integer, the user of each impression; any values, in any order.
-        alpha: in (0, 1), the chance of an interval to miss.
+        alpha: in (0, 1), the probability that an interval misses.
 
     Raises:
-        ValueError: ``preds`` are no probabilities, ``target`` or ``group`` do not fit them, or ``alpha`` is no probability.
+        ValueError: ``preds`` are not probabilities, ``target`` or ``group`` differ from them in length, or ``alpha`` is not in (0, 1).
     """
     check_alpha(alpha)
     preds, click = check_inputs(preds, target)
@@ -62,7 +63,7 @@ def intervals(preds: Tensor, target: Tensor, group: Tensor, *, alpha: float = 0.
 
     impressions, clicks, twice_u = user_statistics(preds, click, user)
     pairs = clicks * (impressions - clicks)
-    weight = torch.where(pairs > 0, impressions, 0)  # what a user of one class has in the GAUC
+    weight = torch.where(pairs > 0, impressions, 0)  # a user of one class has no weight in the GAUC
     found = {
         "auc": logit_interval(*auc_and_error(preds, click, user, torch.zeros_like(users)), alpha),
         "gauc": logit_interval(*_ratio(weight * twice_u / (2 * pairs.clamp(min=1)), weight), alpha),
@@ -80,10 +81,10 @@ def auc_and_error(preds: Tensor, click: Tensor, cluster: Tensor, stratum: Tensor
         preds: (B,) click probabilities.
         click: (B,) bool.
         cluster: (B,) 0 ... C - 1, the cluster of each row.
-        stratum: (C,) 0 ... K - 1, the stratum of each cluster, all of them there.
+        stratum: (C,) 0 ... K - 1, the stratum of each cluster; every stratum occurs.
 
     Returns:
-        (K,) and (K,) float64, NaN where a stratum cannot tell.
+        (K,) and (K,) float64, NaN for a stratum that does not determine them.
     """
     of_row = stratum[cluster]
     rows = torch.bincount(of_row)
@@ -95,7 +96,7 @@ def auc_and_error(preds: Tensor, click: Tensor, cluster: Tensor, stratum: Tensor
 
 
 def logit_interval(value: Tensor, error: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    """Ends of the interval of an area, normal on the logit's scale; NaN where the error is 0 or NaN."""
+    """Ends of the interval of an area, normal on the logit scale; NaN if the error is 0 or NaN."""
     margin = _margin(error / (value * (1 - value)), alpha)
     return torch.sigmoid(torch.logit(value) - margin), torch.sigmoid(torch.logit(value) + margin)
 
@@ -138,7 +139,7 @@ def _average_precision(preds: Tensor, click: Tensor, of_users: Callable[[Tensor]
 
 
 def _jackknife_error(influence: Tensor) -> Tensor:
-    """Standard error from what the weight of each user (U,) adds to a metric; NaN for a single user."""
+    """Standard error from the contribution (U,) of each user's weight to a metric; NaN for a single user."""
     users = len(influence)
     variance = (influence**2).sum() * users / (users - 1) if users > 1 else influence.new_full((), math.nan)
     return variance.sqrt()

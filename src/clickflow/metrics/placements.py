@@ -4,7 +4,7 @@ A click's placement is the share of the non-clicks scored below it, a non-click'
 is the mean placement of either class (DeLong, DeLong & Clarke-Pearson 1988). Everything is done for several strata at once, each with an
 AUC of its own, because a table of slices needs thousands of them and a sort for each would be quadratic.
 
-Decision: one formula for both variances, Obuchowski's (1997) for clusters. Where each row is a cluster of its own it is DeLong's.
+Decision: one formula for both variances, Obuchowski's (1997) for clusters. With one cluster per row it is DeLong's.
 """
 
 import torch
@@ -12,13 +12,13 @@ from torch import Tensor
 
 from clickflow.metrics.ranking import differs_from_previous, segments
 
-_NOISE = 1e-10  # a standard error that small beside the placements is what rounding leaves of 0
+_NOISE = 1e-10  # a standard error this small relative to the placements is a 0 with rounding errors
 
 
 def twice_placements(preds: Tensor, click: Tensor, stratum: Tensor | None = None) -> Tensor:
-    """Twice the number of non-clicks below each click and of clicks above each non-click, ties one half, within its stratum.
+    """Twice the number of non-clicks below each click and of clicks above each non-click, ties one half, within each stratum.
 
-    The non-clicks below a click are its midrank among all rows less that among the clicks, which Sun & Xu (2014) get from three sorts.
+    The non-clicks below a click are its midrank among all rows minus that among the clicks, which Sun & Xu (2014) get from three sorts.
     A running count of the non-clicks gives them from one.
 
     Args:
@@ -48,21 +48,20 @@ def twice_placements(preds: Tensor, click: Tensor, stratum: Tensor | None = None
 
 
 def auc_variance(placements: Tensor, click: Tensor, cluster: Tensor, stratum: Tensor) -> Tensor:
-    """Variance of the mean placement of each of K strata, where rows of one cluster may depend on each other (Obuchowski 1997).
+    """Variance of the mean placement of each of K strata if rows of one cluster may depend on each other (Obuchowski 1997).
 
     With a the sum over a cluster's clicks of the placements' deviations from their mean, divided by the number of clicks, b that of its
     non-clicks, and I10, I01 and I the numbers of clusters with clicks, with non-clicks and in all: I10 / (I10 - 1) sum a² + I01 / (I01 - 1)
     sum b² + 2 I / (I - 1) sum a b.
 
     Args:
-        placements: (B,) float64, a click's as a share of the non-clicks and a non-click's as one of the clicks; or differences of such
-            shares between two models.
+        placements: (B,) float64, as shares of the opposite class; or differences of such shares between two models.
         click: (B,) bool.
-        cluster: (B,) 0 ... C - 1, the cluster of each row; none reaches over several strata.
-        stratum: (C,) 0 ... K - 1, the stratum of each cluster, all of them there.
+        cluster: (B,) 0 ... C - 1, the cluster of each row; no cluster spans several strata.
+        stratum: (C,) 0 ... K - 1, the stratum of each cluster; every stratum occurs.
 
     Returns:
-        (K,) float64; NaN where fewer than two clusters have clicks, or non-clicks; exactly 0 where the clusters do not differ.
+        (K,) float64; NaN if fewer than two clusters have clicks, or non-clicks; exactly 0 if the clusters do not differ.
     """
     strata, device = int(stratum.max()) + 1, placements.device
 

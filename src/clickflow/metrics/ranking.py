@@ -4,8 +4,8 @@ Plain functions on tensors; :class:`~clickflow.metrics.click_metrics.ClickMetric
 ``pr_auc`` are torchmetrics' exact ones. ``gauc`` is our own: torchmetrics' ``RetrievalAUROC`` loops over users and weights them equally.
 
 Decision: a metric that the data cannot define is NaN with a :class:`MetricUndefinedWarning`, never 0 (torchmetrics' choice), because a 0
-looks like a very bad model, sorts like one in a run table and steers early stopping. What is no probability is refused instead of being
-put through a sigmoid, because a rule that looks at each call's values would treat two batches of the same model differently.
+looks like a very bad model, sorts like one in a run table and steers early stopping. A value that is not a probability is refused, not put
+through a sigmoid: a rule that looks at the values of each call would treat two batches of one model differently.
 """
 
 import math
@@ -27,7 +27,7 @@ class GroupAUC(NamedTuple):
     """GAUC and the users behind it.
 
     Attributes:
-        value: mean AUC of the users, weighted by their impressions; NaN where no user has both classes.
+        value: mean AUC of the users, weighted by their impressions; NaN if no user has both classes.
         users: number of users that count in ``value``.
         users_skipped: number of users left out because all their impressions are of one class.
     """
@@ -45,7 +45,7 @@ def auc(preds: Tensor, target: Tensor) -> float:
         target: (B,) 1 click, 0 no click.
 
     Raises:
-        ValueError: ``preds`` are no probabilities, or ``target`` is no column of 0 and 1 beside them.
+        ValueError: ``preds`` are not probabilities, or ``target`` is not a column of 0 and 1 of the same length.
 
     Warns:
         MetricUndefinedWarning: without a click or without a non-click; the value is NaN.
@@ -67,7 +67,7 @@ def pr_auc(preds: Tensor, target: Tensor) -> float:
         target: (B,) 1 click, 0 no click.
 
     Raises:
-        ValueError: ``preds`` are no probabilities, or ``target`` is no column of 0 and 1 beside them.
+        ValueError: ``preds`` are not probabilities, or ``target`` is not a column of 0 and 1 of the same length.
 
     Warns:
         MetricUndefinedWarning: without a click or without a non-click; the value is NaN.
@@ -84,7 +84,7 @@ def pr_auc(preds: Tensor, target: Tensor) -> float:
 def gauc(preds: Tensor, target: Tensor, group: Tensor) -> GroupAUC:
     """Mean of the users' AUC, weighted by their impressions (DIN, Zhou et al. 2018, equation 10).
 
-    A user whose impressions are all clicks or all non-clicks has no AUC: it is skipped and counted.
+    A user whose impressions are all clicks or all non-clicks has no AUC and is skipped and counted.
 
     Args:
         preds: (B,) click probabilities.
@@ -92,7 +92,7 @@ def gauc(preds: Tensor, target: Tensor, group: Tensor) -> GroupAUC:
         group: (B,) integer, the user of each impression; any values, in any order.
 
     Raises:
-        ValueError: as in :func:`auc`, or ``group`` is no integer column beside ``preds``.
+        ValueError: as in :func:`auc`, or ``group`` is not an integer column of the same length.
 
     Warns:
         MetricUndefinedWarning: no user has both a click and a non-click; the value is NaN.
@@ -119,7 +119,7 @@ def gauc(preds: Tensor, target: Tensor, group: Tensor) -> GroupAUC:
 def rela_impr(auc: float, base_auc: float) -> float:
     """Relative improvement over a base model, (AUC - 0.5) / (base AUC - 0.5) - 1 (DIN, Zhou et al. 2018, equation 11).
 
-    0.5 is what a random order reaches, so only what lies above it counts. Works for AUC and GAUC alike.
+    A random order reaches 0.5, so only the part above it counts. Works for AUC and GAUC alike.
 
     Args:
         auc: the model's AUC.
@@ -137,18 +137,18 @@ def rela_impr(auc: float, base_auc: float) -> float:
 
 
 def check_inputs(preds: Tensor, target: Tensor, name: str = "preds") -> tuple[Tensor, Tensor]:
-    """What every metric asks of its inputs.
+    """Check the inputs of a metric.
 
     Args:
         preds: (B,) click probabilities of any floating type.
         target: (B,) 1 click, 0 no click, of any type.
-        name: what the caller's user calls ``preds``.
+        name: name of ``preds`` in messages.
 
     Returns:
         ``preds`` (B,) as float32 or float64, without gradient, and ``target`` (B,) as bool.
 
     Raises:
-        ValueError: what is wrong with which of the two.
+        ValueError: names the input and what is wrong with it.
     """
     if preds.ndim != 1 or not preds.is_floating_point():
         raise ValueError(f"{name} = {preds.dtype} of shape {tuple(preds.shape)}: must be a column of probabilities, (B,) floating")
@@ -184,7 +184,7 @@ def check_alpha(alpha: float) -> None:
 
 
 def one_class(target: Tensor) -> str:
-    """Why (B,) bool targets have no pair of a click and a non-click, in words; empty where they have one.
+    """Reason, in words, why (B,) bool targets hold no pair of a click and a non-click; empty if they hold one.
 
     >>> one_class(torch.tensor([True, True]))
     'all 2 targets are 1'
@@ -195,7 +195,7 @@ def one_class(target: Tensor) -> str:
 
 
 def undefined(metric: str, reason: str) -> float:
-    """NaN, and the :class:`MetricUndefinedWarning` that says why, shown where the metric was called."""
+    """Return NaN and issue a :class:`MetricUndefinedWarning` with the reason, at the line that called the metric."""
     warnings.warn(f"{metric}: undefined, {reason}; the value is NaN", MetricUndefinedWarning, stacklevel=3)
     return math.nan
 
@@ -204,7 +204,7 @@ def user_statistics(preds: Tensor, target: Tensor, group: Tensor) -> tuple[Tenso
     """Impressions, clicks and twice the Mann-Whitney U of each user, (U,) int64 each.
 
     U counts the pairs in which the click is scored above the non-click, ties one half; AUC = U / pairs (Hanley & McNeil 1982). It is the
-    sum of the clicks' midranks less its least possible value. Twice a midrank is an integer, so the sums are exact.
+    sum of the clicks' midranks minus its smallest possible value. Twice a midrank is an integer, so the sums are exact.
     """
     order = preds.argsort()
     order = order[group[order].argsort(stable=True)]  # by user, and within a user by prediction

@@ -1,13 +1,14 @@
 """Is a model better than its base on these test rows? DeLong's test for AUC, and a bootstrap over users for GAUC.
 
-Both are paired: the two models score the same rows, so what makes the rows hard or easy for both cancels. Each model may have been trained
-with several seeds; what is compared is the mean over seeds of its metric. The interval is about the sampling of the test rows, given the
+Both are paired: the two models score the same rows, so the difficulty that they share cancels. Each model may have been trained
+with several seeds; the means over seeds are compared. The interval is about the sampling of the test rows, given the
 trained models: other rows (AUC) or other users (GAUC) of the same kind. It does not include the variation between seeds, which a table
 shows beside it as a standard deviation.
 
-Decision: both take users, not rows, as what is drawn, because a user's impressions are no independent rows. Given ``group``, DeLong's
-variance is Obuchowski's for clustered rows; without it the rows are taken as independent, and where a user's impressions share what one
-model gets right the interval is too narrow.
+Decision: both treat users, not rows, as the sampling unit, because the impressions of one user are not independent. Given ``group``,
+    DeLong's
+variance is Obuchowski's for clustered rows; without it the rows are taken as independent, and the interval is too narrow if
+the impressions of a user are right or wrong together.
 
 Seeds are summed as integers (twice a placement, twice a U), so equal models differ by exactly 0 and swapping the models flips every sign.
 """
@@ -27,12 +28,12 @@ _CHUNK_DRAWS = 2**19  # users drawn at once, 8 bytes each
 
 
 class PairedDifference(NamedTuple):
-    """How much a model's metric, the mean over its seeds, lies above its base's on the same rows.
+    """Difference of a model's metric and its base's on the same rows, each averaged over seeds.
 
     Attributes:
-        difference: metric of the model less that of the base, in [-1, 1]; NaN where the rows cannot define the metric.
+        difference: metric of the model minus that of the base, in [-1, 1]; NaN if the rows cannot define the metric.
         low: lower end of the 1 - alpha interval.
-        high: upper end of the 1 - alpha interval. Both ends and ``p_value`` are NaN where the rows cannot tell how sure the difference is.
+        high: upper end of the 1 - alpha interval. Both ends and ``p_value`` are NaN if the rows do not determine its error.
         p_value: two-sided, of the hypothesis that there is no difference.
     """
 
@@ -50,21 +51,21 @@ def delong(preds: Tensor, base_preds: Tensor, target: Tensor, *, group: Tensor |
 
     A click's placement is the share of the non-clicks scored below it, a non-click's that of the clicks scored above it, ties one half; the
     AUC is the mean placement of either class. With d the difference of the models' placements, m clicks and n non-clicks, the variance of
-    the AUCs' difference is var(d of the clicks) / m + var(d of the non-clicks) / n, and with ``group`` what
-    :func:`~clickflow.metrics.placements.auc_variance` makes of it for users. The AUC is linear in the placements, so placements averaged
-    over seeds make this exact for the mean AUC. The interval and the p-value are the normal distribution's; ``low`` and ``high`` are not
+    the AUCs' difference is var(d of the clicks) / m + var(d of the non-clicks) / n; with ``group`` it is the variance over users of
+    :func:`~clickflow.metrics.placements.auc_variance`. The AUC is linear in the placements, so placements averaged over seeds make this
+    exact for the mean AUC. The interval and the p-value are the normal distribution's; ``low`` and ``high`` are not
     cut at -1 and 1.
 
     Args:
-        preds: (S, B) click probabilities of the model, a row for each seed.
+        preds: (S, B) click probabilities of the model, one row per seed.
         base_preds: (S', B) those of the base model.
         target: (B,) 1 click, 0 no click.
-        group: (B,) integer, the user of each impression, any values; None where the rows are independent.
-        alpha: in (0, 1), the interval's chance to miss.
+        group: (B,) integer, the user of each impression, any values; None if the rows are independent.
+        alpha: in (0, 1), the probability that the interval misses.
 
     Raises:
-        ValueError: predictions are no (seeds, rows) of probabilities, ``target`` is no column of 0 and 1 or ``group`` no integer column
-            beside them, or ``alpha`` is no probability.
+        ValueError: predictions are not (seeds, rows) of probabilities, ``target`` is not a column of 0 and 1 or ``group`` not an
+            integer column of that length, or ``alpha`` is not in (0, 1).
 
     Warns:
         MetricUndefinedWarning: without a click or without a non-click, and all is NaN; or the placements' differences do not vary (as with
@@ -107,21 +108,21 @@ def bootstrap_gauc(
     """Paired bootstrap over users for the difference of two GAUCs (Efron & Tibshirani 1993; users are the clusters).
 
     GAUC is the mean of the users' AUC weighted by impressions, users of one class left out, as in
-    :func:`~clickflow.metrics.ranking.gauc`. A replicate draws as many of the users that count, with replacement, and takes for both models
-    the GAUC of the drawn. No row is scored again: each user's difference, averaged over seeds, is weighed by how often it was drawn.
+    :func:`~clickflow.metrics.ranking.gauc`. A replicate draws with replacement as many users as count, and computes the GAUC of the drawn
+    users for both models. No row is scored again: each user's difference, averaged over seeds, is weighted by how often the user was drawn.
 
     The interval runs from the alpha / 2 to the 1 - alpha / 2 quantile of the replicates' differences. With c the number of replicates at or
-    below 0, or of those at or above 0 where that is less, the p-value is (1 + 2 c) / (1 + replicates), at most 1: it is below alpha exactly
-    where the interval leaves out 0 (where alpha / 2 is a whole number of replicates, as with 0.05 of the 2,000) and never 0.
+    below 0, or of those at or above 0 if they are fewer, the p-value is (1 + 2 c) / (1 + replicates), at most 1. It is never 0, and below
+    alpha exactly when the interval excludes 0 (if alpha / 2 is a whole number of replicates, as with 0.05 of the 2,000).
 
     Args:
-        preds: (S, B) click probabilities of the model, a row for each seed.
+        preds: (S, B) click probabilities of the model, one row per seed.
         base_preds: (S', B) those of the base model.
         target: (B,) 1 click, 0 no click.
         group: (B,) integer, the user of each impression; any values, in any order.
-        num_replicates: resamples of the users, at least 2 / alpha: with fewer no replicate lies in the tail.
-        seed: of the draws; the order of the rows does not matter to them.
-        alpha: in (0, 1), the interval's chance to miss.
+        num_replicates: resamples of the users, at least 2 / alpha: with fewer no replicate is in the tail.
+        seed: seed of the draws, which do not depend on the order of the rows.
+        alpha: in (0, 1), the probability that the interval misses.
 
     Raises:
         ValueError: as in :func:`delong`, or too few replicates.
@@ -156,7 +157,7 @@ def bootstrap_gauc(
 
 
 def _check(preds: Tensor, base_preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Predictions (S, B) and (S', B) as float32 or float64 and the targets (B,) as bool; a ValueError where they are anything else."""
+    """Predictions (S, B) and (S', B) as float32 or float64 and the targets (B,) as bool; a ValueError if they are anything else."""
     checked = []
     click = target
     for name, columns in (("preds", preds), ("base_preds", base_preds)):
@@ -169,14 +170,14 @@ def _check(preds: Tensor, base_preds: Tensor, target: Tensor) -> tuple[Tensor, T
 
 
 def _difference(preds: Tensor, base_preds: Tensor, statistic: Callable[[Tensor], Tensor]) -> Tensor:
-    """Mean over seeds of an int64 statistic of a column, the model's less the base's, times S S', which keeps it an exact int64."""
+    """Mean over seeds of an int64 statistic of a column, the model's minus the base's, times S S', which keeps it an exact int64."""
     total = torch.stack([statistic(column) for column in preds]).sum(0)
     base_total = torch.stack([statistic(column) for column in base_preds]).sum(0)
     return total * len(base_preds) - base_total * len(preds)
 
 
 def _clusters(group: Tensor | None, num_rows: int) -> tuple[Tensor, Tensor]:
-    """Clusters and strata for ``auc_variance``: users, or else each row by itself, in one stratum."""
+    """Clusters and strata for ``auc_variance``: users if there are groups, otherwise single rows; one stratum."""
     if group is None:
         return torch.arange(num_rows), torch.zeros(num_rows, dtype=torch.int64)
     users, cluster = torch.unique(group, return_inverse=True)
@@ -186,7 +187,7 @@ def _clusters(group: Tensor | None, num_rows: int) -> tuple[Tensor, Tensor]:
 def _resampled_means(values: Tensor, weight: Tensor, num_replicates: int, generator: torch.Generator) -> Tensor:
     """Weighted means (R,) of as many draws with replacement from ``values`` (U,) as there are, weighted by ``weight`` (U,).
 
-    The counts of the draws are multinomial; memory is a chunk's, not that of (R, U) counts.
+    The counts of the draws are multinomial; memory grows with a chunk, not with (R, U) counts.
     """
     users, sums = len(values), []
     columns = torch.stack([values * weight, weight], dim=1)  # (U, 2)
@@ -194,7 +195,7 @@ def _resampled_means(values: Tensor, weight: Tensor, num_replicates: int, genera
     for first in range(0, num_replicates, chunk):
         size = min(chunk, num_replicates - first)
         drawn = torch.randint(users, (size, users), generator=generator)
-        cells = drawn + users * torch.arange(size).unsqueeze(1)  # a row of counts for each replicate
+        cells = drawn + users * torch.arange(size).unsqueeze(1)  # one row of counts per replicate
         counts = torch.bincount(cells.flatten(), minlength=cells.numel()).view(cells.shape)
         sums.append(counts.double() @ columns)
     weighted, total = torch.cat(sums).unbind(1)

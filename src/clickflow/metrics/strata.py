@@ -1,7 +1,7 @@
 """The metrics of many parts of the same rows at once, such as those of each device or of each length of history.
 
 Decision: all strata in one pass. Filtering the rows for each stratum and measuring it costs strata times rows; here it is a few sorts,
-whatever the number of strata. What a stratum cannot define is NaN without a warning: small strata are what a table of slices is made of.
+for any number of strata. A metric that a stratum cannot define is NaN without a warning: a table of slices is full of small strata.
 """
 
 import math
@@ -25,8 +25,8 @@ def metrics_by_stratum(preds: Tensor, target: Tensor, user: Tensor, stratum: Ten
         preds: (B,) click probabilities.
         target: (B,) 1 click, 0 no click.
         user: (B,) 0 ... U - 1, the user of each impression.
-        stratum: (B,) 0 ... K - 1, all of them there.
-        alpha: the chance of an interval to miss.
+        stratum: (B,) 0 ... K - 1; every stratum occurs.
+        alpha: the probability that an interval misses.
 
     Returns:
         columns (K,): ``rows``, ``users``, ``clicks``, int64; ``click_rate``, ``auc``, ``auc_low``, ``auc_high``, ``gauc``, ``log_loss``,

@@ -5,10 +5,10 @@ The mapping names what the pipeline needs and leaves the rest of the file unread
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import polars as pl
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 
 from clickflow.config import Contradictions, StrictConfig
 from clickflow.data.schema import ITEM, LABEL, RATING, RESERVED_NAMES, TITLE, USER, FieldSpec, Kind, Role, TimestampUnit
@@ -32,7 +32,7 @@ Paths = Annotated[tuple[Path, ...], BeforeValidator(_as_paths)]
 
 
 class EventColumns(StrictConfig):
-    """How a table calls who did something, with what, and when."""
+    """Columns of a table that say who did something, with what, and when."""
 
     user: str
     item: str
@@ -40,7 +40,7 @@ class EventColumns(StrictConfig):
 
 
 class LogColumns(EventColumns):
-    """The same for the log, with what came of it."""
+    """Columns of the log, with the outcome."""
 
     label: str | None = None
     """0 = shown and not clicked, 1 = clicked; null where every row is a click."""
@@ -56,14 +56,14 @@ class FieldColumn(StrictConfig):
 
 
 class BehaviourTableConfig(StrictConfig):
-    """Behaviours that lie in a table of their own."""
+    """Behaviours in a table of their own."""
 
     path: Paths
     columns: EventColumns
 
 
 class ItemTableConfig(StrictConfig):
-    """A table with one row an item, which holds the item fields."""
+    """A table with one row per item that holds the item fields."""
 
     path: Paths
     column: str
@@ -92,16 +92,14 @@ class LogConfig(SourceConfig):
     items: ItemTableConfig | None = None
     """Where item fields are read from; null: from the log itself."""
 
-    @model_validator(mode="after")
-    def _choices_agree(self) -> Self:
-        problems = [*_name_problems(self), *_column_problems(self), *_target_leaks(self)]
+    def _contradictions(self) -> Contradictions:
+        yield from _name_problems(self)
+        yield from _column_problems(self)
+        yield from _target_leaks(self)
         if self.timestamp_format is not None and self.timestamp_unit == "order":
-            problems.append(("timestamp_format", f"= {self.timestamp_format}: a clock, but timestamp_unit is order; remove one of them"))
+            yield "timestamp_format", f"= {self.timestamp_format}: a clock, but timestamp_unit is order; remove one of them"
         if self.items is not None and not self.item_fields:
-            problems.append(("items", "= an item table without item_fields: nothing would be read from it; name item_fields or remove it"))
-        if problems:
-            raise Contradictions(problems)
-        return self
+            yield "items", "= an item table without item_fields: nothing would be read from it; name item_fields or remove it"
 
     def files(self, downloads: Path) -> tuple[Path, ...]:
         """The log's files, then the behaviour table's, then the item table's; see :meth:`SourceConfig.files`."""
@@ -148,7 +146,7 @@ class LogConfig(SourceConfig):
                 yield FieldSpec(name=name, role=role, kind=field.kind)
 
     def _items(self, selections: dict[str, Selection], names: dict[str, str]) -> pl.LazyFrame | None:
-        """The item table, or what each row of the log says of its item: the check makes one row an item of it."""
+        """The item table, or the item fields in each row of the log, which the check reduces to one row per item."""
         if not self.item_fields:
             return None
         table = selections["items"]
@@ -235,7 +233,7 @@ def _texts_or_integers(table: str, config: LogConfig) -> dict[str, str]:
     return ids | {name: field.column for name, field in fields.items() if field.kind == "categorical"}
 
 
-def _name_problems(config: LogConfig) -> Iterator[tuple[str, str]]:
+def _name_problems(config: LogConfig) -> Contradictions:
     seen: dict[str, str] = {}
     groups = {"item_fields": config.item_fields, "user_fields": config.user_fields, "context_fields": config.context_fields}
     for key, fields in groups.items():
@@ -249,7 +247,7 @@ def _name_problems(config: LogConfig) -> Iterator[tuple[str, str]]:
             seen[name] = key
 
 
-def _column_problems(config: LogConfig) -> Iterator[tuple[str, str]]:
+def _column_problems(config: LogConfig) -> Contradictions:
     """One column cannot be two of user, item, timestamp and outcome."""
     tables = {"columns": config.columns} | ({"behaviours.columns": config.behaviours.columns} if config.behaviours else {})
     for key, mapping in tables.items():
@@ -266,7 +264,7 @@ def _column_problems(config: LogConfig) -> Iterator[tuple[str, str]]:
         )
 
 
-def _target_leaks(config: LogConfig) -> Iterator[tuple[str, str]]:
+def _target_leaks(config: LogConfig) -> Contradictions:
     """The outcome as an input of the model. An item table is another file, whose columns may be called alike."""
     outcomes = {column: key for key, column in (("label", config.columns.label), ("rating", config.columns.rating)) if column is not None}
     groups = {"user_fields": config.user_fields, "context_fields": config.context_fields}

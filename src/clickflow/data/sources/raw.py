@@ -1,4 +1,4 @@
-"""The form in which every source hands its log to ``prepare``: lazy frames with canonical columns."""
+"""A log as every source hands it to ``prepare``: lazy frames with canonical columns."""
 
 from dataclasses import dataclass, field
 
@@ -14,15 +14,15 @@ class RawLog:
     Raw ids are integers or strings. Timestamps are Int64 in ``timestamp_unit``.
 
     Attributes:
-        interactions: one row an interaction: ``user``, ``item``, ``timestamp``; ``label`` (0/1) or ``rating`` where the source has
+        interactions: one row per interaction: ``user``, ``item``, ``timestamp``; ``label`` (0/1) or ``rating`` if the source has
             them; user and context fields by name (categorical: string or integer; numeric: Float64); ``true_probability`` where known.
-        items: one row an item: ``item`` and its fields by name, and ``item title`` where known; None where the log has no item fields.
-        behaviours: a behaviour table of its own (``user``, ``item``, ``timestamp``); None where interactions are the behaviours.
+        items: one row per item: ``item`` and its fields by name, and ``item title`` if known; None if the log has no item fields.
+        behaviours: a behaviour table of its own (``user``, ``item``, ``timestamp``); None if the interactions are the behaviours.
         fields: all user, context and item fields.
         timestamp_unit: unit of ``timestamp``; ``order`` is a position, not a clock.
-        columns: canonical name -> how the user's file calls it, for messages.
+        columns: canonical name -> name in the user's file, for messages.
         origins: frame (``interactions``, ``items``, ``behaviours``) -> file or files it came from, for messages.
-        counts: what the source already dropped or repaired, by name, for the summary.
+        counts: rows that the source already dropped or repaired, by reason, for the summary.
     """
 
     interactions: pl.LazyFrame

@@ -1,7 +1,7 @@
-"""What all sources of real data share: their options, how their files are found, how compressed lines are read.
+"""Options that all sources of real data share, and how their files are found and read.
 
-A source only names and types columns. It drops and repairs nothing: judging rows is :mod:`clickflow.data.validation`'s job, so
-that every source gives the same messages and the same options.
+A source only names and types columns. It drops and repairs nothing: :mod:`clickflow.data.validation` judges rows, so
+that every source has the same messages and the same options.
 """
 
 import difflib
@@ -16,12 +16,13 @@ from pydantic import Field
 from clickflow.config import StrictConfig
 from clickflow.data.sources.raw import RawLog
 from clickflow.errors import DataError
+from clickflow.text import problem_list
 
 BLOCK_BYTES = 1 << 25
 
 
 class SourceConfig(StrictConfig):
-    """What every source has."""
+    """Options of every source."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
     """Name of the data set; its folder and its MLflow experiment are named by it."""
@@ -48,10 +49,10 @@ class SourceConfig(StrictConfig):
         """The log in canonical columns, not yet checked.
 
         Args:
-            files: what :meth:`files` gave.
+            files: as returned by :meth:`files`.
 
         Raises:
-            DataError: a file is not what it should be: its format, its columns or their types.
+            DataError: a file has a wrong format, or wrong columns or types.
         """
 
 
@@ -65,11 +66,11 @@ def several(problems: Sequence[str], what: str) -> DataError:
     """
     if len(problems) == 1:
         return DataError(problems[0])
-    return DataError("\n".join([f"{len(problems)} problems in {what}:", *(f"  {problem}" for problem in problems)]))
+    return DataError(problem_list(problems, what))
 
 
 def existing_file(path: Path, key: str = "data.path") -> Path:
-    """The path, if a non-empty file lies there.
+    """The path, if it is a non-empty file.
 
     Raises:
         DataError: no such file (with the nearest name in its folder), a folder, or a file of 0 bytes.
@@ -99,7 +100,7 @@ def line_blocks(stream: IO[bytes] | gzip.GzipFile, block_bytes: int = BLOCK_BYTE
 
     Args:
         stream: binary, for example a decompressed zip member.
-        block_bytes: how much is read at a time; a longer line makes its block longer.
+        block_bytes: bytes read at a time; a longer line makes its block longer.
 
     >>> import io
     >>> list(line_blocks(io.BytesIO(b"ab\ncd\ne"), block_bytes=4))
