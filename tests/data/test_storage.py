@@ -1,5 +1,6 @@
 """Files of a prepared dataset: mapped and not copied, whole or refused."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -62,6 +63,24 @@ def test_the_checksum_of_a_column_depends_on_values_order_type_and_length():
     arrays = [np.array(values, dtype) for values in columns for dtype in (np.int32, np.int64)]
     assert len({storage.digest(values) for values in arrays}) == len(arrays)
     assert storage.digest(np.arange(6)[::2]) == storage.digest(np.array([0, 2, 4]))
+
+
+def test_columns_of_the_same_bytes_but_other_types_have_other_checksums():
+    zeros = [np.zeros(8, np.uint8), np.zeros(4, np.uint16), np.zeros(2, np.int32), np.zeros(2, np.float32), np.zeros(1, np.int64)]
+    assert len({column.tobytes() for column in zeros}) == 1
+    assert len({storage.digest(column) for column in zeros}) == len(zeros)
+
+
+def test_the_checksum_of_a_column_is_the_one_that_prepared_folders_carry():
+    """Another formula would call every data set prepared so far damaged."""
+    column = np.array([1, 2, 3], np.int32)
+    assert storage.digest(column) == hashlib.sha256(b"<i4:3:" + column.tobytes()).hexdigest()
+    assert storage.digest(column[:0]) == hashlib.sha256(b"<i4:0:").hexdigest()
+
+
+def test_the_checksum_of_a_frame_depends_on_the_types_of_its_columns():
+    zeros = [pl.Series("raw", [0, 0], pl.Int32), pl.Series("raw", [0], pl.Int64), pl.Series("raw", [0.0], pl.Float64)]
+    assert len({storage.digest_frame(column.to_frame()) for column in zeros}) == len(zeros)
 
 
 def test_the_checksum_of_a_frame_depends_on_where_one_text_ends_and_the_next_begins():

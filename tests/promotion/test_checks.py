@@ -77,6 +77,11 @@ def test_a_prediction_that_is_no_probability_fails_the_smoke_test(value):
         _predict(answering([0.5, value]), "models:/m-1", pd.DataFrame({"item": [1, 2]}))
 
 
+def test_the_ends_of_the_scale_are_probabilities():
+    preds = _predict(answering([0.0, 1.0]), "models:/m-1", pd.DataFrame({"item": [1, 2]}))
+    assert preds.tolist() == [0.0, 1.0]
+
+
 def test_a_model_that_fails_or_answers_for_other_rows_fails_the_smoke_test():
     frame = pd.DataFrame({"item": [1, 2]})
     with pytest.raises(PromotionError, match="gave 1 predictions for 2 rows"):
