@@ -25,7 +25,9 @@ import yaml
 from clickflow.cli.launch import composed_config
 from clickflow.config import validate
 from clickflow.runs.config import RunConfig
-from clickflow.runs.train import CONFIG_DIGEST_TAG, config_digest, train
+from clickflow.runs.logged_config import config_digest
+from clickflow.runs.train import train
+from clickflow.tracking.names import CONFIG_DIGEST_TAG
 from clickflow.tracking.search import find_finished
 from clickflow.tracking.store import open_store
 

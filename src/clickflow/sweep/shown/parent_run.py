@@ -13,14 +13,15 @@ from clickflow.data.storage import SplitSummary
 from clickflow.errors import TrackingError
 from clickflow.figures.metric_figures import pr_figure, roc_figure
 from clickflow.metrics.curves import Curve
-from clickflow.runs.train import logged_name
 from clickflow.sweep.shown.interactive import interactive_page
 from clickflow.sweep.shown.study_figures import study_figures
 from clickflow.sweep.shown.table import as_csv, as_markdown, trial_rows
 from clickflow.sweep.trials import RUN_ID, TrialStore, count
 from clickflow.sweep.worker_spec import WorkerSpec
+from clickflow.tracking.contents import fetch_artifact
+from clickflow.tracking.names import logged_name
 from clickflow.tracking.run import Run
-from clickflow.tracking.search import FoundRun, fetch_artifact, read_run
+from clickflow.tracking.search import FoundRun, read_run
 from clickflow.tracking.store import Store
 
 NUM_CURVES = 5
