@@ -13,7 +13,7 @@ from clickflow.data.dataset import PreparedDataset
 from clickflow.data.raw_rows import raw_rows
 from clickflow.errors import ConfigError
 from clickflow.metrics.ranking import rela_impr
-from clickflow.models.base import BaseConfig, TowerConfig
+from clickflow.models.config import BaseConfig, TowerConfig
 from clickflow.pipelines.promote import print_outcome
 from clickflow.promotion.config import PromoteConfig
 from clickflow.promotion.promote import promote

@@ -325,10 +325,10 @@ def test_jobs_that_never_come_to_a_trial_end_the_sweep_with_their_reason(tmp_pat
     monkeypatch.setattr(workers, "_launcher", JobsThatFail)
 
     for _ in range(3):
-        workers.keep_up(2, [])
+        workers.start_missing(2, [])
         workers.wait()
     with pytest.raises(TrainingError, match=r"3 workers in a row ended before their first trial; .*\nDataError: data set clicks: every"):
-        workers.keep_up(2, [])
+        workers.start_missing(2, [])
 
 
 def test_slurm_and_ray_must_be_reachable_before_anything_is_done(tmp_path):

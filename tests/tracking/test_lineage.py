@@ -34,6 +34,17 @@ def test_folder_outside_git_and_clone_without_a_commit_are_unknown(tmp_path):
     assert git_state(tmp_path) == ("unknown", "unknown")
 
 
+def test_an_environment_inside_somebody_elses_repository_is_unknown(tmp_path):
+    git(tmp_path, "init")
+    (tmp_path / ".gitignore").write_text(".venv\n")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "a project that uses clickflow")
+    package = tmp_path / ".venv" / "clickflow"
+    package.mkdir(parents=True)
+    (package / "errors.py").write_text("")
+    assert git_state(package) == ("unknown", "unknown")
+
+
 def test_machine_without_git_is_unknown_and_still_has_tags(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     tags = lineage_tags(tmp_path)

@@ -25,7 +25,7 @@ class Model(nn.Module):
 
 
 def rates(schedule, num_steps, total=100):
-    """The rate of each step, on the dense and the sparse path."""
+    """Rate of each step, on the dense and the sparse path."""
     optimizer = build_optimizer(AdamConfig(learning_rate=RATE), Model())
     schedulers = schedule.build(optimizer, total, "max")
     found = []
@@ -122,11 +122,11 @@ class TestInAFit:
         assert len(values) == 4 * validations_per_epoch
         at_step = dict(trained.sink.series("train/learning_rate"))
         for step, rate in expected.items():
-            if step + 2 in at_step:  # validations log one step late
+            if step + 2 in at_step:  # validations log one step later
                 assert at_step[step + 2] == rate
 
     def test_a_rate_of_almost_nothing_leaves_the_weights_where_they_are(self, small_dataset, tmp_path):
-        """The schedule reaches the steps: with a warm-up that has only begun, nothing much moves."""
+        """The schedule reaches the optimizer: at the start of a long warm-up hardly anything moves."""
         slow = Trained(small_dataset, tmp_path / "slow", max_epochs=1, schedule=ConstantConfig(warmup_steps=10**9), optimizer=SGDConfig())
         fast = Trained(small_dataset, tmp_path / "fast", max_epochs=1, optimizer=SGDConfig())
 

@@ -27,12 +27,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
+from clickflow.cli.search_path import CONF as CONF
+from clickflow.cli.search_path import REPOSITORY as REPOSITORY
+from clickflow.cli.search_path import further_configs
 from clickflow.config import StrictConfig, suggest, validate
 from clickflow.errors import EXIT_CODE_ERROR, EXIT_CODE_INTERRUPTED, ClickflowError, ConfigError, without_passwords
 from clickflow.tracking.config import TrackingConfig
-
-REPOSITORY = Path(__file__).resolve().parents[3]
-CONF = REPOSITORY / "conf"
 
 LAUNCHERS = {
     "ray": "pip install 'clickflow[ray]'",
@@ -85,7 +85,8 @@ def launch(
         jobs = _checked_jobs(check or (lambda overrides, config_dir: _strict(config_class, compose(config_name, overrides, config_dir))))
         with grid(jobs) if grid and jobs and get_args_parser().parse_args().multirun else nullcontext([]) as further:
             sys.argv += further
-            hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(run_job)()
+            with further_configs(config_dir()):
+                hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(run_job)()
     except ClickflowError as error:
         report(error)
         failed.append(str(error))
@@ -204,11 +205,10 @@ def compose(config_name: str, overrides: Sequence[str], config_dir: str | None) 
     Raises:
         ConfigError: a group has no such config, or Hydra cannot set a key.
     """
-    search_path = [] if config_dir is None else [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"]
     GlobalHydra.instance().clear()
     try:
-        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            return hydra.compose(config_name, overrides=[*overrides, *search_path])
+        with further_configs(config_dir), hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            return hydra.compose(config_name, overrides=list(overrides))
     except MissingConfigException as error:
         group, _, choice = str(error.missing_cfg_file).rpartition("/")
         what_to_do = LAUNCHERS.get(choice) if group == "hydra/launcher" else None

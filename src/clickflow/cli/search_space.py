@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from inspect import signature
-from pathlib import Path
 from typing import Any
 
 from hydra._internal.grammar.grammar_functions import choice
@@ -31,10 +30,13 @@ from hydra.core.override_parser.types import (
 )
 from hydra.errors import HydraException
 
-from clickflow.cli.launch import CONF, first_paragraph, parsed_overrides
+from clickflow.cli.launch import first_paragraph, parsed_overrides
+from clickflow.cli.search_path import GROUPS, config_folders
 from clickflow.config import suggest
 from clickflow.errors import ConfigError
+from clickflow.models.entry_points import models_of_packages
 from clickflow.sweep.space import Choice, Interval, Number, Parameter, Range, SearchSpace
+from clickflow.text import problem_list
 
 SHARED = ("data", "protocol", "home", "tracking", "sweep", "hydra")
 """Sections that all trials share."""
@@ -57,16 +59,15 @@ def read_space(space: Mapping[str, str], config_dir: str | None = None) -> Searc
         ConfigError: one line for each key whose text cannot be searched.
     """
     parameters: dict[str, Parameter] = {}
-    problems: list[str] = ["  sweep.space = {}: nothing to search; give a key its values"] if not space else []
+    problems: list[str] = ["sweep.space = {}: nothing to search; give a key its values"] if not space else []
     options = {key: group_options(key, config_dir) for key in space}
     for key, text in space.items():
         try:
             parameters[key] = _parameter(key, text, options[key])
         except _Fault as fault:
-            problems.append(f"  sweep.space.{key} = {text}: {fault}")
+            problems.append(f"sweep.space.{key} = {text}: {fault}")
     if problems:
-        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        raise ConfigError("\n".join([f"{count} in the search space:", *problems]))
+        raise ConfigError(problem_list(problems, "the search space"))
     return SearchSpace(parameters=parameters, groups=frozenset(key for key in space if options[key]))
 
 
@@ -74,8 +75,8 @@ def group_options(key: str, config_dir: str | None = None) -> list[str]:
     """The configs of a group, by name; none if the key is no group."""
     if not re.fullmatch(r"[\w-]+(/[\w-]+)*", key):
         return []
-    folders = [CONF] if config_dir is None else [CONF, Path(config_dir)]
-    return sorted({path.stem for folder in folders for path in (folder / key).glob("*.yaml")})
+    found = {path.stem for folder in config_folders(config_dir) for path in (folder / key).glob("*.yaml")}
+    return sorted(found | set(models_of_packages() if key in GROUPS else ()))
 
 
 def into_space(arguments: Sequence[str]) -> list[str]:

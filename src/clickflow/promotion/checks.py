@@ -64,7 +64,7 @@ def check_model(store: Store, candidate: Candidate, home: Path) -> CheckedCandid
     run_id = candidate.run.run_id
     served = check_served(store, candidate.uri)
     model: ClickModel = served.unwrap_python_model()
-    config = read_config(store, run_id)
+    config = read_config(store, candidate.run)
     dataset = open_dataset(candidate.run, config, home)
     check_schema(FoundModel(candidate.uri, run_id), model.schema, dataset)
     with tempfile.TemporaryDirectory() as scratch:

@@ -168,7 +168,7 @@ def _score_champion(store: Store, run_id: str, uri: str, checked: CheckedCandida
     """The champion's scores on the candidate's test rows; its run keeps the evaluation that it has if that says the same."""
     with resume_run(store, run_id, EVALUATION) as run:
         refuse_unfit(run.found)
-        model = read_registered(store, FoundModel(uri, run_id), checked.dataset, read_config(store, run_id).trainer)
+        model = read_registered(store, FoundModel(uri, run_id), checked.dataset, read_config(store, run.found).trainer)
         scores = score_test(run, model, checked.dataset)
         return scores if scores.are_on(run.found) else log_scores(run, checked.dataset, scores)
 

@@ -15,8 +15,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, RESOURCE_ALREADY_EXISTS, ErrorCode
 
 from clickflow.errors import TrackingError
+from clickflow.text import first_line
 from clickflow.tracking.location import NOT_THERE
-from clickflow.tracking.store import PATIENCE, Store, first_line, keep_environment
+from clickflow.tracking.store import PATIENCE, Store, keep_environment
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 MODEL_VERSIONS_TAG = "mlflow.modelVersions"

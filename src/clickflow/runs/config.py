@@ -1,9 +1,8 @@
 """The composed configs of the pipelines, each of them one strict object."""
 
-from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from clickflow.config import Contradictions, FilePath, Names, StrictConfig, suggest
 from clickflow.data.protocols import ImpressionsConfig, ProtocolConfig, RatingConfig
@@ -11,7 +10,7 @@ from clickflow.data.sources.log import LogConfig
 from clickflow.data.sources.movielens import MovieLensConfig
 from clickflow.data.sources.synthetic import SyntheticConfig
 from clickflow.data.sources.union import DataConfig
-from clickflow.models import ModelConfig
+from clickflow.models.config import ModelConfig
 from clickflow.tracking.config import ModelUri, TrackingConfig
 from clickflow.training.config import TrainerConfig
 from clickflow.training.optimizers import OptimizerConfig
@@ -29,7 +28,7 @@ class PrepareConfig(StrictConfig):
     home: FilePath
     """Folder of everything clickflow writes: downloads, prepared datasets, the local MLflow store."""
 
-    def _contradictions(self) -> Iterator[tuple[str, str]]:
+    def _contradictions(self) -> Contradictions:
         yield from _missing_columns(self.data, self.protocol)
         yield from _missing_clock(self.data, self.protocol)
 
@@ -46,9 +45,9 @@ class RunConfig(PrepareConfig):
     seed: Seed = 0
     """Of initial weights, shuffling and dropout."""
 
-    def _contradictions(self) -> Iterator[tuple[str, str]]:
+    def _contradictions(self) -> Contradictions:
         yield from super()._contradictions()
-        yield from self.regularisation.contradictions(self.optimizer)
+        yield from self.regularisation.contradictions_with(self.optimizer)
         if isinstance(self.schedule, PlateauConfig) and self.schedule.patience >= self.trainer.patience:
             yield (
                 "schedule.patience",
@@ -57,7 +56,7 @@ class RunConfig(PrepareConfig):
             )
         yield from self._batch_statistics_of_one_row()
 
-    def _batch_statistics_of_one_row(self) -> Iterator[tuple[str, str]]:
+    def _batch_statistics_of_one_row(self) -> Contradictions:
         values = self.model.model_dump()
         users = [key for key, value in values.items() if value == "dice"] + ["batch_norm"] * bool(values.get("batch_norm"))
         if users and self.trainer.batch_size == 1:
@@ -84,23 +83,13 @@ class ComparisonConfig(StrictConfig):
         """The models to compare."""
         return {label: own for label, own in self.models.items() if not self.only or label in self.only}
 
-    @model_validator(mode="after")
-    def _labels_are_those_of_models(self) -> Self:
-        problems = [(key, f"= {label}: no label of compare.models; {suggest(label, list(self.models))}") for key, label in self._labels()]
+    def _contradictions(self) -> Contradictions:
+        named = [("base", self.base), *(("only", label) for label in self.only), *((f"published.{one}", one) for one in self.published)]
+        for key, label in named:
+            if label not in self.models:
+                yield key, f"= {label}: no label of compare.models; {suggest(label, list(self.models))}"
         if len(set(self.seeds)) < len(self.seeds):
-            problems.append(("seeds", f"= {list(self.seeds)}: a seed given twice is the same run twice; give each once"))
-        if problems:
-            raise Contradictions(problems)
-        return self
-
-    def _labels(self) -> Iterator[tuple[str, str]]:
-        """Keys and labels that name no model."""
-        named = [
-            ("base", self.base),
-            *(("only", label) for label in self.only),
-            *((f"published.{label}", label) for label in self.published),
-        ]
-        return ((key, label) for key, label in named if label not in self.models)
+            yield "seeds", f"= {list(self.seeds)}: a seed given twice is the same run twice; give each once"
 
 
 class CompareConfig(RunConfig):
@@ -121,15 +110,13 @@ class EvaluateConfig(StrictConfig):
     home: FilePath
     tracking: TrackingConfig
 
-    @model_validator(mode="after")
-    def _names_one_thing(self) -> Self:
+    def _contradictions(self) -> Contradictions:
         if (self.run_id is None) == (self.model is None):
             given = "both are given" if self.run_id else "neither is given"
-            raise Contradictions([("run_id", f"and model: {given}; set one of run_id=RUN and model=models:/NAME@ALIAS")])
-        return self
+            yield "run_id", f"and model: {given}; set one of run_id=RUN and model=models:/NAME@ALIAS"
 
 
-def _missing_columns(data: DataConfig, protocol: ProtocolConfig) -> Iterator[tuple[str, str]]:
+def _missing_columns(data: DataConfig, protocol: ProtocolConfig) -> Contradictions:
     """Labels for ``impressions``, ratings for ``rating``."""
     if isinstance(protocol, ImpressionsConfig):
         if isinstance(data, LogConfig) and data.columns.label is None:
@@ -149,7 +136,7 @@ def _missing_columns(data: DataConfig, protocol: ProtocolConfig) -> Iterator[tup
             yield "protocol.name", f"= rating: needs ratings, which data source {data.source} does not have; set protocol=next_item"
 
 
-def _missing_clock(data: DataConfig, protocol: ProtocolConfig) -> Iterator[tuple[str, str]]:
+def _missing_clock(data: DataConfig, protocol: ProtocolConfig) -> Contradictions:
     """A split by time, where timestamps are positions in each user's log."""
     by_time = isinstance(protocol, ImpressionsConfig) or (isinstance(protocol, RatingConfig) and protocol.split == "time")
     if by_time and isinstance(data, LogConfig) and data.timestamp_unit == "order":

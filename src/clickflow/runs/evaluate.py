@@ -108,7 +108,7 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     assert run_id is not None
     with resume_run(store, run_id, EVALUATION) as run:
         refuse_unfit(run.found)
-        run_config = read_config(store, run_id)
+        run_config = read_config(store, run.found)
         dataset = open_dataset(run.found, run_config, config.home)
         check_fields(config.slice_fields or (), dataset.schema, dataset.manifest.name)
         if found:

@@ -9,7 +9,6 @@ from torch import nn
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.storage import digest_source
 from clickflow.errors import TrackingError
-from clickflow.models import build_model
 from clickflow.runs.config import RunConfig
 from clickflow.tracking.contents import fetch_artifact
 from clickflow.tracking.names import CHECKPOINTS_REMOVED_TAG, checkpoint_digest_tag
@@ -44,7 +43,7 @@ def read_best_model(store: Store, run: FoundRun, config: RunConfig, dataset: Pre
         TrackingError: the checkpoint is missing, was removed, or is not as the training wrote it.
         TrainingError: the checkpoint cannot be loaded.
     """
-    model = build_model(config.model, dataset.schema)
+    model = config.model.build(dataset.schema)
     with tempfile.TemporaryDirectory() as scratch:
         path = fetch_best_checkpoint(store, run, Path(scratch))
         expected, found = run.tags.get(checkpoint_digest_tag(path.stem)), digest_source(path)

@@ -116,7 +116,7 @@ def reproduce(config: ReproduceConfig, progress: Progress = lambda stage: None) 
     store = open_store(config.tracking, config.home)
     old = read_run(store, config.run_id)
     _refuse(old)
-    old_config = _config_here(store, config)
+    old_config = _config_here(store, old, config)
     dataset = open_dataset(old, old_config, old_config.home)
     then = RunEnvironment.of_run(old.tags, _environment(store, old.run_id))
     store = replace(store, experiment_id=store.experiment_id or old.experiment_id)
@@ -141,9 +141,9 @@ def reproduce(config: ReproduceConfig, progress: Progress = lambda stage: None) 
     return found
 
 
-def _config_here(store: Store, config: ReproduceConfig) -> RunConfig:
+def _config_here(store: Store, old: FoundRun, config: ReproduceConfig) -> RunConfig:
     """The old run's config, with the places of this machine."""
-    values = read_config(store, config.run_id).model_dump(mode="json")
+    values = read_config(store, old).model_dump(mode="json")
     _merge(values["data"], config.data.model_dump(mode="json", exclude_none=True))
     tracking = config.tracking.model_dump(mode="json", exclude={"experiment_name"})
     values |= {"home": str(config.home), "tracking": {**values["tracking"], **tracking}}

@@ -1,11 +1,10 @@
-"""What a sweep is: how many trials, by whom, where they are searched, what is best."""
+"""The config of a sweep: study, workers, metrics, sampler, pruner and search space."""
 
-from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from clickflow.config import StrictConfig
+from clickflow.config import Contradictions, StrictConfig
 from clickflow.runs.config import RunConfig
 from clickflow.sweep.pruners import NoPrunerConfig, PrunerConfig
 from clickflow.sweep.samplers import GridConfig, SamplerConfig
@@ -24,30 +23,30 @@ def _listed(value: object) -> object:
 
 
 class SweepConfig(StrictConfig):
-    """The study and its workers."""
+    """Study and workers."""
 
     study_name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^\w[\w.-]*$")]
-    """Letters, digits, _, . and -. The same name carries on; another one is another study."""
+    """Letters, digits, _, . and -. The same name continues a study, another name starts one."""
     storage: Annotated[str, Field(min_length=1)] | None = None
     """``postgresql+psycopg://…`` for workers on several machines; null: a journal file in the home folder."""
     num_trials: Count = 30
-    """In all, over every start of this study: complete and pruned ones."""
+    """Complete and pruned trials of the study, over all its starts."""
     num_workers: Count = 1
     """Processes that this command starts."""
     threads_per_worker: Count | None = None
-    """Of torch; null shares the machine's cores out."""
+    """Threads of torch; null divides the machine's cores among the workers."""
     metric: Annotated[tuple[Metric, ...], BeforeValidator(_listed), Field(min_length=1, strict=False)]
-    """What is best; several give a Pareto front."""
+    """Metric to optimise; several give a Pareto front."""
     direction: Annotated[tuple[Direction, ...], BeforeValidator(_listed), Field(min_length=1, strict=False)] | None = None
-    """Of each metric; null: what is good of each is known."""
+    """For each metric; null: the natural one."""
     sampler: SamplerConfig
     pruner: PrunerConfig
     max_retries: Annotated[int, Field(ge=0)] = 2
-    """How often a trial whose worker died or whose training broke is tried again, from its last checkpoint."""
+    """How often a trial is retried, from its last checkpoint, after its worker died or its training broke."""
     space: dict[str, str]
-    """Dotted key or config group -> where it is searched, in Hydra's sweep grammar."""
+    """Dotted key or config group -> values to search, in Hydra's sweep grammar."""
 
-    def _contradictions(self) -> Iterator[tuple[str, str]]:
+    def _contradictions(self) -> Contradictions:
         if not self.space:
             yield "space", "= {}: nothing to search; give a key its values, as in 'optimizer.learning_rate=tag(log, interval(1e-4, 1e-2))'"
         if self.direction is not None and len(self.metric) != len(self.direction):
@@ -63,12 +62,12 @@ class SweepConfig(StrictConfig):
 
     @property
     def is_grid(self) -> bool:
-        """Whether all trials are laid down beforehand."""
+        """Whether all trials are known beforehand."""
         return isinstance(self.sampler, GridConfig)
 
     @property
     def directions(self) -> tuple[Direction, ...]:
-        """Of each metric."""
+        """Direction of each metric."""
         return self.direction or tuple("maximize" if metric in HIGH_IS_GOOD else "minimize" for metric in self.metric)
 
 

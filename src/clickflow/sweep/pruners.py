@@ -1,4 +1,4 @@
-"""Who ends a trial that will not become the best."""
+"""Pruners, which end trials that will not become the best."""
 
 from typing import Annotated, Literal
 
@@ -16,12 +16,12 @@ class MedianConfig(StrictConfig):
 
     name: Literal["median"] = "median"
     num_startup_trials: Count = 5
-    """Complete ones before any is ended."""
+    """Number of complete trials before the first is pruned."""
     num_warmup_validations: Count = 0
-    """Validations of each trial before it may be ended."""
+    """Number of validations of a trial before it may be pruned."""
 
     def build(self, num_validations: int) -> BasePruner:
-        """The same for any number of validations."""
+        """The pruner; it does not depend on the number of validations."""
         return MedianPruner(n_startup_trials=self.num_startup_trials, n_warmup_steps=self.num_warmup_validations)
 
 
@@ -30,35 +30,35 @@ class HyperbandConfig(StrictConfig):
 
     name: Literal["hyperband"] = "hyperband"
     reduction_factor: Annotated[int, Field(ge=2)] = 3
-    """Of how many trials one goes on at each rung."""
+    """One of this many trials continues at each rung."""
 
     def build(self, num_validations: int) -> BasePruner:
-        """From one validation to all of them."""
+        """The pruner, from one validation to all of them."""
         return HyperbandPruner(min_resource=1, max_resource=num_validations, reduction_factor=self.reduction_factor)
 
 
 class PatienceConfig(StrictConfig):
-    """As median, but only a trial that has not improved for a while."""
+    """Prunes as ``median`` does, but only a trial that has not improved for a while."""
 
     name: Literal["patience"] = "patience"
     patience: Count = 1
-    """Validations without improvement that are forgiven."""
+    """Number of validations without improvement that are tolerated."""
     num_startup_trials: Count = 5
-    """Complete ones before any is ended."""
+    """Number of complete trials before the first is pruned."""
 
     def build(self, num_validations: int) -> BasePruner:
-        """Around the median."""
+        """The pruner, around that of ``median``."""
         with quietly():
             return PatientPruner(MedianPruner(n_startup_trials=self.num_startup_trials), patience=self.patience)
 
 
 class NoPrunerConfig(StrictConfig):
-    """Every trial is trained to its end."""
+    """Trains every trial to its end."""
 
     name: Literal["none"] = "none"
 
     def build(self, num_validations: int) -> BasePruner:
-        """Never prunes."""
+        """The pruner that never prunes."""
         return NopPruner()
 
 

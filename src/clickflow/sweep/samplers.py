@@ -1,7 +1,7 @@
-"""Who chooses the next trial's values.
+"""Samplers, which choose the next trial's values.
 
-Every sampler is made anew for each trial, seeded by the trial's number: so workers with the same seed do not try the same values, a sweep
-that carries on does not begin again, and one worker's sweep is the same each time. What a sampler remembers lies in the study.
+Each trial has its own sampler, seeded by the trial's number: workers with the same seed do not try the same values, a resumed sweep does
+not repeat itself, and the sweep of one worker is reproducible. The state of a sampler is in the study.
 """
 
 from typing import Annotated, Any, Literal
@@ -26,10 +26,10 @@ class TPEConfig(StrictConfig):
     name: Literal["tpe"] = "tpe"
     seed: Seed = 0
     num_startup_trials: StartupTrials = 10
-    """Random ones before it."""
+    """Number of random trials before it."""
 
     def build(self, trial_seed: int) -> BaseSampler:
-        """In groups, since a conditional space has several sets of parameters; running trials count as bad, so that workers spread."""
+        """In groups, because a conditional space has several sets of parameters; running trials count as bad, so that workers spread."""
         return TPESampler(n_startup_trials=self.num_startup_trials, seed=trial_seed, multivariate=True, group=True, constant_liar=True)
 
 
@@ -40,7 +40,7 @@ class RandomConfig(StrictConfig):
     seed: Seed = 0
 
     def build(self, trial_seed: int) -> BaseSampler:
-        """Seeded by the trial."""
+        """The sampler of one trial."""
         return RandomSampler(seed=trial_seed)
 
 
@@ -51,7 +51,7 @@ class GridConfig(StrictConfig):
     seed: Seed = 0
 
     def build(self, trial_seed: int) -> BaseSampler:
-        """The points stand in the study as waiting trials, which no two workers can both take; nothing is left to choose."""
+        """Nothing is left to choose: the points are enqueued trials, each of which one worker gets."""
         return RandomSampler(seed=trial_seed)
 
 
@@ -62,7 +62,7 @@ class QMCConfig(StrictConfig):
     seed: Seed = 0
 
     def build(self, trial_seed: int) -> BaseSampler:
-        """One sequence for all trials; the study counts how far it has come."""
+        """One sequence for all trials; the study counts its position."""
         return QMCSampler(
             scramble=True,
             seed=self.seed,
@@ -78,10 +78,10 @@ class GPConfig(StrictConfig):
     name: Literal["gp"] = "gp"
     seed: Seed = 0
     num_startup_trials: StartupTrials = 10
-    """Random ones before it."""
+    """Number of random trials before it."""
 
     def build(self, trial_seed: int) -> BaseSampler:
-        """Seeded by the trial."""
+        """The sampler of one trial."""
         independent = RandomSampler(seed=trial_seed)
         startup = self.num_startup_trials
         return GPSampler(seed=trial_seed, independent_sampler=independent, n_startup_trials=startup, warn_independent_sampling=False)
@@ -93,10 +93,10 @@ class CmaEsConfig(StrictConfig):
     name: Literal["cma_es"] = "cma_es"
     seed: Seed = 0
     num_startup_trials: StartupTrials = 10
-    """Random ones before it."""
+    """Number of random trials before it."""
 
     def build(self, trial_seed: int) -> BaseSampler:
-        """The state of the evolution lies in the study."""
+        """The state of the evolution is in the study."""
         return CmaEsSampler(
             seed=trial_seed,
             n_startup_trials=self.num_startup_trials,
@@ -111,10 +111,10 @@ SamplerConfig = Annotated[_Sampler, BeforeValidator(named)]
 
 
 class PerTrialSampler(BaseSampler):
-    """A sampler that is made for each trial, by the trial's number.
+    """Builds a sampler for each trial and delegates to it.
 
     Args:
-        config: what to make.
+        config: config of the sampler.
     """
 
     def __init__(self, config: SamplerConfig) -> None:
@@ -122,23 +122,23 @@ class PerTrialSampler(BaseSampler):
         self._sampler: BaseSampler = RandomSampler(seed=config.seed)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Make the trial's sampler."""
+        """Build the trial's sampler."""
         with quietly():
             self._sampler = self._config.build(int(np.random.SeedSequence([self._config.seed, trial.number]).generate_state(1)[0]))
         self._sampler.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Pass on."""
+        """Delegate to the trial's sampler."""
         return self._sampler.infer_relative_search_space(study, trial)
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
-        """Pass on."""
+        """Delegate to the trial's sampler."""
         return self._sampler.sample_relative(study, trial, search_space)
 
     def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
-        """Pass on."""
+        """Delegate to the trial's sampler."""
         return self._sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
-        """Pass on."""
+        """Delegate to the trial's sampler."""
         self._sampler.after_trial(study, trial, state, values)

@@ -7,8 +7,9 @@ import numpy as np
 from mlflow.exceptions import MlflowException
 
 from clickflow.errors import TrackingError
+from clickflow.text import first_line
 from clickflow.tracking.search import FoundRun, asking
-from clickflow.tracking.store import Store, first_line
+from clickflow.tracking.store import Store
 
 History = tuple[np.ndarray, np.ndarray]
 """Steps (P,) and values (P,) of a metric, in the order of the steps."""

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from clickflow.errors import without_passwords
+from clickflow.text import first_line
 from clickflow.tracking.run import Run
-from clickflow.tracking.store import first_line
 
 logger = logging.getLogger(__name__)
 

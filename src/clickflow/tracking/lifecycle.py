@@ -15,13 +15,14 @@ from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from clickflow.errors import TrackingError
+from clickflow.text import first_line
 from clickflow.tracking.ending import attempt, end_after, status_after
 from clickflow.tracking.lineage import machine_tags
 from clickflow.tracking.names import ERROR_TAG, PARENT_TAG
 from clickflow.tracking.owner import Owner
 from clickflow.tracking.run import Run
 from clickflow.tracking.search import found_run, read_run
-from clickflow.tracking.store import Store, first_line
+from clickflow.tracking.store import Store
 
 
 class Terminated(KeyboardInterrupt):

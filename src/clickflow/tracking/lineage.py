@@ -33,7 +33,12 @@ class GitState(NamedTuple):
 
 
 def git_state(folder: Path) -> GitState:
-    """Commit of the repository that ``folder`` is in, and whether there are changes or new files that are not ignored."""
+    """Commit of the repository that has ``folder``, and whether there are changes or new files that are not ignored.
+
+    A repository that merely surrounds it, as a project does the environment in it, has no commit of it.
+    """
+    if _git(folder, "ls-files", "--error-unmatch", ".") is None:
+        return GitState(UNKNOWN, UNKNOWN)
     commit = _git(folder, "rev-parse", "HEAD")
     changes = _git(folder, "status", "--porcelain")
     if commit is None or changes is None:

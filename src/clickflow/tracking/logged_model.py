@@ -31,9 +31,10 @@ from clickflow.errors import TrackingError
 from clickflow.serving import model_code as serving
 from clickflow.serving.bundle import ServingBundle
 from clickflow.serving.click_model import BUNDLE, input_example
+from clickflow.text import first_line
 from clickflow.tracking.location import model_location
 from clickflow.tracking.run import Run
-from clickflow.tracking.store import Store, first_line, keep_environment
+from clickflow.tracking.store import Store, keep_environment
 
 if TYPE_CHECKING:  # at run time serving imports mlflow.pyfunc, without its warnings
     from mlflow.pyfunc import PyFuncModel
@@ -85,7 +86,7 @@ def save_model(bundle: ServingBundle, folder: Path, model: Model | None = None) 
             artifacts={BUNDLE: str(Path(scratch) / BUNDLE)},
             signature=signature(bundle),
             input_example=input_example(bundle),
-            pip_requirements=_requirements(),
+            pip_requirements=_requirements(bundle),
             code_paths=[str(Path(fields.__file__).parents[1])],
         )
 
@@ -167,6 +168,7 @@ def signature(bundle: ServingBundle) -> ModelSignature:
     return ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec(DataType.double, "probability")]))
 
 
-def _requirements() -> list[str]:
-    """Installed versions; without the build's own suffix (``+cpu``), which no index serves."""
-    return [f"{name}=={metadata.version(name).split('+')[0]}" for name in REQUIREMENTS]
+def _requirements(bundle: ServingBundle) -> list[str]:
+    """Installed versions, without the build's own suffix (``+cpu``), which no index serves; and the package that the model comes from."""
+    installed = [f"{name}=={metadata.version(name).split('+')[0]}" for name in REQUIREMENTS]
+    return installed if bundle.package is None else [*installed, bundle.package]

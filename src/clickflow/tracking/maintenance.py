@@ -12,8 +12,9 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from clickflow.errors import TrackingError
+from clickflow.text import first_line
 from clickflow.tracking.search import FoundRun, all_pages, read_run
-from clickflow.tracking.store import SQLITE, Store, first_line, is_server
+from clickflow.tracking.store import SQLITE, Store, is_server
 
 VERSIONS_PER_REQUEST = 10_000
 ANALYSIS_LIMIT = 1000

@@ -12,8 +12,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils import get_results_from_paginated_fn
 
 from clickflow.errors import TrackingError
+from clickflow.text import first_line
 from clickflow.tracking.location import NOT_THERE
-from clickflow.tracking.store import Store, first_line
+from clickflow.tracking.store import Store
 
 Answer = TypeVar("Answer")
 

@@ -96,7 +96,7 @@ def fit(
     """Train a model on the train split and validate on the validation split.
 
     Args:
-        model: as built by ``build_model``, under the same seed; holds the best weights afterwards.
+        model: as its config builds it, under the same seed; holds the best weights afterwards.
         dataset: the prepared data.
         trainer_config: epochs, batches, early stopping.
         optimizer: the optimizer's config.
@@ -115,7 +115,7 @@ def fit(
         ValueError: the regularisation does not go with the optimizer.
     """
     if regularisation is not None:
-        for key, message in regularisation.contradictions(optimizer):
+        for key, message in regularisation.contradictions_with(optimizer):
             raise ValueError(f"{key} {message}")
     train, validation = loaders(dataset, trainer_config, seed, draws_negatives=draws_negatives(model))
     if resume_from is not None:

@@ -1,16 +1,16 @@
-"""Optimizers: one object to Lightning, two paths inside.
+"""Optimizers: one object for Lightning, two paths inside.
 
 Embedding tables have sparse gradients, so their update touches the rows of the batch only and a step does not slow down as the vocabulary
-grows; all other parameters take the dense path, torch's own. What the sparse path does otherwise than the textbook is said in
-``sparse_optimizers``; ``embedding_update: dense`` gives tables the textbook optimizer too, at a cost that grows with the vocabulary.
+grows; all other parameters take the dense path, torch's own. ``sparse_optimizers`` says how the sparse path differs from the textbook;
+``embedding_update: dense`` applies the textbook optimizer to tables too, at a cost that grows with the vocabulary.
 """
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import nn
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
@@ -98,12 +98,9 @@ class AdagradConfig(TwoPaths):
     state: Literal["element", "row"] = "element"
     """Numbers of state of a table: one an element, or one a row (the mean of its squared gradient), for tables too large for two copies."""
 
-    @model_validator(mode="after")
-    def _row_state_is_of_the_sparse_path(self) -> Self:
+    def _contradictions(self) -> Contradictions:
         if self.state == "row" and self.embedding_update == "dense":
-            message = "= row: only the sparse path has it; set embedding_update=sparse or state=element"
-            raise Contradictions([("state", message)])
-        return self
+            yield "state", "= row: only the sparse path has it; set embedding_update=sparse or state=element"
 
     def dense(self, parameters: Parameters) -> Optimizer:
         """Adagrad."""
@@ -183,7 +180,7 @@ OptimizerConfig = Annotated[
 
 
 class DenseAndSparse(Optimizer):
-    """Several optimizers as one, so that automatic optimisation, checkpoints and resume stay Lightning's."""
+    """Several optimizers as one, so that Lightning's automatic optimisation, checkpoints and resume apply."""
 
     def __init__(self, parts: list[Optimizer]) -> None:
         super().__init__([group for part in parts for group in part.param_groups], {})
@@ -191,7 +188,7 @@ class DenseAndSparse(Optimizer):
         self._share_groups()
 
     def _share_groups(self) -> None:
-        # The very dicts of the parts, so that a learning-rate schedule reaches them.
+        # The same dicts as those of the parts, so that a learning-rate schedule reaches them.
         self.param_groups = [group for part in self.parts for group in part.param_groups]
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -216,9 +213,9 @@ class DenseAndSparse(Optimizer):
 
 
 def build_optimizer(config: OptimizerConfig, model: nn.Module) -> DenseAndSparse:
-    """The optimizer of a model: its embedding tables on the path that the config says, all other parameters on the dense one.
+    """Build the optimizer of a model: embedding tables on the path that the config names, all other parameters on the dense one.
 
-    Tables are told to make gradients of that kind.
+    The tables are set to produce gradients of that kind.
     """
     tables = [module for module in model.modules() if isinstance(module, EmbeddingTable)]
     for table in tables:

@@ -1,15 +1,15 @@
-"""Learning-rate schedules: what the rate is multiplied with at each step, on the dense and the sparse path alike.
+"""Learning-rate schedules: the factor of the rate at each step, for the dense and the sparse path alike.
 
 Schedulers are torch's, in Lightning's list, so their state is in every checkpoint. Constant, exponential and cosine are functions of the
-step; plateau looks at the validations. A warm-up of w steps multiplies any of them with 1/w, 2/w, ..., 1: linear from 0, on which no step
-is spent.
+step; plateau depends on the validations. A warm-up of w steps multiplies any of them by 1/w, 2/w, ..., 1: linear from 0, but without a
+step at 0.
 """
 
 import math
 from abc import abstractmethod
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LinearLR, LRScheduler, ReduceLROnPlateau
 
@@ -83,12 +83,10 @@ class CosineConfig(FunctionOfTheStep):
     total_steps: Steps | None = None
     """Steps to the end, warm-up included; null: ``trainer.max_epochs`` epochs. The rate stays at its end afterwards."""
 
-    @model_validator(mode="after")
-    def _something_follows_the_warm_up(self) -> Self:
+    def _contradictions(self) -> Contradictions:
         if self.total_steps is not None and self.total_steps <= self.warmup_steps:
             message = f"= {self.total_steps}: must be greater than warmup_steps = {self.warmup_steps}; raise it or shorten the warm-up"
-            raise Contradictions([("total_steps", message)])
-        return self
+            yield "total_steps", message
 
     def factor(self, step: int, num_steps: int) -> float:
         """The cosine begins where the warm-up ends."""

@@ -25,6 +25,7 @@ from clickflow.data.sources.raw import RawLog
 from clickflow.data.sources.source import SourceConfig, existing_file, line_blocks
 from clickflow.data.sources.timestamps import unix_seconds
 from clickflow.errors import DataError
+from clickflow.text import cut
 
 ADDRESS = "http://snap.stanford.edu/data/amazon/productGraph/categoryFiles"
 COLUMNS = {USER: "reviewerID", ITEM: "asin", RATING: "overall", TIMESTAMP: "unixReviewTime"}
@@ -126,4 +127,4 @@ def _category_paths(file: Path, wanted: set[str]) -> Iterator[tuple[str, list[li
 
 def _shown(line: bytes) -> str:
     text = line.decode("utf-8", errors="replace").strip()
-    return repr(text if len(text) <= 60 else f"{text[:60]}…")
+    return repr(cut(text, 60))
