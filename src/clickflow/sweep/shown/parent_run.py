@@ -11,7 +11,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from clickflow.config import flatten
-from clickflow.data.storage import SplitSummary
+from clickflow.data.manifest import SplitSummary
 from clickflow.errors import TrackingError, without_passwords
 from clickflow.figures.metric_figures import pr_figure, roc_figure
 from clickflow.metrics.curves import Curve
