@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clickflow.data import manifest as manifest_file
 from clickflow.data import storage
 from clickflow.data.dataset import PreparedDataset
 from clickflow.errors import DataError
@@ -96,8 +97,8 @@ def test_the_fingerprint_is_a_function_of_values_and_not_of_the_files_bytes(smal
         for name, values in small_dataset.split(split).rows.items():
             assert manifest.checksums[f"{split}.arrow:{name}"] == storage.digest(values)
     assert manifest.checksums["raw/item.parquet"] == storage.digest_frame(small_dataset.raw_items().to_frame())
-    assert manifest.fingerprint == storage.fingerprint(manifest.checksums, manifest.fields)
-    assert storage.MANIFEST not in manifest.files
+    assert manifest.fingerprint == manifest_file.fingerprint(manifest.checksums, manifest.fields)
+    assert manifest_file.MANIFEST not in manifest.files
 
 
 DAMAGE = {
@@ -122,7 +123,7 @@ def damage_each(folder: Path, how: str) -> Iterator[str]:
 @pytest.mark.parametrize("how", ["deleted", *DAMAGE])
 def test_any_missing_file_of_a_prepared_folder_is_noticed(copied, how):
     for name in damage_each(copied, how):
-        if name == storage.MANIFEST and how == "truncated":
+        if name == manifest_file.MANIFEST and how == "truncated":
             continue  # the end of the line; nothing is lost
         with pytest.raises(DataError, match=f"{name} (cannot be read|does not match its checksum).*{REMEDY}"):
             PreparedDataset.open(copied)
@@ -153,14 +154,14 @@ def test_no_flipped_bit_in_any_file_goes_unnoticed(small_dataset, tmp_path_facto
     ["", "{", "[]", "null", '"text"', "{}", '{"format_version": 2}', "\0\0\0", '{"format_version": "2"}'],
 )
 def test_a_garbled_manifest_is_refused(copied, text):
-    (copied / storage.MANIFEST).write_text(text)
+    (copied / manifest_file.MANIFEST).write_text(text)
     with pytest.raises(DataError, match=rf"manifest\.json cannot be read.*{REMEDY}|format version 2: this clickflow reads"):
         PreparedDataset.open(copied)
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe{}", b'{"format_version": \xe9}'])
 def test_a_manifest_that_is_not_text_is_refused(copied, content):
-    (copied / storage.MANIFEST).write_bytes(content)
+    (copied / manifest_file.MANIFEST).write_bytes(content)
     with pytest.raises(DataError, match=r"manifest\.json cannot be read"):
         PreparedDataset.open(copied)
 
@@ -176,7 +177,7 @@ def test_a_manifest_that_is_not_text_is_refused(copied, content):
     ],
 )
 def test_a_changed_manifest_is_refused(copied, change, message):
-    path = copied / storage.MANIFEST
+    path = copied / manifest_file.MANIFEST
     manifest = json.loads(path.read_text())
     change(manifest)
     path.write_text(json.dumps(manifest))
@@ -185,9 +186,11 @@ def test_a_changed_manifest_is_refused(copied, change, message):
 
 
 def test_another_format_version_is_refused_with_its_number(copied):
-    path = copied / storage.MANIFEST
+    path = copied / manifest_file.MANIFEST
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 99}))
-    message = rf"prepared = format version 99: this clickflow reads version {storage.FORMAT_VERSION}; remove the folder and prepare again"
+    message = (
+        rf"prepared = format version 99: this clickflow reads version {manifest_file.FORMAT_VERSION}; remove the folder and prepare again"
+    )
     with pytest.raises(DataError, match=message):
         PreparedDataset.open(copied)
 
@@ -208,7 +211,7 @@ def test_a_file_that_vanishes_after_opening_is_reported(copied):
 
 
 def test_an_error_of_another_sort_is_not_taken_for_a_full_disk(tmp_path):
-    def wrong(scratch: Path) -> None:
+    def wrong(scratch: Path) -> manifest_file.Manifest:
         raise ValueError("a bug")
 
     with pytest.raises(ValueError, match="a bug"):

@@ -12,7 +12,7 @@ from clickflow.promotion.decisions import PROMOTED, REFUSED, log_of
 from clickflow.promotion.promote import ALREADY, promote
 from clickflow.promotion.registry import CHALLENGER, CHAMPION, PREVIOUS
 from clickflow.promotion.rollback import roll_back
-from clickflow.tracking.search import fetch_artifact
+from clickflow.tracking.contents import fetch_artifact
 
 pytestmark = pytest.mark.slow
 

@@ -12,6 +12,7 @@ from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 from tests.runs.small import small_config
 
 from clickflow.config import validate
+from clickflow.data.dataset import PreparedDataset
 from clickflow.errors import ConfigError, DataError, TrackingError, TrainingError
 from clickflow.metrics.intervals import intervals
 from clickflow.runs import evaluate as evaluate_module
@@ -108,7 +109,7 @@ def test_the_slices_are_those_of_the_logged_predictions(trained, client, evaluat
     rows = pl.read_parquet(client.download_artifacts(trained.run_id, "predictions/test.parquet", str(tmp_path)))
     logged = pl.read_csv(client.download_artifacts(trained.run_id, "slices/test.csv", str(tmp_path)), schema_overrides={"value": pl.String})
     assert logged.rows() == evaluated.slices.rows()
-    dataset = evaluate_module.PreparedDataset.open(Path(client.get_run(trained.run_id).data.tags["dataset.folder"]))
+    dataset = PreparedDataset.open(Path(client.get_run(trained.run_id).data.tags["dataset.folder"]))
     split = dataset.split("test")
     place = [field.name for field in dataset.schema.item_fields].index("category")
     index = split.items.index[place][torch.from_numpy(split.rows["item"].astype(int))].numpy()
@@ -129,7 +130,7 @@ def test_a_registered_model_gives_the_same_as_the_run_that_trained_it_and_goes_o
     client.set_registered_model_alias("ctr", "champion", version)
     for uri in (trained.model_uri, f"models:/ctr/{version}", "models:/ctr@champion"):
         # Its own weights and nothing of the run's checkpoint.
-        monkeypatch.setattr(evaluate_module, "read_model", lambda *_: pytest.fail("the checkpoint was read"))
+        monkeypatch.setattr(evaluate_module, "read_best_model", lambda *_: pytest.fail("the checkpoint was read"))
         found = evaluation(trained.config.home, model=uri)
         assert found.run_id == trained.run_id
         assert found.scored.metrics == evaluated.scored.metrics
