@@ -3,23 +3,20 @@ PYTHON ?= python3
 PORT ?= 5000
 BIN := .venv/bin
 INSTALLED := .venv/installed
-HOME_FOLDER := $(if $(CLICKFLOW_HOME),$(CLICKFLOW_HOME),$(CURDIR)/.clickflow)
 
 GC :=
 
 .PHONY: demo ui gc check test test-fast coverage wheel docs docs-serve format clean
 
 demo: $(INSTALLED)
-	$(BIN)/python pipelines/demo.py
+	$(BIN)/python -m clickflow demo
 
 ui: $(INSTALLED)
-	@mkdir -p $(HOME_FOLDER)
-	@echo "MLflow UI on http://127.0.0.1:$(PORT) (make ui PORT=5001 for another port; Ctrl-C ends it)"
-	$(BIN)/mlflow server --backend-store-uri sqlite:///$(HOME_FOLDER)/mlflow.db --artifacts-destination $(HOME_FOLDER)/artifacts --host 127.0.0.1 --port $(PORT) --workers 1
+	$(BIN)/python -m clickflow ui port=$(PORT)
 
 # make gc GC="dry_run=true keep_best=1"
 gc: $(INSTALLED)
-	$(BIN)/python pipelines/gc.py $(GC)
+	$(BIN)/python -m clickflow gc $(GC)
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -15,7 +15,7 @@ from tests.contracts import test_models as contract
 from tests.models.examples import FULL_SCHEMA, random_batch
 from tests.runs.small import SMALL
 
-from clickflow.cli.launch import composed_config
+from clickflow.cli.compose import composed_config
 from clickflow.config import validate
 from clickflow.errors import ConfigError
 from clickflow.runs.config import RunConfig

@@ -2,9 +2,8 @@
 
 import pytest
 
-from clickflow.cli.launch import composed_config
+from clickflow.cli.compose import composed_config, group_options
 from clickflow.cli.search_path import CONF, REPOSITORY, config_folders
-from clickflow.cli.search_space import group_options
 
 
 def write_model(folder, embedding_dim):

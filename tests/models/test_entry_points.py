@@ -6,9 +6,10 @@ import sys
 import pytest
 from pydantic import TypeAdapter
 
+from clickflow.cli.compose import composed_config, group_options
 from clickflow.cli.composer import HydraComposer, prepared_sweep
-from clickflow.cli.launch import composed_config
-from clickflow.cli.search_space import group_options, into_space, read_space
+from clickflow.cli.search_space import read_space
+from clickflow.cli.sweep_arguments import into_space
 from clickflow.config import validate
 from clickflow.errors import ConfigError
 from clickflow.models.config import ModelConfig

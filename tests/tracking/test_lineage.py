@@ -57,6 +57,8 @@ def test_command_line_can_be_pasted_into_a_shell(monkeypatch):
     monkeypatch.setattr(sys, "orig_argv", ["/usr/bin/python", "pipelines/train.py", "data.path=my log.csv"])
     monkeypatch.setattr(sys, "argv", ["pipelines/train.py", "++data.path=my log.csv"])  # what a program makes of it does not matter
     assert command_line() == "python pipelines/train.py 'data.path=my log.csv'"
+    monkeypatch.setattr(sys, "orig_argv", ["/usr/bin/python", "/usr/bin/clickflow", "train", "data.path=my log.csv"])
+    assert command_line() == "clickflow train 'data.path=my log.csv'"
 
 
 def test_environment_report_names_python_threads_and_packages():

@@ -1,6 +1,6 @@
 """The Base model of the papers: Embedding & MLP with equal-weight pooling of the history.
 
-Zhou et al., Deep Interest Network, KDD 2018, section 4.2. The class is called by what it is, the config by what the papers call it.
+Zhou et al., Deep Interest Network, KDD 2018, section 4.2. The class is named after what it is, its config after the papers' name for it.
 """
 
 from torch import nn
@@ -13,7 +13,7 @@ from clickflow.models.layers.embedding import FieldEmbeddings
 
 
 class EmbeddingMLP(nn.Module):
-    """Pools the history with equal weights; the MLP sees pooled history, target, user, context and numeric fields."""
+    """Equal-weight pooling of the history; the MLP reads pooled history, target, user, context and numeric fields."""
 
     def __init__(self, config: PooledConfig, schema: Schema) -> None:
         super().__init__()

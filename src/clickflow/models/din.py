@@ -1,7 +1,7 @@
-"""Deep Interest Network: pools the history with weights that depend on the target.
+"""Deep Interest Network: the history is pooled with weights that depend on the target.
 
-Zhou et al., Deep Interest Network for Click-Through Rate Prediction, KDD 2018. Differs from Base in the activation unit only, so that a
-comparison of the two shows what attention is worth.
+Zhou et al., Deep Interest Network for Click-Through Rate Prediction, KDD 2018. The model differs from Base in the activation unit only,
+so a comparison of the two shows the value of attention.
 """
 
 from torch import nn
@@ -17,7 +17,7 @@ from clickflow.models.layers.pooling import segment_softmax, sum_pool
 
 
 class DIN(nn.Module):
-    """Attention-weighted sum of the history; the MLP sees pooled history, target, user, context and numeric fields."""
+    """Attention-weighted sum of the history; the MLP reads pooled history, target, user, context and numeric fields."""
 
     def __init__(self, config: DINConfig, schema: Schema) -> None:
         super().__init__()

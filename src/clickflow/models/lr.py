@@ -2,8 +2,8 @@
 
     logit = b + Σ_f [w_f(target_f) + pool over behaviours k of u_f(k_f)] + Σ_c v_c(x_c) + n · x_numeric
 
-McMahan et al., Ad Click Prediction, KDD 2013, is the reference for clicks. No term holds both target and history, so LR ranks the
-same candidates alike for every user.
+McMahan et al., Ad Click Prediction, KDD 2013, is the reference for clicks. No term combines target and history, so LR ranks the
+same candidates identically for every user.
 """
 
 from torch import nn
@@ -16,7 +16,7 @@ from clickflow.models.layers.linear import LinearPart
 
 
 class LR(nn.Module):
-    """The linear part, and nothing else."""
+    """The linear part alone."""
 
     def __init__(self, config: LRConfig, schema: Schema) -> None:
         super().__init__()

@@ -7,8 +7,8 @@ Qu et al., Product-based Neural Networks for User Response Prediction, ICDM 2016
     p = [<f_i, f_j> for i < j]                              product = inner (IPNN)
     p = vec(f_Σ f_Σᵀ) with f_Σ = Σ_i f_i                    product = outer (OPNN with the paper's superposition)
 
-W_z and W_p side by side are the tower's first layer over [z, p]. The paper writes the inner products as a symmetric matrix; each is given
-once here, and the squares <f_i, f_i> are left out, as in the authors' code. Numeric fields have no vector and go in beside z.
+W_z and W_p side by side are the tower's first layer over [z, p]. The paper writes the inner products as a symmetric matrix; here each
+occurs once, and the squares <f_i, f_i> are left out, as in the authors' code. Numeric fields have no vector and are appended to z.
 """
 
 import torch
@@ -23,7 +23,7 @@ from clickflow.models.layers.products import field_vectors, inner_products, oute
 
 
 class PNN(nn.Module):
-    """The tower over pooled history, target, user, context and numeric fields, and the products of all but the numeric ones."""
+    """The tower over pooled history, target, user, context and numeric fields, and the products of all but the numeric fields."""
 
     def __init__(self, config: PNNConfig, schema: Schema) -> None:
         super().__init__()

@@ -7,7 +7,6 @@ Beside them stand their SHA-256: a file that was cut short or changed on its way
 request.
 """
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from clickflow.data.schema import Schema
+from clickflow.digests import digest_file, digest_files
 from clickflow.errors import DataError
 from clickflow.models.config import ModelConfig
 from clickflow.models.entry_points import check_installed
@@ -77,8 +77,7 @@ class ServingBundle:
         _write_table(self.items, folder / "items.parquet")
         for field in self.schema.impression_fields:
             _write_table(self.vocabularies[field.name].select(["raw", "index"]), folder / "vocabulary" / f"{field.name}.parquet")
-        checksums = {path.relative_to(folder).as_posix(): _sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()}
-        (folder / CHECKSUMS).write_text(json.dumps(checksums, indent=1), encoding="utf-8")
+        (folder / CHECKSUMS).write_text(json.dumps(digest_files(folder), indent=1), encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -119,7 +118,7 @@ def _verify(folder: Path) -> None:
         raise _damaged(CHECKSUMS, "cannot be read") from error
     for name, expected in names:
         try:
-            found = _sha256(folder / name)
+            found = digest_file(folder / name)
         except OSError as error:
             raise _damaged(name, f"cannot be read ({error.strerror})") from error
         if found != expected:
@@ -130,11 +129,6 @@ def _damaged(file: str, what: str) -> DataError:
     return DataError(
         f"{file}: {what}; a model's files are never changed after it is logged; restore them from a copy or log the model again."
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write_table(table: pa.Table, path: Path) -> None:

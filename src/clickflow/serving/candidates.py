@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from clickflow.data.schema import ITEM
 from clickflow.errors import DataError
+from clickflow.text import cut
 
 
 class CandidateRows:
@@ -104,4 +105,4 @@ def shortened(value: Any) -> str:
     "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"
     """
     text = repr(value.item() if isinstance(value, np.generic) else value)
-    return text if len(text) <= 40 else text[:36] + "…"
+    return cut(text, 37)

@@ -97,7 +97,10 @@ def now() -> str:
 
 def command_line() -> str:
     """The command that started this process, quoted so that it can be pasted into a shell; passwords in URIs are hidden."""
-    return shlex.join(without_passwords(argument) for argument in [Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]])
+    program, *arguments = sys.orig_argv
+    if arguments and Path(arguments[0]).name == "clickflow":  # the console command is a file that Python runs
+        program, *arguments = arguments
+    return shlex.join(without_passwords(argument) for argument in [Path(program).name, *arguments])
 
 
 def environment_report() -> str:

@@ -32,9 +32,10 @@ from clickflow.errors import TrackingError
 from clickflow.serving import model_code as serving
 from clickflow.serving.bundle import ServingBundle
 from clickflow.serving.click_model import BUNDLE
+from clickflow.text import first_line
 from clickflow.tracking.location import model_location
 from clickflow.tracking.run import Run
-from clickflow.tracking.store import Store, first_line, keep_environment
+from clickflow.tracking.store import Store, keep_environment
 
 if TYPE_CHECKING:  # at run time serving imports mlflow.pyfunc, without its warnings
     from mlflow.pyfunc import PyFuncModel

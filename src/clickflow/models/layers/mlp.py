@@ -9,7 +9,7 @@ from clickflow.models.layers.activations import BatchNorm, build_activation, lin
 
 
 class MLP(nn.Module):
-    """Linear, activation and dropout for each hidden layer, then one linear unit: (B, input_dim) -> (B,) logits."""
+    """Linear layer, activation and dropout per hidden layer, then one linear unit: (B, input_dim) -> (B,) logits."""
 
     def __init__(
         self,
