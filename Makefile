@@ -3,35 +3,38 @@ PYTHON ?= python3
 PORT ?= 5000
 BIN := .venv/bin
 INSTALLED := .venv/installed
-HOME_FOLDER := $(if $(CLICKFLOW_HOME),$(CLICKFLOW_HOME),$(CURDIR)/.clickflow)
 
 GC :=
 
-.PHONY: demo ui gc check test test-fast coverage docs docs-serve format clean
+.PHONY: demo ui gc check test test-fast coverage wheel docs docs-serve format clean
 
 demo: $(INSTALLED)
-	$(BIN)/python pipelines/demo.py
+	$(BIN)/python -m clickflow demo
 
 ui: $(INSTALLED)
-	@mkdir -p $(HOME_FOLDER)
-	@echo "MLflow UI on http://127.0.0.1:$(PORT) (make ui PORT=5001 for another port; Ctrl-C ends it)"
-	$(BIN)/mlflow server --backend-store-uri sqlite:///$(HOME_FOLDER)/mlflow.db --artifacts-destination $(HOME_FOLDER)/artifacts --host 127.0.0.1 --port $(PORT) --workers 1
+	$(BIN)/python -m clickflow ui port=$(PORT)
 
 # make gc GC="dry_run=true keep_best=1"
 gc: $(INSTALLED)
-	$(BIN)/python pipelines/gc.py $(GC)
+	$(BIN)/python -m clickflow gc $(GC)
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deptry .
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-fast: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+# One wheel in dist/, with the configs and the stories inside; what an earlier build left must not get into it.
+wheel: $(INSTALLED)
+	rm -rf build
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 
 coverage: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-report=html
@@ -48,7 +51,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv .clickflow build dist site htmlcov .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache src/*.egg-info
+	rm -rf .venv .venv-lowest .clickflow build dist site htmlcov .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt

@@ -1,10 +1,10 @@
-"""A training step of DIN by the inputs of its activation unit, factorised and plain.
+"""Time of a DIN training step by the inputs of the activation unit, factorised and plain.
 
     python -m benchmarks.activation_unit [rounds]
 
-The log is that of ``benchmarks/train.py``: 32 + 32 dims, so D = 64, attention 80-40, batch 1,024, mean history 9 capped at 100. Plain
-builds [q, k, q - k, q * k] or [q, vec(q k^T), k] (4,224 features) for every behaviour. All forms take turns on the same batches in one
-process with two threads; a step is forward, backward and optimizer. Medians, and the least in brackets.
+The log is that of ``benchmarks/train.py``: 32 + 32 dims, so D = 64, attention 80-40, batch 1,024, mean history 9 capped at 100. The plain
+form builds [q, k, q - k, q * k] or [q, vec(q k^T), k] (4,224 features) for every behaviour. All forms take turns on the same batches in one
+process with two threads; a step is forward, backward and optimizer. The figures are medians, with the minima in brackets.
 """
 
 import statistics
@@ -17,13 +17,12 @@ import torch.nn.functional as F
 from benchmarks.train import SHAPE
 from torch import Tensor
 
-from clickflow.cli.launch import composed_config
+from clickflow.cli.compose import composed_config
 from clickflow.config import validate
 from clickflow.data.batches import Batch
 from clickflow.data.dataset import BatchLoader
 from clickflow.data.prepare import prepare
 from clickflow.data.schema import Schema
-from clickflow.models import build_model
 from clickflow.models.layers.pairs import Pairs
 from clickflow.runs.config import RunConfig
 from clickflow.training.optimizers import build_optimizer
@@ -32,7 +31,7 @@ NUM_BATCHES = 10
 
 
 def plain_features(inputs: str, target: Tensor, history: Tensor, pairs: Pairs) -> Tensor:
-    """(N, features) for every behaviour."""
+    """Features (N, features) of every behaviour."""
     query = pairs.of_rows(target)
     match inputs:
         case "difference":
@@ -47,7 +46,7 @@ class Form:
     """A model, its optimizer, and the seconds of its steps."""
 
     def __init__(self, config: RunConfig, schema: Schema, *, is_plain: bool) -> None:
-        self.model = build_model(config.model, schema)
+        self.model = config.model.build(schema)
         self.optimizer = build_optimizer(config.optimizer, self.model)
         self.seconds: list[float] = []
         if is_plain:
@@ -71,7 +70,7 @@ def main(rounds: int) -> None:
 
 
 def measure(config: RunConfig, rounds: int) -> None:
-    """Let all forms take turns, and print what they took."""
+    """Time all forms in turn and print the figures."""
     dataset = prepare(config.data, config.protocol, config.home)
     forms = {}
     for inputs in ("difference", "product", "outer"):
@@ -86,7 +85,7 @@ def measure(config: RunConfig, rounds: int) -> None:
         for batch in batches:
             for form in forms.values():
                 form.step(batch)
-        if round_number == 0:  # memory and the optimizers' state are made
+        if round_number == 0:  # memory and the optimizers' state are allocated in the first round
             for form in forms.values():
                 form.seconds.clear()
     product = statistics.median(forms["product"].seconds)
@@ -95,7 +94,7 @@ def measure(config: RunConfig, rounds: int) -> None:
         print(f"{name:20} {1e3 * median:8.1f} ms ({1e3 * least:.1f})  {median / product:6.2f} times product")
     for inputs in ("difference", "product", "outer"):
         plain, factorised = (statistics.median(forms[name].seconds) for name in (f"{inputs}, plain", inputs))
-        print(f"{inputs}: factorised is {plain / factorised:.2f} times as fast as plain")
+        print(f"{inputs}: the factorised form is {plain / factorised:.2f} times as fast as the plain one")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""How long choosing the best of 10,000 runs takes, and what the store's statistics have to do with it.
+"""Time to choose the best of 10,000 runs, and the effect of the store's statistics on it.
 
     python benchmarks/best_run.py           # 10,000 runs in a new SQLite store
     python benchmarks/best_run.py 1000      # fewer
 
-One run is trained, and its rows in the database copied, with another metric each: params, tags, metrics, the data set and the logged model
-are those of a real run. The copies are written by SQL, since logging them would take an hour; what reads them is the code of
-``promote.py``. Every tenth run failed. Timed are choosing the best run with its model (``choose``), and the same question without the
-condition on the metric (``plain``), each on the store as it grew, and after ``ANALYZE``.
+One run is trained and its rows in the database are copied, each copy with its own metric: params, tags, metrics, the data set and the
+logged model are those of a real run. The copies are written by SQL, since logging them would take an hour; the code of ``promote.py``
+reads them. Every tenth run is marked as failed. The benchmark times the choice of the best run with its model (``choose``) and the same
+query without the condition on the metric (``plain``), each before and after ``ANALYZE``.
 """
 
 import random
@@ -19,7 +19,8 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from clickflow.cli.launch import composed_config, set_environment
+from clickflow.cli.compose import composed_config
+from clickflow.cli.launch import set_environment
 from clickflow.config import validate
 from clickflow.promotion.candidate import choose
 from clickflow.promotion.config import PromoteConfig
@@ -30,7 +31,7 @@ from clickflow.tracking.store import Store, open_store
 
 RUNS, REPEATS = 10_000, 5
 SMALL = ["data.num_users=300", "data.num_items=200", "data.num_categories=10", "data.num_impressions=4000", "trainer.max_epochs=1"]
-# Table -> columns that name the run or its model.
+# Table -> columns that identify the run or its model.
 COPIED = {
     "runs": "run_uuid",
     "params": "run_uuid",
@@ -53,7 +54,7 @@ def main() -> None:
         config = PromoteConfig(name="ctr", experiment_name="synthetic", home=home, tracking=TrackingConfig())
         assert choose(store, config, None, {}).run.run_id == best
         megabytes = (home / "mlflow.db").stat().st_size / 1e6
-        print(f"{num_runs:,} runs, {megabytes:,.0f} MB of SQLite; seconds, the median of {REPEATS}, the largest in brackets")
+        print(f"{num_runs:,} runs, {megabytes:,.0f} MB of SQLite; median seconds of {REPEATS} repeats, the largest in brackets")
         for state in ("as it grew", "after ANALYZE"):
             if state == "after ANALYZE":
                 with sqlite3.connect(home / "mlflow.db") as database:
@@ -66,7 +67,7 @@ def plain(store: Store) -> object:
 
 
 def copy_runs(path: Path, run_id: str, model_id: str, num_runs: int) -> str:
-    """Copy a run's rows; returns the best run's id."""
+    """Copy a run's rows and return the id of the best run."""
     draw = random.Random(0)
     best, best_value = run_id, 0.0
     with sqlite3.connect(path) as database:

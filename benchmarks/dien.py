@@ -1,11 +1,11 @@
-"""Training DIEN against a padded DIEN of torch's parts, the time of each part, and the recurrence against ``nn.GRU``.
+"""Training of DIEN against a padded DIEN built from torch's modules, the time of each part, and the recurrence against ``nn.GRU``.
 
     python -m benchmarks.dien [batches]
 
 The log is that of ``benchmarks/train.py``, in the shape of Amazon Electronics. The padded DIEN has the same embeddings, auxiliary score and
 tower, ``nn.GRU`` over histories padded to the batch's longest, and a loop over all steps for the AUGRU, with a mask. Both train on the same
-batches in turn, in one process with two threads, the padded one on every tenth batch only. A rate is that of the median batch; of the
-fastest tenth in brackets, since these machines are noisy.
+batches in turn, in one process with two threads, the padded one on every tenth batch only. A rate is that of the median batch, followed in
+brackets by that of the fastest tenth, since these machines are noisy.
 """
 
 import statistics
@@ -22,17 +22,19 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 from torch.nn.utils.rnn import PackedSequence
 
-from clickflow.cli.launch import composed_config
+from clickflow.cli.compose import composed_config
 from clickflow.config import validate
 from clickflow.data.batches import Batch
 from clickflow.data.dataset import BatchLoader, PreparedDataset
 from clickflow.data.prepare import prepare
 from clickflow.data.schema import Schema
+from clickflow.models.config import DIENConfig
 from clickflow.models.contract import ModelOutput
-from clickflow.models.dien import DIEN, DIENConfig
+from clickflow.models.dien import DIEN
 from clickflow.models.layers.recurrent import StepOrder
 from clickflow.runs.config import RunConfig
-from clickflow.training.optimizers import AdamConfig, build_optimizer
+from clickflow.training.config import AdamConfig
+from clickflow.training.optimizers import build_optimizer
 
 CONFIG = DIENConfig(embedding_dim=32)
 BATCH_SIZE = 1024
@@ -41,7 +43,7 @@ PADDED_EVERY = 10
 
 
 class PaddedDIEN(DIEN):
-    """The same model as it is commonly written."""
+    """The same model in its common, padded form."""
 
     def __init__(self, config: DIENConfig, schema: Schema) -> None:
         super().__init__(config, schema)
@@ -51,10 +53,10 @@ class PaddedDIEN(DIEN):
         self.from_state = nn.Linear(width, 3 * width, bias=False)
 
     def forward(self, batch: Batch) -> ModelOutput:
-        """Every history padded to the longest one."""
+        """Pad every history to the longest one of the batch."""
         longest = int(batch.lengths.max())
         mask = torch.arange(longest) < batch.lengths.unsqueeze(1)  # (B, L)
-        ids = torch.zeros(2, 2, len(batch), longest, dtype=torch.int64)  # of behaviours and of negatives
+        ids = torch.zeros(2, 2, len(batch), longest, dtype=torch.int64)  # ids of behaviours and of negatives
         ids[0][:, mask], ids[1][:, mask] = batch.history, batch.negative_history
         padded = Batch(batch.target, ids.transpose(0, 1).flatten(1), batch.offsets, batch.context, batch.numeric)
         embedded = self.embeddings(padded)
@@ -76,12 +78,12 @@ class PaddedDIEN(DIEN):
 
 
 def loss_of(output: ModelOutput, batch: Batch) -> Tensor:
-    """Click loss and auxiliary loss."""
+    """Sum of click loss and auxiliary loss."""
     return binary_cross_entropy_with_logits(output.logit, batch.label) + output.auxiliary_loss
 
 
 def train_rates(dataset: PreparedDataset, cap: int, num_batches: int) -> None:
-    """Rows/s of both, loader and optimizer included."""
+    """Print the rows/s of both models, with loader and optimizer."""
     torch.manual_seed(0)
     seconds: dict[str, list[float]] = {"jagged": [], "padded": []}
     sides = {}
@@ -106,12 +108,12 @@ def train_rates(dataset: PreparedDataset, cap: int, num_batches: int) -> None:
 
 
 def fastest(seconds: list[float]) -> float:
-    """The time that a tenth of all stay below."""
+    """The tenth percentile of the times."""
     return sorted(seconds)[len(seconds) // 10]
 
 
 def part_shares(dataset: PreparedDataset, cap: int, repetitions: int = 30) -> None:
-    """Forward and backward of each part alone, on one batch, and their shares of the sum."""
+    """Print the forward and backward time of each part alone, on one batch, and its share of the sum."""
     torch.manual_seed(0)
     model = DIEN(CONFIG, dataset.schema)
     optimizer = build_optimizer(AdamConfig(), model)
@@ -157,11 +159,11 @@ def part_shares(dataset: PreparedDataset, cap: int, repetitions: int = 30) -> No
     total = sum(typical.values())
     for name, value in typical.items():
         print(f"cap {cap}: {name} {value:.1f} ms, {value / total:.0%}")
-    print(f"cap {cap}: extractor by nn.GRU {library:.1f} ms, {library / typical['extractor']:.1f} times ours")
+    print(f"cap {cap}: extractor with nn.GRU {library:.1f} ms, {library / typical['extractor']:.1f} times ours")
 
 
 def backward(output: Tensor) -> None:
-    """The backward pass of a part."""
+    """Run the backward pass of a part."""
     output.sum().backward()
 
 

@@ -1,12 +1,13 @@
-"""Is the gate right? How often it promotes a model that is not better, and one that is better by 0.01.
+"""Error rates of the gate: how often it promotes a model that is not better, and one that is better by 0.01.
 
     python benchmarks/gate.py          # 200 trials of each case
     python benchmarks/gate.py 50       # fewer
 
-Rows are those of the synthetic log's test split, with its true click probabilities. A trial draws users with replacement, as many as make
-100,000 rows, and draws their clicks and both models' mistakes anew: a model's logit is the true one, plus noise that both models share,
-plus noise of its own, half of it the same for all rows of a user. With no true difference both models' own noise is of the same size; with
-one, the challenger's is so much smaller that its metric is 0.01 higher in expectation. The gate is the one that ``promote.py`` uses.
+The rows are those of the synthetic log's test split, with its true click probabilities. A trial draws users with replacement, as many as
+make about 100,000 rows, and draws their clicks and both models' errors anew: a model's logit is the true one, plus noise that both models
+share, plus noise of its own, half of it the same for all rows of a user. Without a true difference the own noise of both models has the
+same size; with one, the challenger's noise is smaller, by as much as makes its metric 0.01 higher in expectation. The gate is that of
+``promote.py``.
 """
 
 import math
@@ -45,7 +46,7 @@ class Log:
         self.description = f"{len(self._logit):,} rows of {len(self._lengths):,} users to draw from"
 
     def draw(self, rng: np.random.Generator, num_rows: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """True logits and users of about ``num_rows`` rows; a user that is drawn twice is two users."""
+        """True logits and users of about ``num_rows`` rows; a user that is drawn twice counts as two users."""
         users = rng.integers(0, len(self._lengths), round(num_rows / self._lengths.mean()))
         lengths = self._lengths[users]
         group = np.repeat(np.arange(len(users)), lengths)
@@ -54,7 +55,7 @@ class Log:
 
 
 def models(log: Log, rng: np.random.Generator, num_rows: int, own_noise: tuple[float, ...]) -> Iterator[ScoredRows]:
-    """Models' predictions of the same rows, a size of noise for each."""
+    """Predictions of several models for the same rows, one model per size of noise."""
     logit, group = log.draw(rng, num_rows)
     target = torch.from_numpy((rng.random(len(logit)) < 1 / (1 + np.exp(-logit))).astype(np.int64))
     shared = SHARED_NOISE * rng.standard_normal(len(logit))
@@ -64,13 +65,13 @@ def models(log: Log, rng: np.random.Generator, num_rows: int, own_noise: tuple[f
 
 
 def expected(log: Log, metric: str, own_noise: float) -> float:
-    """A metric over many rows; the same random numbers for any size of noise."""
+    """Value of a metric over many rows, with the same random numbers for any size of noise."""
     [rows] = models(log, np.random.default_rng(1), 2_000_000, (own_noise,))
     return auc(rows.preds, rows.target) if metric == "auc" else gauc(*rows).value
 
 
 def noise_of_a_better_model(log: Log, metric: str) -> float:
-    """The size of noise with which the metric is higher by ``DIFFERENCE``, by bisection."""
+    """Size of noise for which the metric is higher by ``DIFFERENCE``, by bisection."""
     wanted = expected(log, metric, OWN_NOISE) + DIFFERENCE
     low, high = 0.0, OWN_NOISE
     for _ in range(12):

@@ -1,11 +1,11 @@
-"""One user's 200 candidates through the whole served model in process: the row that lists them, and a row for each.
+"""Latency of one user's 200 candidates through the whole served model in process, in one row that lists them or one row per candidate.
 
     python -m benchmarks.latency [requests]
 
 The model is DIN in the shape of ``benchmarks/train.py`` (63,001 items, 801 categories, width 32 + 32, attention 80-40) with random
-weights, since what it costs does not depend on what it learned. A request is a frame as MLflow's server makes it of JSON; everything behind
-counts: MLflow's check of the schema, the look-up of raw ids, the model, the answer. Both forms and all lengths take turns; each request is
-drawn anew.
+weights, since the time does not depend on their values. A request is a frame as MLflow's server makes it from JSON; the time includes
+everything after that: MLflow's check of the schema, the look-up of raw ids, the model, the answer. Both forms and all lengths take turns;
+each request is drawn anew.
 """
 
 import sys
@@ -21,7 +21,7 @@ import pyarrow as pa
 import torch
 
 from clickflow.data.schema import CategoricalField, Schema
-from clickflow.models.din import DINConfig
+from clickflow.models.config import DINConfig
 from clickflow.serving.bundle import ServingBundle
 from clickflow.tracking.logged_model import save_model
 
@@ -78,7 +78,7 @@ def main(num_requests: int) -> None:
     print(f"{torch.get_num_threads()} threads, {num_requests:,} requests of {NUM_CANDIDATES} candidates each")
     for (length, as_list), values in milliseconds.items():
         p50, p99 = np.quantile(values, [0.5, 0.99])
-        print(f"history {length:3}, {'one row that lists them' if as_list else 'a row for each':23}: p50 {p50:6.2f} ms, p99 {p99:6.2f} ms")
+        print(f"history {length:3}, {'one row' if as_list else 'one row per candidate':23}: p50 {p50:6.2f} ms, p99 {p99:6.2f} ms")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What the metrics cost: GAUC against a loop over users and against torchmetrics, and one validation pass of a million rows.
+"""Time of the metrics: GAUC against a loop over users and against torchmetrics, and one validation pass of a million rows.
 
     python benchmarks/metrics.py
 
 Ratios are taken within one run on the same rows, so that they hold on other machines. torchmetrics' ``RetrievalAUROC`` averages users
-equally and counts a user without a non-click as 0, so its value is another one; the loop with scikit-learn must give ours.
+equally and counts a user without a non-click as 0, so its value differs; the loop with scikit-learn must return the value of ``gauc``.
 """
 
 import time
@@ -54,7 +54,7 @@ def click_log(num_rows: int, num_users: int) -> Columns:
 
 
 def timed(measure: Callable[[], Any], repeats: int) -> tuple[Any, float]:
-    """The value and the least of the repeats' seconds."""
+    """The value, and the smallest number of seconds of the repeats."""
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -78,7 +78,7 @@ def retrieval_auroc(preds: Tensor, target: Tensor, group: Tensor) -> float:
     metric = RetrievalAUROC(empty_target_action="skip")
     metric.update(preds, target, indexes=group)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # one for each user without a non-click
+        warnings.simplefilter("ignore")  # one warning per user without a non-click
         return float(metric.compute())
 
 

@@ -1,10 +1,10 @@
-"""A step of our lazy optimizers of tables against torch's own, and against the size of the vocabulary.
+"""Time of a step of clickflow's lazy optimizers of tables against torch's own, and by the size of the vocabulary.
 
     python benchmarks/optimizers.py [repetitions]
 
-A batch looks up 1,024 targets and 9 behaviours each in one table. Timed is the optimizer's step alone, on raw gradients as the backward
-pass leaves them, so ours pays for coalescing. All are interleaved within one process of one thread, but for the dense one, which would
-sweep the caches; medians and minima, each with its ratio to the first line.
+A batch looks up 1,024 targets with 9 behaviours each in one table. Only the optimizer's step is timed, on raw gradients as the backward
+pass leaves them, so the time of clickflow's optimizers includes coalescing. All are interleaved within one process of one thread, except
+the dense one, which would evict the caches. The figures are medians and minima, each with its ratio to the first line.
 """
 
 import statistics
@@ -66,10 +66,10 @@ def race(title: str, contenders: list[Contender], repetitions: int, vocabulary: 
         for contender in contenders:
             contender.step(ids, values)
     print(title)
-    timed = [contender.seconds[3:] for contender in contenders]  # the first ones make the state
+    timed = [contender.seconds[3:] for contender in contenders]  # the first steps create the state
     for contender, seconds in zip(contenders, timed, strict=True):
         cells = [f"{of(seconds) * 1e3:9.2f} ms ({of(seconds) / of(timed[0]):.2f})" for of in (statistics.median, min)]
-        print(f"  {contender.name:24} median {cells[0]}, least {cells[1]}", flush=True)
+        print(f"  {contender.name:24} median {cells[0]}, minimum {cells[1]}", flush=True)
 
 
 def main(repetitions: int) -> None:

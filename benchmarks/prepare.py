@@ -1,9 +1,9 @@
-"""What preparing costs: a real click log with ``next_item``, and a generated one of a million impressions.
+"""Time and memory of preparing a real click log with ``next_item`` and a generated one of a million impressions.
 
     python benchmarks/prepare.py [path of globo_clicks.parquet]
 
-Each figure comes from a process of its own with a fresh home, so that its peak memory is the work's alone. Importing libraries is not
-counted; CPU seconds stand beside wall seconds, because a busy machine makes the latter longer.
+Each figure comes from a process of its own with a fresh home, so that its peak memory is that of the work alone. Importing libraries is not
+counted. CPU seconds are printed beside wall seconds, because wall seconds grow on a busy machine.
 """
 
 import json
@@ -29,7 +29,7 @@ def main() -> None:
         figures = in_own_process("prepare_clicks", path)
         report(f"{Path(path).name}, next_item: {figures['behaviours']:,} behaviours", figures)
         print(f"  {figures['behaviours'] / figures['seconds']:,.0f} behaviours/s, {figures['bytes'] / MIB:.1f} MiB prepared")
-        print(f"  opened again in {figures['open_seconds']:.2f} s (every file compared with its checksum)")
+        print(f"  opened again in {figures['open_seconds']:.2f} s (the checksum of every file verified)")
 
 
 def report(what: str, figures: dict[str, Any]) -> None:
@@ -78,7 +78,7 @@ def prepare_clicks(path: str) -> dict[str, Any]:
 
 
 def measured(work: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
-    """What the work gives; its wall and CPU seconds, and the process's peak memory in MiB."""
+    """Result of the work; its wall and CPU seconds, and the process's peak memory in MiB."""
     before, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     value = work()
     seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)

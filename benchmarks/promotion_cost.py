@@ -1,16 +1,16 @@
-"""What a promotion costs: CPU seconds of the whole command beside its imports, and how often it reads the same again.
+"""Cost of a promotion: CPU seconds of the whole command beside those of its imports, and the number of repeated reads.
 
     python -m benchmarks.promotion_cost                                  # the scripts of this checkout
-    python -m benchmarks.promotion_cost --root FOLDER                    # of another one
+    python -m benchmarks.promotion_cost --root FOLDER                    # the scripts of another checkout
     python -m benchmarks.promotion_cost --prefix "clickflow {command}"   # the installed command
 
-Two small runs are trained, the first becomes champion, and the second is held against it with a ``min_effect`` that lets it pass: all of a
-promotion takes place. Every measured promotion begins with the same home, which is put back in its place before. CPU seconds are those of
-a process and of those it waited for; medians, the least and most in brackets. Imports are measured in a process that imports every module
-that a promotion has loaded by its end, so that the difference does not depend on when a module is loaded.
+Two small runs are trained, the first becomes champion, and the second is compared with it under a ``min_effect`` that lets it pass, so that
+the whole promotion takes place. Every measured promotion begins with the same home, which is restored beforehand. CPU seconds are those of
+a process and of the processes it waited for; the figures are medians, with minimum and maximum in brackets. Imports are measured in a
+process that imports every module that a promotion has loaded by its end, so the difference does not depend on when a module is loaded.
 
-Calls are counted in one more promotion, in a process where MLflow's client, ``hashlib.file_digest``, ``ServingBundle.read`` and the like
-count before they do what they do. The tables are Markdown.
+Calls are counted in one more promotion, in a process where counters wrap MLflow's client, ``hashlib.file_digest``, ``ServingBundle.read``
+and others. The tables are Markdown.
 """
 
 import argparse
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def measure(commands: Commands, folder: Path, runs: int) -> None:
-    """Train, promote the first, and print what promoting the second costs."""
+    """Train two runs, promote the first, and print the cost of promoting the second."""
     home, saved, counts = folder / "home", folder / "saved", folder / "counts.json"
     first, second = (trained(commands, home, seed) for seed in (0, 1))
     succeed(commands, commands.line("promote", [f"home={home}", "name=ctr", f"run_id={first}"]))
@@ -80,7 +80,7 @@ def measure(commands: Commands, folder: Path, runs: int) -> None:
 
     def promoted(line: Sequence[str]) -> Cost:
         shutil.rmtree(home)
-        shutil.copytree(saved, home)  # in the same place: a store's artifacts have absolute paths
+        shutil.copytree(saved, home)  # to the same path: a store's artifacts have absolute paths
         return succeed(commands, line)
 
     first_word, *rest = line if line[0] != sys.executable else line[1:]
@@ -104,7 +104,7 @@ def measure(commands: Commands, folder: Path, runs: int) -> None:
 
 
 def trained(commands: Commands, home: Path, seed: int) -> str:
-    """The id of a run of its own seed."""
+    """Train a run with a seed and return its id."""
     said = succeed(commands, commands.line("train", [f"home={home}", *DATA, *QUIET, "model=din", f"seed={seed}"])).said
     run = re.search(r"\brun ([0-9a-f]{32})\b", said)
     assert run is not None, said
@@ -112,7 +112,7 @@ def trained(commands: Commands, home: Path, seed: int) -> str:
 
 
 def succeed(commands: Commands, line: Sequence[str]) -> Cost:
-    """Run a command line that must end well."""
+    """Run a command line that must succeed."""
     cost = commands.cost(line)
     if cost.exit_code:
         raise RuntimeError(f"{' '.join(line)} ended with {cost.exit_code}:\n{cost.said[-4000:]}")
@@ -120,7 +120,7 @@ def succeed(commands: Commands, line: Sequence[str]) -> Cost:
 
 
 def print_counts(found: dict[str, Any]) -> None:
-    """Two tables: calls, apart from those of MLflow's own code, and the files that were hashed."""
+    """Print two tables: calls, those by MLflow's own code apart, and the hashed files."""
     calls, by_mlflow = found["calls"], found["by_mlflow"]
     first = [f"MlflowClient.{name}" for name in READS]
     others = sorted(set(calls) - set(first), key=lambda name: (name.startswith("MlflowClient"), name))
@@ -138,13 +138,13 @@ def print_counts(found: dict[str, Any]) -> None:
 
 
 def counted(to: Path, script: str, arguments: Sequence[str]) -> None:
-    """Run a command's script in this process and write what was called."""
+    """Run a command's script in this process and write the counts of its calls."""
     import mlflow.artifacts
     from mlflow import MlflowClient
 
     from clickflow.data import storage
     from clickflow.data.dataset import PreparedDataset
-    from clickflow.tracking.bundle import ServingBundle
+    from clickflow.serving.bundle import ServingBundle
 
     calls: Counter[str] = Counter()
     by_mlflow: Counter[str] = Counter()
@@ -198,14 +198,14 @@ def counted(to: Path, script: str, arguments: Sequence[str]) -> None:
 
 
 def kind_of(path: Path) -> str:
-    """What a file belongs to."""
+    """Owner of a file: a model, the prepared data or others."""
     if "bundle" in path.parts:
         return f"model {next((part for part in path.parts if part.startswith('m-')), 'in a copy')[:6]}…"
     return "the prepared data" if any((parent / "manifest.json").exists() for parent in path.parents) else "others"
 
 
 def name_of(path: Path) -> str:
-    """A file by the end of its path."""
+    """Name of a file: the end of its path."""
     return "/".join(path.parts[-6:])
 
 

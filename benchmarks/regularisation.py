@@ -1,10 +1,11 @@
-"""What a training step costs without a penalty, with mini-batch-aware regularisation and with full L2, by the size of the vocabulary.
+"""Time of a training step without a penalty, with mini-batch-aware regularisation and with full L2, by the size of the vocabulary.
 
     python benchmarks/regularisation.py [repetitions]
 
-A step is lookup of 1,024 targets and 9 behaviours each in one table of dim 16, sum pooling, a small tower, backward pass, penalty and SGD,
-which keeps the costs of optimizers out. ``none`` and ``mini_batch_aware`` have sparse updates, ``l2`` needs dense ones; ``none, dense``
-tells what of that is the dense update. All are interleaved within one process of one thread; medians, with the ratio to ``none``.
+A step looks up 1,024 targets with 9 behaviours each in one table of dim 16, then runs sum pooling, a small tower, the backward pass, the
+penalty and SGD, whose own cost is small. ``none`` and ``mini_batch_aware`` have sparse updates, ``l2`` needs dense ones; ``none, dense``
+shows the share of the dense update. All are interleaved within one process of one thread; the figures are medians, with the ratio to
+``none``.
 """
 
 import statistics
@@ -16,9 +17,10 @@ from torch import nn
 
 from clickflow.data.batches import Batch
 from clickflow.data.schema import CategoricalField, Schema
-from clickflow.models.base import BaseConfig
-from clickflow.training.optimizers import SGDConfig, build_optimizer
-from clickflow.training.regularisation import RegularisationConfig, Regulariser
+from clickflow.models.config import BaseConfig
+from clickflow.training.config import RegularisationConfig, SGDConfig
+from clickflow.training.optimizers import build_optimizer
+from clickflow.training.regularisation import Regulariser
 
 BATCH_SIZE, HISTORY, DIM = 1024, 9, 16
 VARIANTS = {
@@ -62,7 +64,7 @@ def uniform_batch(vocabulary: int) -> Batch:
 
 
 def main(repetitions: int) -> None:
-    """Print a line for each vocabulary."""
+    """Print one line per size of the vocabulary."""
     torch.set_num_threads(1)
     print(f"{'vocabulary':>12} " + " ".join(f"{name:>24}" for name in VARIANTS))
     for vocabulary in (10**4, 10**5, 10**6, 10**7):

@@ -1,11 +1,11 @@
-"""Are runs of different models made again to the last bit?
+"""Bit-by-bit reproduction of runs of different models.
 
     python benchmarks/reproduce.py                        # five models, two threads
     python benchmarks/reproduce.py --rows 20000 --threads 1
 
-Each model is trained, evaluated on the test split, and then reproduced in a process of its own: other process, other hash seed, other
-number of torch's own threads (the run says with how many it was trained). Dropout, Dice and DIEN's drawn negatives are on. Given are the
-metrics and points that were compared and how many of them differ; the exit code is 3 if any does.
+Each model is trained, evaluated on the test split, and then reproduced in another process with another hash seed and another default
+number of torch threads (the run records the number it was trained with). Dropout, Dice and DIEN's drawn negatives are on. The output
+shows how many metrics and points were compared and how many of them differ; the exit code is 3 if any does.
 """
 
 import argparse
@@ -17,7 +17,8 @@ from pathlib import Path
 
 import torch
 
-from clickflow.cli.launch import REPOSITORY, composed_config
+from clickflow.cli.compose import composed_config
+from clickflow.cli.search_path import REPOSITORY
 from clickflow.config import validate
 from clickflow.errors import EXIT_CODE_NO
 from clickflow.runs.config import EvaluateConfig, RunConfig

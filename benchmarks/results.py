@@ -8,7 +8,7 @@
 2. The chosen settings are trained with the other seeds.
 3. `pipelines/compare.py` collects these runs, evaluates them and makes the table; its command is printed.
 
-Two processes of one thread each share the machine. What is done already is not done again.
+Two processes of one thread each share the machine. Finished runs are not repeated.
 """
 
 import itertools
@@ -22,7 +22,7 @@ from pathlib import Path
 
 import yaml
 
-from clickflow.cli.launch import composed_config
+from clickflow.cli.compose import composed_config
 from clickflow.config import validate
 from clickflow.runs.config import RunConfig
 from clickflow.runs.train import CONFIG_DIGEST_TAG, config_digest, train
@@ -69,7 +69,7 @@ CONF = Path(__file__).parent / "conf"
 
 
 def train_once(overrides: list[str]) -> float:
-    """Validation GAUC of a run with these overrides, trained unless the store has it."""
+    """Validation GAUC of the run with these overrides, which is trained if the store lacks it."""
     config = validate(RunConfig, composed_config("train", overrides, str(CONF)))
     store = open_store(config.tracking, config.home)
     if not find_finished(store, {CONFIG_DIGEST_TAG: config_digest(config)}):
@@ -78,7 +78,7 @@ def train_once(overrides: list[str]) -> float:
 
 
 def main(folder: Path, home: Path, names: list[str]) -> None:
-    """Tune, train and table each data set."""
+    """Tune, train and tabulate each data set."""
     home.mkdir(parents=True, exist_ok=True)
     os.environ["OMP_NUM_THREADS"] = "1"
     for name in names:
@@ -91,7 +91,7 @@ def main(folder: Path, home: Path, names: list[str]) -> None:
 
 
 def trials_of_models(data: str) -> dict[str, list[list[str]]]:
-    """Label -> the overrides of each of its trials."""
+    """Overrides of every trial, by label of the model."""
     dim = 16 if data.startswith("movielens") else 32
     trials = {}
     for label, own in MODELS.items():
@@ -102,7 +102,7 @@ def trials_of_models(data: str) -> dict[str, list[list[str]]]:
 
 def tune(pool: ProcessPoolExecutor, journal: Path, shared: list[str], trials: dict[str, list[list[str]]]) -> dict[str, list[str]]:
     """Overrides of each model's best trial."""
-    jobs = [(label, overrides) for label in reversed(MODELS) for overrides in trials[label]]  # the slowest models first
+    jobs = [(label, overrides) for label in reversed(MODELS) for overrides in trials[label]]  # slowest models first
     values = dict(zip(map(str, jobs), pool.map(train_once, [[*shared, *overrides, "seed=0"] for _, overrides in jobs]), strict=True))
     figures = {
         label: {" ".join(overrides): values[str((label, overrides))] for overrides in of_model} for label, of_model in trials.items()

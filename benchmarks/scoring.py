@@ -3,8 +3,8 @@
     python benchmarks/scoring.py [rows …] [--texts] [--users N] [--repetitions N]
 
 DIN in the shape of Amazon Electronics: 63,001 items, 801 categories, dims 32 + 32, attention 80-40, MLP 80-40, Dice, mean history 9 capped
-at 100. The model is logged to a store and the rows are written in a stream beforehand; each measurement is a process of its own, as a user
-starts it. ``--texts`` gives items ids as texts; ``--users`` scores 1,000 candidates for each of so many users.
+at 100. The model is logged to a store and the rows are streamed to a file beforehand; each measurement is a process of its own, as a user
+starts it. ``--texts`` makes the ids of items texts; ``--users`` sets a number of users and scores 1,000 candidates for each.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import torch
 
 from clickflow.data.schema import CategoricalField, Schema
-from clickflow.models.din import DINConfig
+from clickflow.models.config import DINConfig
 from clickflow.serving.bundle import ServingBundle
 from clickflow.tracking.config import TrackingConfig
 from clickflow.tracking.lifecycle import open_run
@@ -35,13 +35,13 @@ ROWS_PER_BLOCK = 100_000
 
 
 def ids(items: np.ndarray, as_texts: bool) -> pa.Array:
-    """Items as their raw ids; texts look like Amazon's."""
+    """Raw ids of items; texts look like Amazon's ids."""
     integers = pa.array(items)
     return pa.compute.binary_join_element_wise("B", pa.compute.utf8_lpad(integers.cast(pa.string()), 9, "0"), "") if as_texts else integers
 
 
 def log_din(home: Path, as_texts: bool) -> str:
-    """A DIN with drawn weights, logged as training logs it; its URI."""
+    """Log a DIN with random weights as training logs it and return its URI."""
     schema = Schema(
         categorical=(
             CategoricalField(name="item", role="item", vocabulary_size=NUM_ITEMS + 1),
@@ -60,7 +60,7 @@ def log_din(home: Path, as_texts: bool) -> str:
 
 
 def write_rows(path: Path, num_rows: int, as_texts: bool) -> None:
-    """Rows of drawn users, items and histories of geometric length, written block by block."""
+    """Write rows of random users, items and histories of geometric length, block by block."""
     rng = np.random.default_rng(1)
     writer = None
     for start in range(0, num_rows, ROWS_PER_BLOCK):
@@ -77,7 +77,7 @@ def write_rows(path: Path, num_rows: int, as_texts: bool) -> None:
 
 
 def measure(home: Path, model: str, table: Path, *arguments: str) -> str:
-    """Score a table in a process of its own; what it says of its speed, and its peak memory."""
+    """Score a table in a process of its own and return the speed that it prints and its peak memory."""
     output = table.with_name("scores.parquet")
     command = [sys.executable, "pipelines/predict.py", f"model={model}", f"input={table}", f"output={output}", f"home={home}", *arguments]
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}

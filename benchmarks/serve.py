@@ -1,11 +1,11 @@
-"""``mlflow models serve`` under load: a single client's latency, the requests a second of eight clients, and that none fails.
+"""``mlflow models serve`` under load: the latency of a single client, the requests per second of eight clients, and failed requests.
 
     python -m benchmarks.serve [requests] [--workers N] [--threads N]
 
 The model and the requests, one user with 200 candidates each, are those of ``benchmarks/latency.py``; half of them have a history of 9
 behaviours, half of 100. The server is started as a user starts it, with ``--workers`` processes and OMP_NUM_THREADS = ``--threads``.
-Clients are threads of one other process with a connection each that is kept open; they send bodies made beforehand and read answers without
-parsing them, so that the figures are the server's. All of it shares the machine.
+Clients are threads of one other process, each with a connection that is kept open; they send bodies made beforehand and read answers
+without parsing them, so that the figures are the server's. Server and clients share the machine.
 """
 
 import argparse
@@ -38,7 +38,7 @@ HOST = "127.0.0.1"
 
 @contextlib.contextmanager
 def server(workers: int, threads: int) -> Iterator[int]:
-    """A running server's port."""
+    """Run a server and yield its port."""
     with tempfile.TemporaryDirectory() as folder:
         save_model(random_bundle(), Path(folder) / "model")
         with socket.create_server((HOST, 0)) as probe:
@@ -60,7 +60,7 @@ def server(workers: int, threads: int) -> Iterator[int]:
 
 
 def is_up(port: int) -> bool:
-    """Whether the model is loaded."""
+    """Whether the server has loaded the model."""
     connection = http.client.HTTPConnection(HOST, port, timeout=5)
     try:
         connection.request("GET", "/ping")
@@ -72,7 +72,7 @@ def is_up(port: int) -> bool:
 
 
 class Client(threading.Thread):
-    """Sends requests one after the other; keeps the seconds of each and what went wrong."""
+    """Sends requests one after the other and records the seconds of each and the errors."""
 
     def __init__(self, port: int, bodies: list[bytes], num_requests: int, first: int) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class Client(threading.Thread):
         self.errors: list[str] = []
 
     def run(self) -> None:
-        """Send all of them."""
+        """Send all requests."""
         for number in range(self.num_requests):
             start = time.perf_counter()
             try:
@@ -101,7 +101,7 @@ class Client(threading.Thread):
 
 
 def load(port: int, bodies: list[bytes], num_clients: int, num_requests: int) -> None:
-    """Let clients send requests at the same time, and print what they saw."""
+    """Let clients send requests at the same time, and print their times and errors."""
     each = num_requests // num_clients
     clients = [Client(port, bodies, each, first=number * len(bodies) // num_clients) for number in range(num_clients)]
     start = time.perf_counter()

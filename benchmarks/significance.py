@@ -1,12 +1,12 @@
-"""What tests and intervals cost on a million rows, against their definitions, and how often they hold.
+"""Time of tests and intervals on a million rows against that of their definitions, and how often the intervals hold.
 
     python benchmarks/significance.py            # seconds
-    python benchmarks/significance.py coverage   # how often intervals of simulated logs hold the truth
+    python benchmarks/significance.py coverage   # how often intervals of simulated logs cover the truth
 
-The definitions cannot be run at that size. DeLong's compares each click with each non-click: it runs on fewer rows, its cost per pair is
-fixed, and the pairs of a million rows give the extrapolated figure. The bootstrap's scores the resampled rows again: it runs few replicates
-on all rows, each of the same cost. Neither loops over pairs or rows in Python, so the ratios are those of the algorithms. Slices are held
-against filtering the rows for each value and measuring them.
+The definitions cannot be run at that size. That of DeLong's test compares each click with each non-click: it runs on fewer rows, its cost
+per pair is fixed, and the number of pairs in a million rows gives the extrapolated figure. That of the bootstrap scores the resampled rows
+again: it runs a few replicates, each of the same cost, on all rows. Neither loops over pairs or rows in Python, so the ratios are those of
+the algorithms. Slices are compared with filtering the rows for each value and measuring them.
 """
 
 import math
@@ -33,7 +33,7 @@ Log = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def main() -> None:
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; seconds are the least of the repeats")
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; seconds are the minimum of the repeats")
     for seeds in (1, 3):
         log = click_log(ROWS, USERS, seeds)
         print(f"\n{ROWS:,} rows, {USERS:,} users, {seeds} seed(s) each")
@@ -64,7 +64,10 @@ def main() -> None:
 
 
 def coverage() -> None:
-    """Models that differ in nothing but chance, and one model's metrics, each user with an own click rate and an own signal."""
+    """Print the coverage of intervals for two models that differ by chance alone, and for the metrics of one model.
+
+    Every user has an own click rate and an own signal.
+    """
     for users, rows in ((50, 20), (500, 20)):
         logs = [user_log(users, rows, random) for random in range(SIMULATIONS)]
         held = {"DeLong, rows independent": [], "DeLong, clustered by user": [], "bootstrap_gauc": []}
@@ -75,7 +78,7 @@ def coverage() -> None:
         truth = measured(*one_model(user_log(100_000, rows, -1)))
         found = [intervals(*one_model(log)) for log in logs]
         held |= {name: [of[name].low <= value <= of[name].high for of in found] for name, value in truth.items()}
-        print(f"{users} users of {rows} rows, {SIMULATIONS:,} logs: how many 95 % intervals hold the truth")
+        print(f"{users} users of {rows} rows, {SIMULATIONS:,} logs: share of 95 % intervals that cover the truth")
         for name, hits in held.items():
             print(f"  {name:<30}{100 * sum(hits) / len(hits):>6.1f} %")
 
@@ -85,7 +88,7 @@ def one_model(log: Log) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def user_log(users: int, rows: int, random: int) -> Log:
-    """Two models of one kind whose signal varies from user to user, each in its own way."""
+    """Draw two models of one kind whose signals vary from user to user independently."""
     generator = torch.Generator().manual_seed(random + 1)
     group = torch.arange(users * rows) // rows
     often = 0.7 * torch.randn(users, generator=generator)
@@ -120,7 +123,7 @@ def by_filtering(preds: Tensor, target: Tensor, group: Tensor, stratum: Tensor, 
 
 
 def slow_delong(seeds: int) -> float:
-    """Seconds for each pair of a click and a non-click; the result must be that of ``delong``, at the same size."""
+    """Seconds per pair of a click and a non-click; the result must equal that of ``delong`` at the same size."""
     log = click_log(FEWER_ROWS, USERS, seeds)
     fast, result = timed(lambda: delong(*log[:3]), repeats=3)
     slow, (difference, error) = timed(lambda: delong_by_pairs(*log[:3]), repeats=1)
@@ -131,7 +134,7 @@ def slow_delong(seeds: int) -> float:
 
 
 def click_log(num_rows: int, num_users: int, seeds: int) -> Log:
-    """A model a little better than its base; they share half of the noise."""
+    """Draw a model slightly better than its base; they share half of the noise."""
     generator = torch.Generator().manual_seed(0)
     target = (torch.rand(num_rows, generator=generator) < 0.3).long()
     shared = torch.randn(num_rows, generator=generator)
@@ -145,7 +148,7 @@ def pairs(target: Tensor) -> int:
 
 
 def delong_by_pairs(preds: Tensor, base_preds: Tensor, target: Tensor) -> tuple[float, float]:
-    """Difference and standard error; a click at a time against all non-clicks."""
+    """Difference and standard error, comparing one click at a time with all non-clicks."""
     clicks, non_clicks = target.nonzero().flatten(), (target == 0).nonzero().flatten()
     of_clicks, of_non_clicks = torch.zeros(len(clicks), dtype=torch.float64), torch.zeros(len(non_clicks), dtype=torch.float64)
     for sign, columns in ((1, preds), (-1, base_preds)):
@@ -160,7 +163,7 @@ def delong_by_pairs(preds: Tensor, base_preds: Tensor, target: Tensor) -> tuple[
 
 
 def replicates_by_scoring(preds: Tensor, base_preds: Tensor, target: Tensor, group: Tensor) -> list[float]:
-    """Differences of resamples whose rows are copied and scored by ``gauc``."""
+    """Differences of the resamples, whose rows are copied and scored by ``gauc``."""
     generator = torch.Generator().manual_seed(0)
     differences = []
     for _ in range(FEWER_REPLICATES):
@@ -176,7 +179,7 @@ def resampled(preds: Tensor, target: Tensor, group: Tensor) -> tuple[Tensor, Ten
 
 
 def drawn_rows(group: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Rows of users drawn with replacement, each drawn user a new one."""
+    """Rows of users drawn with replacement; each drawn user counts as a new one."""
     order = group.argsort()
     lengths = group.bincount(minlength=USERS)
     starts = lengths.cumsum(0) - lengths
@@ -187,7 +190,7 @@ def drawn_rows(group: Tensor, generator: torch.Generator) -> tuple[Tensor, Tenso
 
 
 def timed(measure: Callable[[], Any], repeats: int) -> tuple[float, Any]:
-    """The least of the repeats' seconds, and the value."""
+    """The smallest number of seconds of the repeats, and the value."""
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()

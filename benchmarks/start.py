@@ -1,14 +1,14 @@
-"""What a command costs before it does anything: its help, a mistyped key, settings that contradict each other.
+"""Cost of a command before it does any work: its help, a mistyped key, contradictory settings.
 
     python benchmarks/start.py                                       # the scripts of this checkout
-    python benchmarks/start.py --root FOLDER                         # of another one
+    python benchmarks/start.py --root FOLDER                         # the scripts of another checkout
     python benchmarks/start.py --prefix "clickflow {command}"        # the installed command
     python benchmarks/start.py --commands train sweep --runs 5
 
-Given are CPU seconds, user and system, of a process and those it waited for, since seconds of the clock depend on what else the machine
-does; medians, the least and most in brackets. Runs of different lines take turns. A help for each command comes first and is not counted,
-so that everything is compiled and in the page cache. Then a small training is started on a pseudo-terminal with an empty home, and it is
-measured when its first byte comes. The table is Markdown.
+The figures are CPU seconds, user and system, of a process and of the processes it waited for, since wall seconds depend on the load of the
+machine: medians, with minimum and maximum in brackets. Runs of different lines take turns. One help per command runs first and is not
+counted, so that everything is compiled and in the page cache. Then a small training is started on a pseudo-terminal with an empty home,
+and measured at its first byte of output. The tables are Markdown.
 """
 
 import argparse
@@ -45,7 +45,7 @@ SMALL = ["data=synthetic", "data.num_users=2000", "data.num_items=500", "data.nu
 
 
 class Cost(NamedTuple):
-    """Of one process with those it waited for."""
+    """Cost and output of one process with those it waited for."""
 
     cpu: float
     wall: float
@@ -54,11 +54,11 @@ class Cost(NamedTuple):
 
 
 class Commands:
-    """How a checkout's commands are started.
+    """The commands of a checkout.
 
     Attributes:
-        root: working directory and, with ``src``, where the code is found.
-        prefix: a command line with ``{command}`` in it.
+        root: working directory, on the module search path together with its ``src``.
+        prefix: command line with ``{command}`` in it.
     """
 
     def __init__(self, root: Path, prefix: str) -> None:
@@ -67,7 +67,7 @@ class Commands:
         self._environment = os.environ | {"PYTHONPATH": found, "COLUMNS": "140"}
 
     def line(self, command: str, arguments: Sequence[str]) -> list[str]:
-        """``python`` is the one that runs this."""
+        """Command line of a command; ``python`` becomes the interpreter of this process."""
         first, *rest = shlex.split(self.prefix.format(command=command))
         return [sys.executable if first == "python" else first, *rest, *arguments]
 
@@ -84,7 +84,7 @@ class Commands:
         return Cost(usage.ru_utime + usage.ru_stime, wall, process.returncode, said)
 
     def first_byte(self, line: Sequence[str]) -> tuple[Cost, Cost]:
-        """Run a command line on a pseudo-terminal: at its first byte, and at its end."""
+        """Run a command line on a pseudo-terminal and measure it at its first byte and at its end."""
         main, terminal = pty.openpty()
         start = time.perf_counter()
         process = subprocess.Popen(line, stdout=terminal, stderr=terminal, cwd=self.root, env=self._environment)
@@ -96,7 +96,7 @@ class Commands:
         try:
             while chunk := os.read(main, 65536):
                 output += chunk
-        except OSError:  # Linux says so when the other end closes
+        except OSError:  # Linux raises it when the other end closes
             pass
         os.close(main)
         _, status, usage = os.wait4(process.pid, 0)
@@ -123,7 +123,7 @@ def main() -> None:
 
 
 def cases(chosen: Sequence[str]) -> list[tuple[str, str, list[str]]]:
-    """Command, what is wrong, arguments."""
+    """Command, kind of start and arguments of each case."""
     found = []
     for command in chosen:
         found += [(command, "help", ["--help"]), (command, "unknown key", UNKNOWN_KEYS[command])]
@@ -133,7 +133,7 @@ def cases(chosen: Sequence[str]) -> list[tuple[str, str, list[str]]]:
 
 
 def print_refusals(commands: Commands, cases: Sequence[tuple[str, str, list[str]]], runs: int) -> None:
-    """A table of what ends before it begins."""
+    """Print a table of the commands that end before any work, and their last lines."""
     for command in dict.fromkeys(command for command, _, _ in cases):
         commands.cost(commands.line(command, ["--help"]))
     bare = [sys.executable, "-c", "pass"]
@@ -149,14 +149,14 @@ def print_refusals(commands: Commands, cases: Sequence[tuple[str, str, list[str]
         given = f"{what}: `{said[command, what]}`" if what else ""
         codes = ", ".join(sorted({str(cost.exit_code) for cost in found}))
         print(f"| {command} | {given} | {spread([c.cpu for c in found])} | {spread([c.wall for c in found])} | {codes} |", flush=True)
-    print("\nWhat they said:\n")
+    print("\nLast lines of their output:\n")
     for (command, what), found in costs.items():
         if what not in ("", "help"):
             print(f"* {command}, {what}: {found[0].said.strip().splitlines()[-1]}")
 
 
 def print_first_byte(commands: Commands, runs: int) -> None:
-    """A table of a training that runs."""
+    """Print a table of a training at its first byte and at its end."""
     found = []
     for _ in range(runs):
         with tempfile.TemporaryDirectory() as home:
@@ -169,7 +169,7 @@ def print_first_byte(commands: Commands, runs: int) -> None:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Median, and least to largest."""
+    """Median, minimum and maximum as text."""
     return f"{statistics.median(values):.2f} ({min(values):.2f}–{max(values):.2f})"
 
 

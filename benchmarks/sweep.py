@@ -1,18 +1,18 @@
-"""What a trial costs beyond its training, and what a second worker brings.
+"""The cost of a trial beyond its training, and the gain from a second worker.
 
     python -m benchmarks.sweep overhead [--size small|electronics] [--trials 21]
     python -m benchmarks.sweep workers [--trials 20] [--rounds 1]
 
-**overhead**: one worker of one thread, pruner median, equal trials but for their seeds. A trial's overhead is the time from its start to
-the start of the worker's next trial, less the time that bare fits of the same config take: in the worker itself, just before each trial's
-own ``fit``, the same ``fit`` (validations and checkpoints are part of it) runs on a copy of the model without a watcher and with a sink
-that forgets. So a trial here trains twice, and overhead = gap - 2 x bare fit. It holds what the sweep and MLflow add inside the fit too,
-and between two long fits also the machine's noise; `outside the fit` = gap - bare fit - fit is without both.
-The first trial is left out, it warms the worker up; the last one has no next. The parts are timed by wrapping the functions in this
-benchmark's workers only.
+**overhead**: one worker of one thread, pruner median, trials that differ in their seeds only. A trial's overhead is the time from its start
+to the start of the worker's next trial, minus the time of bare fits of the same config: in the worker itself, just before each trial's
+own ``fit``, the same ``fit`` (with validations and checkpoints) runs on a copy of the model without a watcher and with a sink that
+discards metrics. So a trial here trains twice, and overhead = gap - 2 x bare fit. It includes the work of the sweep and of MLflow inside
+the fit, and the machine's noise between two long fits; `outside the fit` = gap - bare fit - fit excludes both.
+The first trial is left out because it warms the worker up, the last one because no trial follows it. The parts are timed by wrapping the
+functions in this benchmark's workers only.
 
-**workers**: the same sweep of equal trials (a grid of seeds, pruner none) by one worker of one thread and by two, in turn; as whole
-commands, start-up and the parent's figures with them, and from the start of the first trial to the end of the last one.
+**workers**: the same sweep of equal trials (a grid of seeds, pruner none) by one worker of one thread and by two, in turn. Two times are
+taken: that of the whole command, with start-up and the parent's figures, and that from the start of the first trial to the end of the last.
 """
 
 import argparse
@@ -38,23 +38,23 @@ SIZES = {
     "electronics": [*SHAPE, "data.name=synthetic", "trainer.max_epochs=1"],
 }
 TIMES = "SWEEP_TIMES"
-"""Environment variable: the file to which a timed worker writes a line for each trial."""
-PARTS = {  # name -> what is wrapped, where it is called from; no part lies within another
+"""Environment variable with the file to which a timed worker writes one line per trial."""
+PARTS = {  # name -> the wrapped function, named by its caller's module; no part contains another
     "choose the values and compose": "clickflow.sweep.worker._trial_config",
     "log the data set": "clickflow.runs.train.log_dataset",
-    "build the model": "clickflow.runs.train.build_model",
+    "build the model": "clickflow.models.config.DINConfig.build",
     "move the checkpoints": "clickflow.runs.train.keep_checkpoints",
     "validate at the best weights": "clickflow.runs.train.score",
     "log curves and predictions": "clickflow.runs.train.log_split",
     "measure latency": "clickflow.runs.train._costs",
     "log the model": "clickflow.runs.train.log_model",
-    "tell": "clickflow.sweep.trials.Book.finish",
-    "take a trial": "clickflow.sweep.trials.Book.take",
+    "tell": "clickflow.sweep.trials.TrialStore.tell",
+    "take a trial": "clickflow.sweep.trials.TrialStore.ask",
 }
 
 
 class Stopwatch:
-    """Seconds of each part of the trial that is on."""
+    """Seconds of each part of the current trial."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -62,7 +62,7 @@ class Stopwatch:
 
     @contextlib.contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Time what runs inside."""
+        """Time the block as a part."""
         start = time.perf_counter()
         try:
             yield
@@ -88,7 +88,7 @@ class Stopwatch:
 
 
 def owner_of(path: str) -> tuple[Any, str]:
-    """``package.module.Class.method`` -> the object that has it, and its name."""
+    """Owner of ``package.module.Class.method`` and the method's name."""
     import importlib
 
     owner, name = path.rsplit(".", 1)
@@ -100,7 +100,7 @@ def owner_of(path: str) -> tuple[Any, str]:
 
 
 def worker() -> None:
-    """A sweep's worker with a stopwatch, and a bare fit before each of its own."""
+    """Run a sweep's worker with a stopwatch and a bare fit before each of its fits."""
     import clickflow.sweep.trial_run as trial_run
     import clickflow.training.fit as training
     from clickflow.cli.sweep_worker import main
@@ -136,11 +136,11 @@ def worker() -> None:
 
 
 def forget(*args: Any, **kwargs: Any) -> None:
-    """A sink of metrics."""
+    """Discard metrics."""
 
 
 def command_with_timed_workers() -> None:
-    """``pipelines/sweep.py`` whose workers have stopwatches."""
+    """Run ``pipelines/sweep.py`` with workers that have stopwatches."""
     import clickflow.pipelines.sweep as pipeline
 
     pipeline.WORKER[:] = [sys.executable, "-m", "benchmarks.sweep", "worker"]
@@ -165,7 +165,7 @@ def overhead(size: str, num_trials: int) -> None:
         parts = [json.loads(line) for line in times.read_text().splitlines()]
     starts = [trial.datetime_start for trial in done.trials]
     gaps = [(after - start).total_seconds() for start, after in itertools.pairwise(starts)]
-    # A line holds what came after the last line: its trial's parts, and the asking for it.
+    # A line holds the parts since the line before: those of its trial, and the time to ask the study for it.
     rows = list(zip(gaps, parts, strict=False))[1:]
     print(f"{size}: {len(rows)} trials, bare fit {spread([part['bare fit'] for _, part in rows])} s")
     show("overhead per trial", [gap - 2 * part["bare fit"] for gap, part in rows])
@@ -178,7 +178,7 @@ def overhead(size: str, num_trials: int) -> None:
 
 
 def show(name: str, seconds: list[float]) -> None:
-    print(f"  {name:32} median {statistics.median(seconds):6.3f} s, least {min(seconds):6.3f}, most {max(seconds):6.3f}", flush=True)
+    print(f"  {name:32} median {statistics.median(seconds):6.3f} s, min {min(seconds):6.3f}, max {max(seconds):6.3f}", flush=True)
 
 
 def workers(num_trials: int, rounds: int, epochs: int) -> None:
@@ -202,7 +202,7 @@ def workers(num_trials: int, rounds: int, epochs: int) -> None:
     kinds: dict[str, Callable[[Finished], float]] = {"command": lambda f: f.seconds, "trials": lambda f: f.trial_seconds}
     for kind, seconds in kinds.items():
         ratio = statistics.median(map(seconds, done[2])) / statistics.median(map(seconds, done[1]))
-        print(f"{kind}: two workers take {ratio:.3f} of the time of one")
+        print(f"{kind}: two workers take {ratio:.3f} times as long as one")
 
 
 def main() -> None:
@@ -218,7 +218,7 @@ def main() -> None:
         parser.add_argument("--size", choices=list(SIZES), default="small")
         parser.add_argument("--trials", type=int, default=20)
         parser.add_argument("--rounds", type=int, default=1)
-        parser.add_argument("--epochs", type=int, default=10, help="of each of the workers' trials")
+        parser.add_argument("--epochs", type=int, default=10, help="epochs of each trial of `workers`")
         given = parser.parse_args()
         if given.what == "overhead":
             overhead(given.size, given.trials)

@@ -1,17 +1,17 @@
-"""The same sweep by ``pipelines/sweep.py`` and by hydra-optuna-sweeper 1.3.0, and what the latter does when things go wrong.
+"""The same sweep by ``pipelines/sweep.py`` and by hydra-optuna-sweeper 1.3.0, and the latter's behaviour in case of failures.
 
     python -m benchmarks.sweep_against_hydra_optuna FOLDER time [--trials 20] [--epochs 6] [--rounds 1]
     python -m benchmarks.sweep_against_hydra_optuna FOLDER features
 
 FOLDER is kept: it holds two environments of hydra-optuna-sweeper, with Optuna 2 (it pins ``optuna<3``); the second one has SQLAlchemy 1.4,
-which Optuna 2 needs to store a study. Torch and the rest are seen through a ``.pth`` file, behind the environment's own packages.
+which Optuna 2 needs to store a study. A ``.pth`` file adds torch and the rest after the environment's own packages.
 
 **time**: whole commands, in turn. Both train the same config, with the same logging to MLflow, from the same prepared data, every trial to
-its last epoch; the space is learning rate and dropout, which do not change a trial's cost. The other's script is written below: it composes
-``conf/train.yaml`` and trains in a run, as a trial here does. Its launchers are Hydra's basic one, one job after the other in one process,
-and hydra-joblib-launcher, two processes and a barrier after every two jobs.
+its last epoch; the space is learning rate and dropout, which do not change a trial's cost. The script for hydra-optuna-sweeper is written
+below: it composes ``conf/train.yaml`` and trains in a run, as a trial of clickflow does. Its launchers are Hydra's basic one, one job after
+the other in one process, and hydra-joblib-launcher, two processes and a barrier after every two jobs.
 
-**features**: runs the other on a function that costs nothing.
+**features**: probes hydra-optuna-sweeper with a function that costs nothing.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from benchmarks.train import ROOT
 
 PINNED = ["hydra-optuna-sweeper==1.3.0", "hydra-joblib-launcher==1.2.0"]
 ALIKE = ["hydra-core", "omegaconf", "numpy", "scipy", "sqlalchemy"]
-"""Of these both sides have the same version."""
+"""Packages that both sides have in the same version."""
 TRAINING_SCRIPT = """
 import hydra
 from clickflow.config import validate
@@ -45,7 +45,8 @@ from clickflow.data.prepare import prepare
 from clickflow.runs.config import RunConfig
 from clickflow.runs.train import open_training_run, train_in
 from clickflow.tracking.store import open_store
-from clickflow.cli.launch import CONF, plain
+from clickflow.cli.search_path import CONF
+from clickflow.cli.compose import plain
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def main(composed):
@@ -81,7 +82,7 @@ main()
 
 
 def make_environment(folder: Path, extra: Sequence[str] = ()) -> Path:
-    """An environment of the other's, if it is not there yet; its Python."""
+    """Make an environment of hydra-optuna-sweeper unless it exists, and return its Python."""
     python = folder / "bin" / "python"
     if not (folder / "complete").exists():
         venv.create(folder, with_pip=True, clear=True)
@@ -97,7 +98,7 @@ def make_environment(folder: Path, extra: Sequence[str] = ()) -> Path:
     )
     versions = subprocess.run([python, "-c", show], check=True, text=True, capture_output=True).stdout.split()
     assert versions[0].startswith("2."), versions
-    print("the other's environment: optuna {}, sqlalchemy {}, hydra {}, torch {}".format(*versions), flush=True)
+    print("environment of hydra-optuna-sweeper: optuna {}, sqlalchemy {}, hydra {}, torch {}".format(*versions), flush=True)
     return python
 
 
@@ -160,11 +161,11 @@ def other_found(folder: Path, num_trials: int, epochs: int) -> str:
 
 
 class Probe:
-    """Runs the other on a function that costs nothing.
+    """Runs hydra-optuna-sweeper on a function that costs nothing.
 
     Args:
-        python: of the other's environment.
-        folder: for the study and the output.
+        python: interpreter of its environment.
+        folder: folder for the study and the output.
     """
 
     def __init__(self, python: Path, folder: Path) -> None:
@@ -174,21 +175,21 @@ class Probe:
         self._script.write_text(FREE_SCRIPT)
 
     def start(self, name: str, arguments: Sequence[str], *, stored: bool = True) -> subprocess.Popen[str]:
-        """Start a sweep; a stored one of this name carries on."""
+        """Start a sweep, or continue the stored one of this name."""
         line = [str(self._python), str(self._script), "-m", "hydra/sweeper=optuna", f"hydra.sweep.dir={self._folder / name}", *arguments]
         line += ["hydra.sweeper.sampler.seed=0", "hydra.sweeper.direction=maximize"]
         line += [f"hydra.sweeper.storage='{self._uri(name)}'", f"hydra.sweeper.study_name={name}"] if stored else []
         return subprocess.Popen(line, cwd=self._folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def run(self, name: str, arguments: Sequence[str], *, stored: bool = True) -> tuple[int, str, float]:
-        """Run a sweep; exit code, output, seconds."""
+        """Run a sweep and return exit code, output and seconds."""
         start = time.perf_counter()
         process = self.start(name, arguments, stored=stored)
         output = process.communicate()[0]
         return process.returncode, output, time.perf_counter() - start
 
     def states(self, name: str) -> dict[str, int]:
-        """Trials of a stored study by state."""
+        """Number of trials of a stored study, by state."""
         return dict(Counter(state for state, _ in self.trials(name)))
 
     def trials(self, name: str) -> list[tuple[str, float]]:
@@ -205,7 +206,7 @@ class Probe:
 
 
 def features(folder: Path) -> None:
-    """Print what each probe showed."""
+    """Print the result of each probe."""
     installed, helped = make_environment(folder / "as-installed"), make_environment(folder / "sqlalchemy-1", ["sqlalchemy<2"])
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
@@ -223,7 +224,7 @@ def features(folder: Path) -> None:
     source = next((folder / "as-installed" / "lib").glob("python*/site-packages/hydra_plugins/hydra_optuna_sweeper"))
     text = "\n".join(file.read_text() for file in source.glob("*.py"))
     for word in ("pruner", "report(", "should_prune", "heartbeat", "retry", "enqueue_trial", "MLflow", "custom_search_space", "direction"):
-        print(f"its source says {word!r} {len(re.findall(re.escape(word), text, re.IGNORECASE))} times")
+        print(f"its source mentions {word!r} {len(re.findall(re.escape(word), text, re.IGNORECASE))} times")
 
 
 def storing(probe: Probe) -> str:

@@ -1,6 +1,6 @@
-"""``pipelines/sweep.py`` as a user runs it, timed from outside, and what it leaves in its study and in MLflow.
+"""``pipelines/sweep.py`` as a user runs it, timed from outside, and its results in the study and in MLflow.
 
-What the benchmarks of sweeps share.
+The benchmarks of sweeps share this module.
 """
 
 import os
@@ -23,17 +23,17 @@ from clickflow.tracking.search import FoundRun, find_runs
 from clickflow.tracking.store import open_store
 
 SMALL = ["data=synthetic", "data.num_users=3000", "data.num_items=2000", "data.num_impressions=30000"]
-"""A log of which an epoch takes about a second on one thread."""
+"""A log whose epoch takes about one second on one thread."""
 EXPERIMENT = "synthetic"
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A sweep that ran to its end.
+    """A finished sweep.
 
     Attributes:
-        seconds: of the whole command, from the start of its process to its end.
-        trials: of the study, by number.
+        seconds: time of the whole command, from the start of its process to its end.
+        trials: trials of the study, by number.
     """
 
     seconds: float
@@ -41,24 +41,24 @@ class Finished:
 
     @property
     def trial_seconds(self) -> float:
-        """From the start of the first trial to the end of the last one."""
+        """Seconds from the start of the first trial to the end of the last one."""
         starts = [trial.datetime_start for trial in self.trials if trial.datetime_start]
         ends = [trial.datetime_complete for trial in self.trials if trial.datetime_complete]
         return (max(ends) - min(starts)).total_seconds()
 
     @property
     def num_epochs(self) -> int:
-        """Validations of all trials, one an epoch."""
+        """Number of validations of all trials, one per epoch."""
         return sum(len(trial.intermediate_values) for trial in self.trials)
 
     @property
     def best(self) -> float:
-        """The largest value of a complete trial."""
+        """Largest value of a complete trial."""
         return max(trial.value for trial in self.trials if trial.state == TrialState.COMPLETE and trial.value is not None)
 
 
 def environment() -> dict[str, str]:
-    """In which the project is found wherever a command is started, and each command chooses its threads itself."""
+    """Environment in which the project is found from any folder and each command chooses its own threads."""
     chosen = {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
     return {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"} | chosen
 
@@ -69,10 +69,10 @@ def command(home: Path, overrides: Sequence[str], script: Sequence[str] = ("pipe
 
 
 def run(line: Sequence[str]) -> float:
-    """Run a command quietly; its seconds.
+    """Run a command without showing its output and return its seconds.
 
     Raises:
-        RuntimeError: it failed; with what it printed.
+        RuntimeError: the command failed; contains its output.
     """
     start = time.perf_counter()
     done = subprocess.run(line, cwd=ROOT, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -83,7 +83,7 @@ def run(line: Sequence[str]) -> float:
 
 
 def prepare(home: Path, data: Sequence[str]) -> None:
-    """Prepare the log and make the MLflow store beforehand, so that no sweep's time holds them."""
+    """Prepare the log and create the MLflow store beforehand, so that no sweep's time includes them."""
     run([sys.executable, "pipelines/prepare.py", f"home={home}", *data])
     open_store(TrackingConfig(experiment_name=EXPERIMENT), home)
 
@@ -95,7 +95,7 @@ def sweep(home: Path, name: str, overrides: Sequence[str], script: Sequence[str]
 
 
 def trials_of(home: Path, name: str) -> list[FrozenTrial]:
-    """Of a study, by number."""
+    """Trials of a study, by number."""
     return optuna.load_study(study_name=name, storage=open_storage(None, home, name)).get_trials()
 
 
@@ -106,5 +106,5 @@ def runs_of(home: Path, name: str) -> tuple[list[FoundRun], list[FoundRun]]:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Median, and least to largest."""
+    """Median, minimum and maximum as text."""
     return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"

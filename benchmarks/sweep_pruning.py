@@ -1,12 +1,12 @@
-"""What pruning saves, and what it costs in the best value.
+"""Epochs saved by pruning, and its effect on the best value.
 
     python -m benchmarks.sweep_pruning [--seeds 5] [--trials 25] [--epochs 9] [--sampler tpe] [--pruners none median]
 
-For each seed of the sampler the same sweep is run without pruning and with each pruner, two workers of one thread each.
-``trainer.patience`` is so large that no trial stops by itself, but in the two lines of early stopping. The random sampler tries the same
-values whatever the pruner does, so the lines of a seed differ by the pruner alone; tpe learns from what it sees. Epochs are the validations
-in the study, of all trials. The best value is that of the best complete trial at its best epoch. Differences to no pruning are paired by
-seed: mean and 95 % interval of Student's t over the seeds.
+For each seed of the sampler the same sweep runs without pruning and with each pruner, by two workers of one thread each.
+``trainer.patience`` is so large that no trial stops by itself, except in the two lines of early stopping. The random sampler tries the same
+values under every pruner, so the lines of a seed differ by the pruner alone; tpe learns from the trials that it sees. Epochs are the
+validations of all trials in the study. The best value is that of the best complete trial at its best epoch. Differences to no pruning are
+paired by seed: mean and 95 % interval of Student's t over the seeds.
 """
 
 import argparse
@@ -41,7 +41,7 @@ ARMS = {  # name -> pruner, and whether training stops early by itself
 
 
 def run(home: Path, arm: str, seed: int, settings: Sequence[str], epochs: int, sampler: str) -> Finished:
-    """One study."""
+    """Run one study."""
     pruner, stops_early = ARMS[arm]
     patience = 2 if stops_early else epochs
     ways = [f"sweep.pruner={pruner}", f"trainer.patience={patience}", f"sweep.sampler={{name: {sampler}, seed: {seed}}}"]
@@ -49,7 +49,7 @@ def run(home: Path, arm: str, seed: int, settings: Sequence[str], epochs: int, s
 
 
 def interval(values: Sequence[float]) -> str:
-    """Mean and 95 % interval."""
+    """Mean and 95 % interval as text."""
     mean = statistics.mean(values)
     if len(values) < 2:
         return f"{mean:+.4f}"
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=25)
     parser.add_argument("--epochs", type=int, default=9)
     parser.add_argument("--sampler", choices=["random", "tpe"], default="random")
-    parser.add_argument("--pruners", nargs="+", choices=list(ARMS), default=list(ARMS), help="none among them, to compare with")
+    parser.add_argument("--pruners", nargs="+", choices=list(ARMS), default=list(ARMS), help="must include none, the reference")
     given = parser.parse_args()
     settings = [*DATA, *SPACE, f"trainer.max_epochs={given.epochs}", f"sweep.num_trials={given.trials}"]
     settings += ["sweep.num_workers=2", "sweep.threads_per_worker=1"]

@@ -1,12 +1,12 @@
-"""A sweep whose workers are killed at random moments against the same sweep left alone.
+"""A sweep whose workers are killed at random moments, against the same sweep undisturbed.
 
     python -m benchmarks.sweep_survival [--kills 50] [--seed 0]
 
-A grid of 30 points, two workers of one thread each. A killer sends SIGKILL to a random worker at random moments until its kills are
-spent: while it imports, asks, trains, validates, writes a checkpoint or logs the model. One rule keeps it from another test: three workers
-in a row that die before their first trial end a sweep ("no worker can start here"), so it lets a worker reach a trial after two such kills.
-Then the claims are checked, each by counting in the study and in MLflow, and every point's value against the undisturbed sweep's, bit by
-bit.
+The sweep is a grid of 30 points, run by two workers of one thread each. A killer sends SIGKILL to a random worker at random moments until
+its kills are spent: while the worker imports, asks, trains, validates, writes a checkpoint or logs the model. The killer has one rule:
+three workers in a row that die before their first trial end a sweep ("no worker can start here"), which is another test, so after two
+such kills it lets a worker reach a trial. Then each claim is checked by counting in the study and in MLflow, and the value of every point
+is compared bit by bit with that of the undisturbed sweep.
 """
 
 import argparse
@@ -50,17 +50,17 @@ SETTINGS = [
 ]
 LEFT_ALONE, KILLED = "left-alone", "killed"
 MAX_IDLE_KILLS = 2
-"""In a row, of workers that have had no trial."""
+"""Largest number of kills in a row of workers that have had no trial."""
 
 
 class Killer:
     """Kills workers of a sweep.
 
     Args:
-        sweep: the sweep's process.
-        home: in which its study lies.
-        seed: of the moments.
-        mean_seconds: between two kills.
+        sweep: process of the sweep.
+        home: home folder that holds its study.
+        seed: seed of the random moments.
+        mean_seconds: mean time between two kills.
     """
 
     def __init__(self, sweep: subprocess.Popen[bytes], home: Path, seed: int, mean_seconds: float) -> None:
@@ -70,10 +70,10 @@ class Killer:
         self._mean = mean_seconds
         self._idle_kills = 0
         self.ages: list[float] = []
-        """Seconds that each killed worker had lived."""
+        """Age in seconds of each killed worker."""
 
     def kill_one(self) -> None:
-        """Wait for a random time and kill a random worker, if there is one that may be killed."""
+        """Wait for a random time and kill a random worker, if one may be killed."""
         time.sleep(self._random.uniform(0, 2 * self._mean))
         with_trials = {worker.pid for trial in self._trials() if (worker := worker_of(trial))}
         victims = [worker for worker in self._workers() if worker.pid in with_trials or self._idle_kills < MAX_IDLE_KILLS]
@@ -85,7 +85,7 @@ class Killer:
             self.ages.append(age)
 
     def _workers(self) -> list[psutil.Process]:
-        """Those that Python has begun to run in; a process between fork and exec is still the sweep itself."""
+        """Worker processes in which Python has started; a process between fork and exec is still the sweep itself."""
         return [child for child in self._sweep.children() if "clickflow.cli.sweep_worker" in child.cmdline()]
 
     def _trials(self) -> list[FrozenTrial]:
@@ -93,7 +93,7 @@ class Killer:
 
 
 def run_under_fire(home: Path, num_kills: int, seed: int, mean_seconds: float) -> tuple[float, list[float]]:
-    """Run the sweep and kill its workers; seconds, and the ages of the killed."""
+    """Run the sweep while killing its workers, and return its seconds and the ages of the killed workers."""
     start = time.perf_counter()
     line = command(home, [*SETTINGS, f"sweep.study_name={KILLED}"])
     with Path(home / "output.txt").open("w") as output:
@@ -104,7 +104,7 @@ def run_under_fire(home: Path, num_kills: int, seed: int, mean_seconds: float) -
     while process.poll() is None and len(killer.ages) < num_kills:
         try:
             killer.kill_one()
-        except (psutil.Error, KeyError):  # it ended meanwhile; or the study is not made yet
+        except (psutil.Error, KeyError):  # the worker has ended meanwhile, or the study does not exist yet
             continue
     if process.wait():
         sys.exit(f"the sweep ended with {process.returncode}:\n{(home / 'output.txt').read_text()[-4000:]}")
@@ -112,12 +112,12 @@ def run_under_fire(home: Path, num_kills: int, seed: int, mean_seconds: float) -
 
 
 def point_of(trial: FrozenTrial) -> str:
-    """Of the grid."""
+    """Point of the grid, as text."""
     return str(sorted(trial.params.items()))
 
 
 def show_deaths(trials: Sequence[FrozenTrial]) -> None:
-    """How far the killed trials were, and how many were carried on with."""
+    """Print how far the killed trials were and how many were resumed."""
     failed = [trial for trial in trials if trial.state == TrialState.FAIL and not is_surplus(trial)]
     where = Counter(
         "before the first validation" if not done else "after the last one" if done == EPOCHS else "between"
@@ -127,7 +127,7 @@ def show_deaths(trials: Sequence[FrozenTrial]) -> None:
 
 
 def show_resumed(home: Path, trials: Sequence[FrozenTrial]) -> None:
-    """A run that resumed validated fewer times by itself than there are epochs; the points before its own start it took over."""
+    """Print how many runs resumed: such a run validated fewer times by itself than there are epochs and took over the earlier points."""
     client = open_store(TrackingConfig(experiment_name=EXPERIMENT), home).client
     retried = [run for run in runs_of(home, KILLED)[1] if RETRY_TAG in run.tags and run.status == "FINISHED"]
     with_epochs = {trial.number for trial in trials if trial.state == TrialState.FAIL and trial.intermediate_values}
@@ -163,30 +163,30 @@ def check(home: Path) -> bool:
         f"runs FINISHED: {states['FINISHED']}, each the run of its trial": states["FINISHED"] == POINTS
         and sorted(run.run_id for run in runs if run.status == "FINISHED") == sorted(map(str, by_trial.values())),
         f"parent runs: {[run.status for run in parents]}": [run.status for run in parents] == ["FINISHED"],
-        f"best value {best!r}, left alone {max(map(float, filter(None, alone.values())))!r}": best == max(filter(None, alone.values())),
-        f"points with exactly the value they have left alone: {sum(values[p] == alone[p] for p in values)}": values == alone,
+        f"best value {best!r}, undisturbed {max(map(float, filter(None, alone.values())))!r}": best == max(filter(None, alone.values())),
+        f"points with exactly the value of the undisturbed sweep: {sum(values[p] == alone[p] for p in values)}": values == alone,
         f"checkpoints left in the home folder: {len(left := list((home / 'checkpoints').glob('*/*')))}": not left,
     }
     print("\n".join(f"{'ok  ' if holds else 'FAIL'} {claim}" for claim, holds in claims.items()))
     for point in sorted(values):
         if values[point] != alone.get(point):
-            print(f"     {point}: {values[point]!r}, left alone {alone.get(point)!r}")
+            print(f"     {point}: {values[point]!r}, undisturbed {alone.get(point)!r}")
     return all(claims.values())
 
 
 def main() -> None:
-    """Run both sweeps, then check; exit code 1 where a claim fails."""
+    """Run both sweeps, then check; exit code 1 if a claim fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--mean-seconds", type=float, default=4.5, help="between two kills")
-    parser.add_argument("--keep", type=Path, help="a home folder that stays")
+    parser.add_argument("--mean-seconds", type=float, default=4.5, help="mean time between two kills")
+    parser.add_argument("--keep", type=Path, help="home folder to keep")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         home = given.keep or Path(folder)
         prepare(home, DATA)
         alone = sweep(home, LEFT_ALONE, SETTINGS)
-        print(f"left alone: {alone.seconds:.0f} s, a trial {alone.trial_seconds * 2 / POINTS:.1f} s", flush=True)
+        print(f"undisturbed: {alone.seconds:.0f} s, {alone.trial_seconds * 2 / POINTS:.1f} s per trial", flush=True)
         seconds, ages = run_under_fire(home, given.kills, given.seed, given.mean_seconds)
         third = math.ceil(len(ages) / 3)
         print(f"under fire: {seconds:.0f} s, {len(ages)} kills of workers aged {min(ages):.1f} to {max(ages):.1f} s", end="")

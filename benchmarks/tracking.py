@@ -1,11 +1,11 @@
-"""What logging metrics costs: the thread that logs them, and the processor.
+"""Cost of logging metrics, for the thread that logs them and for the CPU.
 
     python benchmarks/tracking.py                       # a new SQLite store
     python benchmarks/tracking.py http://127.0.0.1:5000 # a running server
 
-`CALLS` calls of five metrics each, one after the other, through the run's buffer, through MLflow's client as it is, and through
-the client's own asynchronous mode; all in one run. Given are the caller's median and largest milliseconds, the CPU
-milliseconds of all threads a call (what the training thread may lose to the writing one), and the seconds until everything is in the store.
+`CALLS` calls of five metrics each are made one after the other through the run's buffer, through MLflow's client, and through the client's
+asynchronous mode; all in one run. The figures are the caller's median and largest milliseconds, the CPU milliseconds of all threads per
+call (which the training thread may lose to the writing one), and the seconds until everything is in the store.
 """
 
 import statistics

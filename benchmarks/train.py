@@ -1,4 +1,4 @@
-"""Training DIN end to end through ``pipelines/train.py`` against a bare loop over the same batches, model and optimizer.
+"""Training of DIN end to end with ``pipelines/train.py``, against a bare loop over the same batches, model and optimizer.
 
     python benchmarks/train.py [repetitions]
 
@@ -38,22 +38,21 @@ SHAPE = [
 
 
 def bare(home: str) -> None:
-    """The loop alone, on the prepared data: rows/s of one epoch."""
+    """Run the loop alone on the prepared data and print the rows/s of one epoch."""
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits
 
-    from clickflow.cli.launch import composed_config
+    from clickflow.cli.compose import composed_config
     from clickflow.config import validate
     from clickflow.data.dataset import BatchLoader
     from clickflow.data.prepare import prepare
-    from clickflow.models import build_model
     from clickflow.runs.config import RunConfig
     from clickflow.training.optimizers import build_optimizer
 
     config = validate(RunConfig, composed_config("train", [f"home={home}", *SHAPE]))
     dataset = prepare(config.data, config.protocol, config.home)
     torch.manual_seed(0)
-    model = build_model(config.model, dataset.schema)
+    model = config.model.build(dataset.schema)
     optimizer = build_optimizer(config.optimizer, model)
     loader = BatchLoader(dataset.split("train"), batch_size=config.trainer.batch_size, max_history=config.trainer.max_history, seed=0)
     rows, start = 0, time.perf_counter()
@@ -67,12 +66,12 @@ def bare(home: str) -> None:
 
 
 def rate(command: list[str], pattern: str) -> float:
-    """Run a command on a pseudo-terminal, so that its progress bar is drawn; the rows/s it prints."""
+    """Run a command on a pseudo-terminal, so that its progress bar is drawn, and return the rows/s that it prints."""
     main, terminal = pty.openpty()
     process = subprocess.Popen(command, stdout=terminal, stderr=terminal, cwd=ROOT)
     os.close(terminal)
     output = b""
-    with contextlib.suppress(OSError):  # Linux says so when the other end closes
+    with contextlib.suppress(OSError):  # Linux raises it when the other end closes
         while chunk := os.read(main, 65536):
             output += chunk
     os.close(main)

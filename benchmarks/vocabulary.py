@@ -1,12 +1,12 @@
-"""Step time of every model as the vocabulary grows: it must not, since a step reads and writes rows of the batch only.
+"""Step time of every model by the size of the vocabulary: it must not grow, since a step reads and writes rows of the batch only.
 
     python benchmarks/vocabulary.py [--models lr,din] [--rounds 12] [optimizer=adagrad ...]
 
-A step is what training does: forward, loss, backward, optimizer. Batches of 1,024 rows, mean history 9, ids drawn uniformly, which is the
-hardest case: real logs visit few rows often, and those stay in the cache. Item ids grow from 10^5 to 10^7, beside 1,000 categories. The
-three sizes of a model take turns, some steps each, because these machines change their speed; medians over all steps count. Time is the
-process's CPU time on one thread, which waiting for a busy machine does not enter. What is left to grow is the way to memory: a row of 16
-floats is one cache line, and tables of 10^7 rows fit into no cache.
+A step is a full training step: forward, loss, backward, optimizer. Batches have 1,024 rows and a mean history of 9; ids are drawn
+uniformly, which is the hardest case: real logs visit a few rows often, and those stay in the cache. The item ids grow from 10^5 to 10^7,
+beside 1,000 categories. The three sizes of a model take turns, some steps each, because the speed of these machines varies; the figures
+are medians over all steps. Time is the process's CPU time on one thread, which excludes waiting for a busy machine. Only access to memory
+can still grow: a row of 16 floats is one cache line, and tables of 10^7 rows fit into no cache.
 """
 
 import argparse
@@ -19,11 +19,10 @@ import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
 
-from clickflow.cli.launch import composed_config
+from clickflow.cli.compose import composed_config
 from clickflow.config import validate
 from clickflow.data.batches import Batch
 from clickflow.data.schema import CategoricalField, Schema
-from clickflow.models import build_model
 from clickflow.runs.config import RunConfig
 from clickflow.training.optimizers import build_optimizer
 
@@ -47,7 +46,7 @@ def schema_of(num_items: int) -> Schema:
 
 
 def random_batch(schema: Schema, draw: torch.Generator) -> Batch:
-    """Lengths from 0 to twice the mean, ids uniform."""
+    """Random batch with lengths from 0 to twice the mean and uniform ids."""
     lengths = torch.randint(0, 2 * MEAN_HISTORY + 1, (BATCH_SIZE,), generator=draw)
     offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
 
@@ -71,14 +70,14 @@ class Trainee:
 
     def __init__(self, config: RunConfig, num_items: int) -> None:
         schema, draw = schema_of(num_items), torch.Generator().manual_seed(0)
-        self.model = build_model(config.model, schema)
+        self.model = config.model.build(schema)
         self.optimizer = build_optimizer(config.optimizer, self.model)
         self.batches = [random_batch(schema, draw) for _ in range(NUM_BATCHES)]
         self.num_steps = 0
         self.seconds: dict[str, list[float]] = {part: [] for part in PARTS}
 
     def step(self) -> None:
-        """One step, its parts timed."""
+        """Run one step and time its parts."""
         batch = self.batches[self.num_steps % NUM_BATCHES]
         self.num_steps += 1
         times = [time.process_time()]
@@ -101,7 +100,7 @@ class Trainee:
 
 
 def measure(config: RunConfig, rounds: int) -> list[Trainee]:
-    """All sizes in turn; the first turn, in which optimizers make their state, does not count."""
+    """Measure all sizes in turn; the first turn, in which optimizers create their state, does not count."""
     trainees = [Trainee(config, size) for size in SIZES]
     for turn in range(rounds + 1):
         for trainee in trainees:
@@ -132,7 +131,7 @@ def main(models: list[str], rounds: int, overrides: list[str]) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=lambda names: names.split(","), default=list(MODELS), help="names, comma-separated")
-    parser.add_argument("--rounds", type=int, default=12, help=f"turns of {STEPS_A_TURN} steps a size")
-    parser.add_argument("overrides", nargs="*", help="of any config key, as in pipelines/train.py")
+    parser.add_argument("--rounds", type=int, default=12, help=f"turns of {STEPS_A_TURN} steps per size")
+    parser.add_argument("overrides", nargs="*", help="overrides of any config key, as in pipelines/train.py")
     arguments = parser.parse_args()
     main(arguments.models, arguments.rounds, arguments.overrides)

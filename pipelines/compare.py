@@ -1,22 +1,27 @@
-"""The papers' table on any data set: ``python pipelines/compare.py data=movielens_1m`` or ``experiment=din_paper_electronics``."""
+"""The papers' table on any data set: ``clickflow compare data=movielens_1m`` or ``experiment=din_paper_electronics``."""
+
+if __name__ == "__main__":  # first of all: a wrong config is answered before anything heavy is imported
+    from clickflow.cli.main import run
+
+    run("compare")
+
 
 from rich.console import Console
 from rich.table import Table
 
-from clickflow.cli.comparison_configs import model_configs
-from clickflow.cli.launch import config_dir, launch, progress_printer, task_overrides
+from clickflow.cli.comparison_configs import PreparedComparison
+from clickflow.cli.next_command import progress_printer
 from clickflow.runs.compare import compare
 from clickflow.runs.comparison import quality_columns, significance_columns
-from clickflow.runs.config import CompareConfig
 
 WIDTH = 160
 """Columns that both tables fit into."""
 
 
-def main(config: CompareConfig, console: Console) -> None:
-    """Check every model's config, then train or collect, and print the table."""
-    models = model_configs(config, task_overrides(), config_dir())
-    comparison = compare(config, models, progress_printer(console))
+def main(prepared: PreparedComparison, console: Console) -> None:
+    """Train or collect every model, and print the table."""
+    config = prepared.config
+    comparison = compare(config, prepared.models, progress_printer(console))
     title = f"{config.data.name}, protocol {config.protocol.name}, test split, mean ± std over seeds"
     _print(console, title, [quality_columns(result) for result in comparison.results])
     title = (
@@ -37,7 +42,3 @@ def _print(console: Console, title: str, lines: list[dict[str, str]]) -> None:
         table.add_row(*(line.get(heading, "") for heading in headings))
     # Where nobody watches rich takes a console of 80 columns.
     Console(file=console.file, width=max(console.width, WIDTH), highlight=False).print(table)
-
-
-if __name__ == "__main__":
-    launch("compare", CompareConfig, main)

@@ -1,5 +1,11 @@
 """``make demo``: generate a click log, train Base and DIN on it, compare them on the test split, promote the better one, score."""
 
+if __name__ == "__main__":  # first of all: a wrong config is answered before anything heavy is imported
+    from clickflow.cli.main import run
+
+    run("demo")
+
+
 import time
 from typing import Any
 
@@ -7,13 +13,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from clickflow.cli.launch import launch, progress_printer
+from clickflow.cli.next_command import progress_printer, ui_command
 from clickflow.cli.result_tables import print_dataset, timed_prepare
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.raw_rows import raw_rows
 from clickflow.errors import ConfigError
 from clickflow.metrics.ranking import rela_impr
-from clickflow.models.base import BaseConfig, TowerConfig
+from clickflow.models.config import BaseConfig, TowerConfig
 from clickflow.pipelines.promote import print_outcome
 from clickflow.promotion.config import PromoteConfig
 from clickflow.promotion.promote import promote
@@ -50,7 +56,8 @@ def main(config: RunConfig, console: Console) -> None:
     print_outcome(console, promotion, promote(promotion, progress))
     _score(console, promotion, dataset)
     console.print(
-        f"{time.perf_counter() - start:.0f} s in all. next: [bold]make ui[/] shows both runs, their curves and models", soft_wrap=True
+        f"{time.perf_counter() - start:.0f} s in all. next: {ui_command(config.home)} shows both runs, their curves and models",
+        soft_wrap=True,
     )
 
 
@@ -81,7 +88,3 @@ def _score(console: Console, promotion: PromoteConfig, dataset: PreparedDataset)
         shown = ", ".join(str(identifier) for identifier in history[-IDS_SHOWN:])
         table.add_row(str(item), f"{'… ' if len(history) > IDS_SHOWN else ''}{shown or '(none)'}", f"{probability:.4f}")
     console.print(table)
-
-
-if __name__ == "__main__":
-    launch("demo", RunConfig, main)

@@ -1,10 +1,16 @@
-"""Keep the store in order: ``make gc``, or ``python pipelines/gc.py dry_run=true``."""
+"""Keep the store in order: ``make gc``, or ``clickflow gc dry_run=true``."""
+
+if __name__ == "__main__":  # first of all: a wrong config is answered before anything heavy is imported
+    from clickflow.cli.main import run
+
+    run("gc")
+
 
 from rich.console import Console
 
-from clickflow.cli.launch import launch
 from clickflow.errors import TrackingError
-from clickflow.upkeep.cleanup import CleanupConfig, clean
+from clickflow.upkeep.cleanup import clean
+from clickflow.upkeep.config import CleanupConfig
 
 
 def main(config: CleanupConfig, console: Console) -> None:
@@ -25,7 +31,3 @@ def main(config: CleanupConfig, console: Console) -> None:
         console.print("dry run: nothing was done. next: the same without [bold]dry_run=true[/]")
     if failures:
         raise TrackingError(f"{len(failures)} steps failed, as printed above; mend what they name and run it again")
-
-
-if __name__ == "__main__":
-    launch("gc", CleanupConfig, main)

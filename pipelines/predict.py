@@ -1,14 +1,16 @@
-"""Score a table: ``python pipelines/predict.py model=models:/ctr@champion input=rows.parquet output=scores.parquet``."""
+"""Score a table: ``clickflow predict model=models:/ctr@champion input=rows.parquet output=scores.parquet``."""
 
-import re
-from collections.abc import Sequence
+if __name__ == "__main__":  # first of all: a wrong config is answered before anything heavy is imported
+    from clickflow.cli.main import run
+
+    run("predict")
+
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from clickflow.cli.launch import launch
 from clickflow.scoring.config import PredictConfig
 from clickflow.scoring.predict import predict
 
@@ -41,12 +43,3 @@ def main(config: PredictConfig, console: Console) -> None:
     output = escape(str(config.output))
     console.print(f"{predicted.num_output_rows:,} rows in {output}", soft_wrap=True)
     console.print(f"""next: [bold]python -c "import polars; print(polars.read_parquet('{output}'))"[/]""", soft_wrap=True)
-
-
-def model_is_no_group(arguments: Sequence[str]) -> Sequence[str]:
-    """Nothing is trained here: ``model=…`` is a URI, also where it is not written like one, and is refused as such."""
-    return [re.sub("^model=", "model.uri=", argument) for argument in arguments]
-
-
-if __name__ == "__main__":
-    launch("predict", PredictConfig, main, model_is_no_group)

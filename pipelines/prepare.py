@@ -1,8 +1,13 @@
-"""Raw log -> prepared dataset: ``python pipelines/prepare.py data=movielens_1m data.path=ml-1m.zip``."""
+"""Raw log -> prepared dataset: ``clickflow prepare data=movielens_1m data.path=ml-1m.zip``."""
+
+if __name__ == "__main__":  # first of all: a wrong config is answered before anything heavy is imported
+    from clickflow.cli.main import run
+
+    run("prepare")
+
 
 from rich.console import Console
 
-from clickflow.cli.launch import launch
 from clickflow.cli.result_tables import print_dataset, timed_prepare
 from clickflow.runs.config import PrepareConfig
 
@@ -10,8 +15,4 @@ from clickflow.runs.config import PrepareConfig
 def main(config: PrepareConfig, console: Console) -> None:
     """Prepare and say what came out."""
     print_dataset(console, *timed_prepare(config, console))
-    console.print("next: [bold]python pipelines/train.py[/] with the same data and protocol")
-
-
-if __name__ == "__main__":
-    launch("prepare", PrepareConfig, main)
+    console.print("next: [bold]clickflow train[/] with the same data and protocol")

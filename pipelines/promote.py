@@ -1,17 +1,21 @@
-"""Make the best run the champion of a registered model, if it is better than the champion: ``python pipelines/promote.py name=ctr``.
+"""Make the best run the champion of a registered model, if it is better than the champion: ``clickflow promote name=ctr``.
 
 Exit code 0: promoted, or already the champion. 3: not better: a version with the evidence, the
 alias `challenger` and the log are all that changed. 2: an error; nothing changed.
 """
 
-import re
+if __name__ == "__main__":  # first of all: a wrong config is answered before anything heavy is imported
+    from clickflow.cli.main import run
+
+    run("promote")
+
+
 import sys
-from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
-from clickflow.cli.launch import launch, progress_printer, store_overrides
+from clickflow.cli.next_command import next_command, progress_printer
 from clickflow.errors import EXIT_CODE_NO, PromotionError
 from clickflow.promotion.config import PromoteConfig
 from clickflow.promotion.decisions import REFUSED, Decision, log_of
@@ -34,11 +38,6 @@ def main(config: PromoteConfig, console: Console) -> None:
         print_outcome(console, config, outcome)
         if outcome.kind == REFUSED:
             sys.exit(EXIT_CODE_NO)
-
-
-def experiment_as_key(arguments: Sequence[str]) -> list[str]:
-    """``experiment=NAME`` means MLflow's experiment here, and not a config of the group ``conf/experiment``, as Hydra would take it."""
-    return [re.sub(r"^experiment=", "experiment_name=", argument) for argument in arguments]
 
 
 def print_outcome(console: Console, config: PromoteConfig, outcome: Outcome) -> None:
@@ -79,12 +78,10 @@ def _print_test(console: Console, config: PromoteConfig, evaluation: Evaluation)
 
 
 def _print_next(console: Console, config: PromoteConfig, outcome: Outcome) -> None:
-    uri = config.tracking.uri or f"sqlite:///{config.home.absolute()}/mlflow.db"
-    where = "".join(f" {override}" for override in store_overrides(config.home, config.tracking))
-    serve = f"MLFLOW_TRACKING_URI={uri} mlflow models serve -m models:/{config.name}@champion --env-manager local"
-    console.print(f"serve it:\n  [bold]{serve}[/]", soft_wrap=True)
+    console.print(f"serve it:\n  {next_command('serve', config.home, config.tracking, name=config.name)}", soft_wrap=True)
     if outcome.champion not in (None, outcome.version):
-        console.print(f"take it back:\n  [bold]python pipelines/promote.py name={config.name} rollback=true{where}[/]", soft_wrap=True)
+        back = next_command("promote", config.home, config.tracking, name=config.name, rollback="true")
+        console.print(f"take it back:\n  {back}", soft_wrap=True)
 
 
 def _roll_back(console: Console, config: PromoteConfig) -> None:
@@ -131,7 +128,3 @@ def _difference(decision: Decision) -> str:
         return "–"
     shown = f"{SHOWN[details['metric'].removeprefix('val/')]} {details['difference']:+.4f}"
     return shown if details.get("low") is None else f"{shown} [{details['low']:+.4f}, {details['high']:+.4f}]"
-
-
-if __name__ == "__main__":
-    launch("promote", PromoteConfig, main, rewrite=experiment_as_key)

@@ -1,17 +1,24 @@
-"""Train a finished run again and compare every metric: ``python pipelines/reproduce.py run_id=RUN``.
+"""Train a finished run again and compare every metric: ``clickflow reproduce run_id=RUN``.
 
 Exit codes: 0 they agree, 3 they do not, 2 an error.
 """
+
+if __name__ == "__main__":  # first of all: a wrong config is answered before anything heavy is imported
+    from clickflow.cli.main import run
+
+    run("reproduce")
+
 
 import sys
 
 from rich.console import Console
 from rich.table import Table
 
-from clickflow.cli.launch import launch, progress_printer
+from clickflow.cli.next_command import progress_printer, ui_command
 from clickflow.errors import EXIT_CODE_NO
+from clickflow.runs.config import ReproduceConfig
 from clickflow.runs.metric_differences import Difference, MetricDifferences
-from clickflow.runs.reproduce import ReproduceConfig, Reproduction, reproduce
+from clickflow.runs.reproduce import Reproduction, reproduce
 
 NUM_ROWS = 10
 
@@ -27,10 +34,11 @@ def main(config: ReproduceConfig, console: Console) -> None:
     console.print(_verdict(config.run_id, found), soft_wrap=True)
     console.print(f"run {found.run_id}  {found.url}", soft_wrap=True)
     if found.first is None:
-        console.print("next: [bold]make ui[/] shows both runs, one below the other")
+        console.print(f"next: {ui_command(config.home)} shows both runs, one below the other", soft_wrap=True)
         return
     console.print(f"first difference: {_shown(found.first)}", soft_wrap=True)
-    console.print("next: reproduction.csv of the new run has all metrics; [bold]make ui[/] lays the two runs' curves over each other")
+    ui = ui_command(config.home)
+    console.print(f"next: reproduction.csv of the new run has all metrics; {ui} lays the two runs' curves over each other", soft_wrap=True)
     sys.exit(EXIT_CODE_NO)
 
 
@@ -61,7 +69,3 @@ def _shown(first: Difference) -> str:
 
 def _value(value: float | None) -> str:
     return "missing" if value is None else f"{value:.9g}"
-
-
-if __name__ == "__main__":
-    launch("reproduce", ReproduceConfig, main)

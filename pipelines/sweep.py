@@ -1,17 +1,23 @@
-"""Search hyperparameters: ``python pipelines/sweep.py model=din sweep=din sweep.num_trials=50 sweep.num_workers=2 data=…``.
+"""Search hyperparameters: ``clickflow sweep model=din sweep=din sweep.num_trials=50 sweep.num_workers=2 data=…``.
 
 The same command carries on where it was left, and on another machine with the same storage and tracking URI joins in.
 """
+
+if __name__ == "__main__":  # first of all: a wrong config is answered before anything heavy is imported
+    from clickflow.cli.main import run
+
+    run("sweep")
+
 
 import sys
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from clickflow.cli.cluster import Cluster, ClusterWorkers, chosen_cluster
-from clickflow.cli.composer import PreparedSweep, prepared_sweep, train_command
-from clickflow.cli.launch import config_dir, launch, progress_printer, store_overrides, task_overrides
-from clickflow.cli.search_space import into_space
+from clickflow.cli.composer import PreparedSweep, train_command
+from clickflow.cli.next_command import next_command, progress_printer
 from clickflow.cli.sweep_console import SweepConsole, print_best
 from clickflow.sweep.config import SweepRunConfig
 from clickflow.sweep.coordinator import SweepResult, Workers, sweep
@@ -21,10 +27,9 @@ from clickflow.sweep.worker_spec import WorkerSpec
 WORKER = [sys.executable, "-m", "clickflow.cli.sweep_worker"]
 
 
-def main(config: SweepRunConfig, console: Console) -> None:
-    """Check, search, and say what was found and what to do with it."""
+def main(prepared: PreparedSweep, console: Console) -> None:
+    """Search, and say what was found and what to do with it."""
     cluster = chosen_cluster()
-    prepared = prepared_sweep(task_overrides(), config_dir())
 
     def start_workers(spec: WorkerSpec, folder: Path) -> Workers:
         if cluster is None:
@@ -55,15 +60,10 @@ def _print_commands(console: Console, prepared: PreparedSweep, result: SweepResu
     if not result.best:
         return
     best, values = result.best[0], result.values[0]
-    where = "".join(f" {override}" for override in store_overrides(config.home, config.tracking))
     threads = {"trainer.num_threads": result.threads}
-    console.print(f"train trial {best.number} again:\n  [bold]{train_command(prepared.composer, values | threads)}[/]", soft_wrap=True)
+    train = escape(train_command(prepared.composer, values | threads))
+    console.print(f"train trial {best.number} again:\n  [bold]{train}[/]", soft_wrap=True)
     run_id = best.user_attrs["run_id"]
-    console.print(f"test it:\n  [bold]python pipelines/evaluate.py run_id={run_id}{where}[/]", soft_wrap=True)
-    console.print(
-        f"make it the champion, if it is better:\n  [bold]python pipelines/promote.py name=ctr run_id={run_id}{where}[/]", soft_wrap=True
-    )
-
-
-if __name__ == "__main__":
-    launch("sweep", SweepRunConfig, main, rewrite=into_space, check=prepared_sweep)
+    console.print(f"test it:\n  {next_command('evaluate', config.home, config.tracking, run_id=run_id)}", soft_wrap=True)
+    promote = next_command("promote", config.home, config.tracking, name="ctr", run_id=run_id)
+    console.print(f"make it the champion, if it is better:\n  {promote}", soft_wrap=True)

@@ -1,9 +1,15 @@
-"""Prepare if needed, train one model, log everything: ``python pipelines/train.py data=movielens_1m model=din``."""
+"""Prepare if needed, train one model, log everything: ``clickflow train data=movielens_1m model=din``."""
+
+if __name__ == "__main__":  # first of all: a wrong config is answered before anything heavy is imported
+    from clickflow.cli.main import run
+
+    run("train")
+
 
 from rich.console import Console
 
-from clickflow.cli.grid import grid, part_of_grid
-from clickflow.cli.launch import launch, progress_printer, store_overrides
+from clickflow.cli.grid import part_of_grid
+from clickflow.cli.next_command import next_command, or_ui, progress_printer
 from clickflow.cli.result_tables import print_metrics
 from clickflow.runs.config import RunConfig
 from clickflow.runs.train import train
@@ -18,10 +24,5 @@ def main(config: RunConfig, console: Console) -> None:
     console.print(f"best epoch {fit.best_epoch + 1} of {fit.num_epochs}, {speed}")
     console.print(f"run {trained.run_id}  {trained.url}", soft_wrap=True)
     console.print(f"model {trained.model_uri}")
-    where = "".join(f" {override}" for override in store_overrides(config.home, config.tracking))
-    ui = "" if where else " or [bold]make ui[/]"
-    console.print(f"next: [bold]python pipelines/evaluate.py run_id={trained.run_id}{where}[/]{ui}", soft_wrap=True)
-
-
-if __name__ == "__main__":
-    launch("train", RunConfig, main, grid=grid)
+    evaluate = next_command("evaluate", config.home, config.tracking, run_id=trained.run_id)
+    console.print(f"next: {evaluate}{or_ui(config.home, config.tracking)}", soft_wrap=True)

@@ -1,10 +1,11 @@
-"""One small prepared dataset and one store for all tests of a session: a new database costs a second, and runs do not see each other."""
+"""A small prepared dataset and a store that all tests of a session share: a new database costs a second, and runs are independent."""
 
 import os
 
 import pytest
 import torch
 from hypothesis import settings
+from tests.packages import Packages
 
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import prepare
@@ -14,7 +15,7 @@ from clickflow.tracking.config import TrackingConfig
 from clickflow.tracking.lifecycle import open_run
 from clickflow.tracking.store import open_store
 
-# On two cores, tests that run side by side fight for them: a tiny test can take a hundred times longer. Also in processes they start.
+# Tests that run side by side on two cores compete for them: a tiny test can take a hundred times longer. Their child processes inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
@@ -30,13 +31,13 @@ def small_log() -> SyntheticConfig:
 
 @pytest.fixture(scope="session")
 def small_dataset(small_log, tmp_path_factory) -> PreparedDataset:
-    """2,000 users, 5,000 impressions with true probabilities; for reading only, copy the folder to change it."""
+    """Dataset of 2,000 users and 5,000 impressions with true probabilities; read-only, copy the folder to change it."""
     return prepare(small_log, ImpressionsConfig(), tmp_path_factory.mktemp("small"))
 
 
 @pytest.fixture(scope="session")
 def learnable_dataset(tmp_path_factory):
-    """Items differ much in their appeal and occur often, so that a model without a view of the history learns something too."""
+    """Dataset whose items differ much in appeal and occur often, so that a model without a history also learns something."""
     log = SyntheticConfig(name="learnable", num_users=2_000, num_items=200, num_categories=20, num_impressions=10_000, appeal_std=1.5)
     return prepare(log, ImpressionsConfig(), tmp_path_factory.mktemp("learnable"))
 
@@ -55,3 +56,14 @@ def store(home):
 def run(store, request):
     with open_run(store, name=request.node.name, params={}, tags={}, log_system_metrics=False) as run:
         yield run
+
+
+@pytest.fixture
+def packages(tmp_path, monkeypatch):
+    """A folder in which a test installs packages of its own."""
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    installed = Packages(folder)
+    yield installed
+    installed.forget()

@@ -1,12 +1,12 @@
 """Composed configs: what is refused, how it is said, and that everything wrong is said at once."""
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 
 from clickflow.config import Contradictions, FilePath, Names, PositiveIntegers, StrictConfig, flatten, suggest, validate
 from clickflow.errors import ConfigError
@@ -29,16 +29,10 @@ class Margins(StrictConfig):
     right: Annotated[int, Field(ge=0)] = 0
     width: Annotated[int, Field(gt=0)] = 100
 
-    @model_validator(mode="after")
-    def _something_is_left(self) -> Self:
+    def _contradictions(self) -> Contradictions:
         if self.left + self.right >= self.width:
-            raise Contradictions(
-                [
-                    ("left", f"= {self.left}: nothing is left of width = {self.width}"),
-                    ("right", f"= {self.right}: nothing is left of width = {self.width}"),
-                ]
-            )
-        return self
+            yield "left", f"= {self.left}: nothing is left of width = {self.width}"
+            yield "right", f"= {self.right}: nothing is left of width = {self.width}"
 
 
 class Label(StrictConfig):
@@ -57,11 +51,9 @@ class Page(StrictConfig):
     caption: Label | None = None
     is_draft: bool = False
 
-    @model_validator(mode="after")
-    def _a_draft_has_a_caption(self) -> Self:
+    def _contradictions(self) -> Contradictions:
         if self.is_draft and self.caption is None:
-            raise Contradictions([("is_draft", "= true: needs caption.text, which is not given; give it or set is_draft=false")])
-        return self
+            yield "is_draft", "= true: needs caption.text, which is not given; give it or set is_draft=false"
 
 
 def page(**values: Any) -> dict[str, Any]:
@@ -231,11 +223,9 @@ def test_a_contradiction_inside_a_union_is_named_without_the_tag():
         inner: int = 1
         outer: int = 2
 
-        @model_validator(mode="after")
-        def _has_a_width(self) -> Self:
+        def _contradictions(self) -> Contradictions:
             if self.inner >= self.outer:
-                raise Contradictions([("inner", f"= {self.inner}: not inside outer = {self.outer}")])
-            return self
+                yield "inner", f"= {self.inner}: not inside outer = {self.outer}"
 
     class Drawing(StrictConfig):
         shape: Annotated[Circle | Ring, Field(discriminator="name")]
@@ -257,9 +247,9 @@ def test_two_problems_of_one_key_are_both_listed():
     class Crowded(StrictConfig):
         size: int = 1
 
-        @model_validator(mode="after")
-        def _fits(self) -> Self:
-            raise Contradictions([("size", "= 1: too small for a"), ("size", "= 1: too small for b")])
+        def _contradictions(self) -> Contradictions:
+            yield "size", "= 1: too small for a"
+            yield "size", "= 1: too small for b"
 
     assert problems({}, Crowded) == ["size = 1: too small for a", "size = 1: too small for b"]
 

@@ -1,41 +1,54 @@
-"""docs/add-a-model.md does what it says: its code is a model that keeps the contract, its YAML is that model's config."""
+"""docs/add-a-model.md does what it says: its package has a model that keeps the contract, and is trained from outside the repository."""
 
 import ast
-import importlib.util
+import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated, get_args
 
+import pandas as pd
 import pytest
 import torch
-import yaml
-from pydantic import Field, TypeAdapter
 from tests.contracts import test_models as contract
 from tests.models.examples import FULL_SCHEMA, random_batch
+from tests.runs.small import SMALL
 
-from clickflow import models
+from clickflow.cli.compose import composed_config
 from clickflow.config import validate
 from clickflow.errors import ConfigError
-from clickflow.models import ModelConfig, build_model
+from clickflow.runs.config import RunConfig
 
 DOC = Path(__file__).parents[1] / "docs" / "add-a-model.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", DOC.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-MODEL, UNION, NOTEBOOK = (text for language, text in BLOCKS if language == "python")
-[YAML] = (text for language, text in BLOCKS if language == "yaml")
+MODEL, CONTRACT, NOTEBOOK = (text for language, text in BLOCKS if language == "python")
+[PYPROJECT] = (text for language, text in BLOCKS if language == "toml")
+[COMMANDS] = (text for language, text in BLOCKS if language == "sh")
+SOURCE = Path(__file__).parents[1] / "src"
 
 
 @pytest.fixture(scope="module")
-def bst(tmp_path_factory):
-    """The document's code as the module it is meant to be."""
-    path = tmp_path_factory.mktemp("models") / "bst.py"
-    path.write_text(MODEL, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("clickflow.models.bst", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+def project(tmp_path_factory):
+    """The document's package as its author has it."""
+    folder = tmp_path_factory.mktemp("project") / "my-package"
+    (folder / "my_package").mkdir(parents=True)
+    (folder / "pyproject.toml").write_text(PYPROJECT, encoding="utf-8")
+    (folder / "my_package" / "__init__.py").write_text("")
+    (folder / "my_package" / "bst.py").write_text(MODEL, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bst(project):
+    """The model's module, in this process."""
+    sys.path.insert(0, str(project))
+    import my_package.bst as module
+
     yield module
-    del sys.modules[spec.name]
+    sys.path.remove(str(project))
+    for name in ("my_package.bst", "my_package"):
+        del sys.modules[name]
 
 
 class TestBSTKeepsTheContract(contract.TestEveryModel):
@@ -48,32 +61,25 @@ class TestBSTKeepsTheContract(contract.TestEveryModel):
         return bst.BSTConfig()
 
 
+def test_the_contract_is_applied_as_the_document_shows(bst):
+    namespace = {"contract": contract, "pytest": pytest, "BSTConfig": bst.BSTConfig}
+    exec(CONTRACT, namespace)
+    assert issubclass(namespace["TestBSTKeepsTheContract"], contract.TestEveryModel)
+
+
 def test_the_file_imports_only_what_models_may():
     imported = {node.module.split(".")[0] for node in ast.walk(ast.parse(MODEL)) if isinstance(node, ast.ImportFrom)}
     assert imported == {"typing", "pydantic", "torch", "clickflow"}
 
 
-def test_the_union_takes_the_model_beside_those_there_are(bst):
-    namespace = dict(vars(models)) | {"Annotated": Annotated, "Field": Field}
-    exec(UNION, namespace)
-    members = set(get_args(get_args(namespace["ModelConfig"])[0]))
-    assert members - {bst.BSTConfig} <= set(get_args(get_args(ModelConfig)[0]))
-    assert TypeAdapter(namespace["ModelConfig"]).validate_python({"name": "bst"}) == bst.BSTConfig()
-
-
-def test_the_yaml_has_every_key_with_its_default(bst):
-    values = yaml.safe_load(YAML)
-    assert validate(bst.BSTConfig, values) == bst.BSTConfig()
-    assert set(values) == set(bst.BSTConfig.model_fields)
-
-
-def test_heads_that_do_not_divide_the_width_are_refused(bst):
-    with pytest.raises(ConfigError, match=r"num_heads = 4: must divide embedding_dim, 6; change one of them"):
-        validate(bst.BSTConfig, {"name": "bst", "embedding_dim": 6})
+def test_heads_that_do_not_divide_the_width_are_refused_beside_all_other_faults(bst, packages):
+    packages.install("my-package", {"bst": "my_package.bst:BSTConfig"})
+    with pytest.raises(ConfigError, match=r"(?s)2 problems.*model.num_heads = 4: must divide embedding_dim, 6; change one of them.*seed"):
+        validate(RunConfig, composed_config("train", ["model=bst", "model.embedding_dim=6", "seed=-1"]))
 
 
 def test_the_lines_for_a_notebook_run(bst, small_dataset):
-    namespace = {"build_model": build_model, "BSTConfig": bst.BSTConfig, "dataset": small_dataset}
+    namespace = {"BSTConfig": bst.BSTConfig, "dataset": small_dataset}
     exec(NOTEBOOK, namespace)
     assert namespace["output"].logit.shape == (8,)
 
@@ -94,3 +100,53 @@ def test_the_order_of_behaviours_matters_up_to_the_last_position(bst, pair, matt
     before = model(batch).logit.item()
     batch.history[:, list(pair)] = batch.history[:, list(reversed(pair))]
     assert (abs(model(batch).logit.item() - before) > 1e-4) == matters
+
+
+@pytest.fixture(scope="module")
+def installed(project, tmp_path_factory):
+    """The package, installed by pip where only processes that are told so find it."""
+    target = tmp_path_factory.mktemp("installed")
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "--target", str(target)]
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, str(project)], check=True)
+    return target
+
+
+def run(folder, module, *arguments, with_packages=()):
+    """A command in an empty folder, with packages beside clickflow."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("CLICKFLOW_", "PYTHON"))}
+    environment["PYTHONPATH"] = os.pathsep.join([str(SOURCE), *map(str, with_packages)])
+    command = [sys.executable, "-m", f"clickflow.pipelines.{module}", f"home={folder / 'home'}", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, check=False)
+
+
+@pytest.mark.slow
+def test_it_is_trained_swept_evaluated_and_scores_from_outside_the_repository(installed, tmp_path):
+    [choices] = re.findall(r"^clickflow train (.*)$", COMMANDS, re.MULTILINE)
+
+    trained = run(tmp_path, "train", *choices.split(), *SMALL, "trainer.max_epochs=1", with_packages=[installed])
+
+    assert trained.returncode == 0, trained.stderr
+    run_id, model = re.search(r"run (\w+)", trained.stdout)[1], re.search(r"models:/m-\w+", trained.stdout)[0]
+    evaluated = run(tmp_path, "evaluate", f"run_id={run_id}", with_packages=[installed])
+    assert evaluated.returncode == 0, evaluated.stderr
+
+    pd.DataFrame({"item": [1, 2], "history": [[3, 4], []]}).to_parquet(tmp_path / "rows.parquet")
+    scoring = [f"model={model}", "input=rows.parquet", "output=scores.parquet"]
+    scored = run(tmp_path, "predict", *scoring, with_packages=[installed])
+    assert scored.returncode == 0, scored.stderr
+    assert pd.read_parquet(tmp_path / "scores.parquet")["probability"].between(0, 1, inclusive="neither").all()
+
+    requirements = [path.read_text() for path in tmp_path.glob("home/**/requirements.txt")]
+    assert all("my-package==1.0" in text.splitlines() for text in requirements)
+    [description] = {path.read_text() for path in tmp_path.glob("home/**/bundle/model.json")}
+    assert json.loads(description)["package"] == "my-package==1.0"
+
+    search = ["model=bst", "model.num_heads=1,2", "sweep.num_trials=2", "sweep.sampler=grid", *SMALL, "trainer.max_epochs=1"]
+    searched = run(tmp_path, "sweep", *search, with_packages=[installed])
+    assert searched.returncode == 0, searched.stderr
+    assert "model.num_heads=" in searched.stdout
+
+    for pipeline, arguments in {"evaluate": [f"run_id={run_id}"], "predict": [*scoring, "overwrite=true"]}.items():
+        refused = run(tmp_path, pipeline, *arguments)
+        assert refused.returncode == 2, refused.stderr
+        assert "model.name = bst: comes from the package my-package==1.0, which is not installed; pip install" in refused.stderr

@@ -1,23 +1,31 @@
 """Strict, frozen configs: every fault of a composed config is listed at once, before any work.
 
-Each component's config class derives from :class:`StrictConfig` and stands beside the component. :func:`validate` turns
-plain Python data (what a pipeline got from Hydra) into one of them. Pydantic stops looking at a section at its first
-unusable value; since a user wants the whole list, :func:`validate` drops what was refused and looks again.
+Each component's config class derives from :class:`StrictConfig` and is defined beside the component. :func:`validate` turns plain Python
+data, as Hydra composes it, into one of them. Pydantic stops checking a section at its first unusable value; a user wants the whole list,
+so :func:`validate` removes what was refused and checks again.
+
+A config class reports choices that contradict each other by overriding ``_contradictions``. What two sections have to agree on is checked
+by the config that holds both.
 """
 
 import copy
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Self, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from clickflow.errors import ConfigError
+from clickflow.text import problem_list
 
 Config = TypeVar("Config", bound=BaseModel)
+
+Contradictions = Iterator[tuple[str, str]]
+"""Key, and message (``= value: what is wrong; what to do``), of each choice that contradicts another one."""
 
 _Path = tuple[int | str, ...]
 
@@ -25,31 +33,25 @@ _Path = tuple[int | str, ...]
 PositiveIntegers = Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(strict=False)]
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 FilePath = Annotated[Path, Field(strict=False)]
+Home = Annotated[
+    Path, Field(strict=False, description="Folder of everything clickflow writes: downloads, prepared data sets, the local MLflow store.")
+]
 
 
 class StrictConfig(BaseModel):
     """Base of all configs: frozen, no unknown key, no silent conversion."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
-        problems = list(self._contradictions())
-        if problems:
-            raise Contradictions(problems)
+        if problems := list(self._contradictions()):
+            raise PydanticCustomError("contradictions", "contradictory choices", {"problems": problems})
         return self
 
-    def _contradictions(self) -> Iterator[tuple[str, str]]:
-        """What is wrong with this section as a whole: key and message of each fault."""
-        return iter(())
-
-
-class Contradictions(PydanticCustomError):
-    """Raised by a config's own validator to report one or several ``(key, message)`` pairs of that section."""
-
-    def __new__(cls, problems: list[tuple[str, str]]) -> "Contradictions":
-        """Wrap the problems; pydantic's own class takes its arguments in ``__new__``."""
-        return super().__new__(cls, "contradictions", "contradictory choices", {"problems": problems})
+    def _contradictions(self) -> Contradictions:
+        """What is wrong with this section as a whole; its keys are relative to the section."""
+        yield from ()
 
 
 def validate(config_class: type[Config], values: Mapping[str, Any], what: str = "the composed config") -> Config:
@@ -58,7 +60,7 @@ def validate(config_class: type[Config], values: Mapping[str, Any], what: str = 
     Args:
         config_class: the class to build.
         values: nested dicts, lists and scalars, as composed.
-        what: how the message calls the values.
+        what: name of the values in the message.
 
     Raises:
         ConfigError: one line for each problem, all of them, with the nearest allowed key or value.
@@ -74,7 +76,7 @@ def validate(config_class: type[Config], values: Mapping[str, Any], what: str = 
             progress = False
             for details in error.errors():
                 path, parent = _resolve(config_class, details["loc"])
-                if path in removed:  # the hole that an earlier refusal left
+                if path in removed:  # missing because it was refused before
                     continue
                 problems |= dict.fromkeys(_explain(path, parent, details, refused))
                 if details["type"] in ("missing", "contradictions"):
@@ -89,9 +91,7 @@ def validate(config_class: type[Config], values: Mapping[str, Any], what: str = 
         else:
             if not problems:
                 return config
-        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        lines = [f"  {where}{message}" for where, message in problems]
-        raise ConfigError("\n".join([f"{count} in {what}:", *lines]))
+        raise ConfigError(problem_list([f"{where}{message}" for where, message in problems], what))
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -110,20 +110,28 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def named(value: object) -> object:
-    """``sampler: tpe`` for ``sampler: {name: tpe}``: a section whose other keys have defaults may be given by its name."""
+    """Read ``sampler: tpe`` as ``sampler: {name: tpe}``: a section whose other keys have defaults may be given by its name."""
     return {"name": value} if isinstance(value, str) else value
 
 
-def suggest(word: str, allowed: list[str]) -> str:
-    """`` did you mean x?`` for the nearest allowed word, else the list of what is allowed."""
-    close = difflib.get_close_matches(word, allowed, n=1, cutoff=0.6)
-    return f"did you mean {close[0]}?" if close else f"allowed: {', '.join(sorted(allowed))}"
+def suggest(word: str, allowed: Sequence[str]) -> str:
+    """``did you mean x?`` with the nearest allowed word, or else the list of what is allowed.
+
+    >>> suggest("DIN", ["base", "din"]), suggest("DIM", ["LR", "DIN outer", "DIN product"])
+    ('did you mean din?', 'did you mean DIN outer or DIN product?')
+    """
+    folded = {choice.casefold(): choice for choice in allowed}
+    close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
+    if not close:  # labels of several words
+        parts = {part: [whole for whole in folded if part in whole.split()] for whole in folded for part in whole.split()}
+        close = [whole for part in difflib.get_close_matches(word.casefold(), parts, n=1, cutoff=0.6) for whole in parts[part]]
+    return f"did you mean {' or '.join(folded[choice] for choice in close)}?" if close else f"allowed: {', '.join(sorted(allowed))}"
 
 
 def _resolve(config_class: type[BaseModel], loc: _Path) -> tuple[_Path, Any]:
-    """Pydantic's location as a path of the config, and the annotation of the section that its last key stands in.
+    """Translate pydantic's location into a path of the config, and the annotation of the section that has its last key.
 
-    The location also holds the tags of discriminated unions, which are no keys of the config.
+    The location also has the tags of discriminated unions, which are no keys of the config.
     """
     path: list[int | str] = []
     section: Any = None
@@ -137,17 +145,23 @@ def _resolve(config_class: type[BaseModel], loc: _Path) -> tuple[_Path, Any]:
         path.append(part)
         section = annotation
         if models:
-            field = models[0].model_fields.get(str(part))
-            annotation = None if field is None else field.annotation
+            annotation = models[0].model_fields.get(str(part))
         else:  # a dict's key or a list's index
             annotation = next((argument for member in members for argument in reversed(get_args(member)) if argument is not ...), None)
     return tuple(path), section
 
 
 def _members(annotation: Any) -> Iterator[Any]:
-    """What a value may be: the members of a union without None, else the annotation itself."""
+    """The types that a value may have: the members of a union without None, or else the annotation itself.
+
+    A union that is open to further members knows those that were requested; its annotation has them as ``further_members``.
+    """
     origin = get_origin(annotation)
-    if origin is Annotated:
+    if isinstance(annotation, FieldInfo):
+        yield from _members(annotation.annotation)
+        for mark in annotation.metadata:
+            yield from getattr(mark, "further_members", ())
+    elif origin is Annotated:
         yield from _members(get_args(annotation)[0])
     elif origin in (Union, UnionType):
         for member in get_args(annotation):
@@ -161,7 +175,7 @@ def _tags(model: type[BaseModel]) -> set[str]:
 
 
 def _remove(values: Any, path: _Path) -> _Path:
-    """Remove what was refused and return its path; one element of a list takes the whole list with it, so that indices stay true."""
+    """Remove what was refused and return its path; a list is removed whole, because the indices of its elements would shift."""
     for position, part in enumerate(path):
         if position == len(path) - 1 or not isinstance(values.get(part), dict):
             values.pop(part, None)
@@ -203,5 +217,5 @@ def _explain(path: _Path, section: Any, error: ErrorDetails, refused: set[_Path]
 
 
 def _rests_on_refused(path: _Path, message: str, refused: set[_Path]) -> bool:
-    """Whether a contradiction may be one of defaults only, which stand in for values of its section (or named by it) that were refused."""
+    """Whether a contradiction may be due to defaults only: those that replace refused values of its section, or that it names."""
     return any((path and other[: len(path)] == path) or ".".join(str(part) for part in other) in message for other in refused)

@@ -1,8 +1,8 @@
 """Errors a user can act on.
 
-A message reads ``where = value: what is wrong; what is allowed; what to do``. The pipelines print it without a traceback
-and exit with :data:`EXIT_CODE_ERROR`; a question that is answered with no (not better, not the same) ends with
-:data:`EXIT_CODE_NO`. Wrong arguments of a function are a plain ``ValueError``; ``assert`` is for invariants.
+A message reads ``where = value: what is wrong; what is allowed; what to do``. Commands print it without a traceback and exit with
+:data:`EXIT_CODE_ERROR`; a command whose answer is no (not better, not the same) exits with :data:`EXIT_CODE_NO`. Wrong arguments of a
+function are a plain ``ValueError``; ``assert`` is for invariants.
 """
 
 import re
@@ -15,7 +15,7 @@ EXIT_CODE_INTERRUPTED = 130
 class ClickflowError(Exception):
     """Base of every error that reaches the user as one message instead of a traceback.
 
-    Passwords in URIs are hidden here, once for all: messages stand in logs and in the tags of runs.
+    It hides passwords in URIs, because messages end up in logs and in the tags of runs.
     """
 
     def __init__(self, message: str) -> None:
@@ -23,7 +23,7 @@ class ClickflowError(Exception):
 
 
 def without_passwords(text: str) -> str:
-    """A text with the passwords in its URIs hidden.
+    """Hide the passwords in the URIs of a text.
 
     >>> without_passwords("tracking.uri = postgresql://ada:s3cr@host/db?user=u&password=p1: refused")
     'tracking.uri = postgresql://ada:***@host/db?user=u&password=***: refused'
@@ -45,7 +45,7 @@ class TrackingError(ClickflowError):
 
 
 class TrainingError(ClickflowError):
-    """Training went where no result can come from, for example to a loss that is not finite."""
+    """Training cannot give a result, for example because the loss is not finite."""
 
 
 class PromotionError(ClickflowError):

@@ -1,33 +1,18 @@
 """The door: what the command line gets wrong, and how it is told."""
 
-import importlib
 import sys
 
 import pytest
 
-from clickflow.cli.launch import CONF, REPOSITORY, composed_config, launch, store_overrides
+from clickflow.cli.commands import COMMANDS
+from clickflow.cli.compose import composed_config
+from clickflow.cli.launch import launch
+from clickflow.cli.search_path import CONF, REPOSITORY
 from clickflow.config import validate
 from clickflow.errors import ConfigError
-from clickflow.promotion.config import PromoteConfig
-from clickflow.runs.config import CompareConfig, EvaluateConfig, PrepareConfig, RunConfig
-from clickflow.runs.reproduce import ReproduceConfig
-from clickflow.scoring.config import PredictConfig
-from clickflow.sweep.config import SweepRunConfig
-from clickflow.tracking.config import TrackingConfig
-from clickflow.upkeep.cleanup import CleanupConfig
+from clickflow.runs.config import EvaluateConfig, RunConfig
 
-CLASSES = {
-    "prepare": PrepareConfig,
-    "train": RunConfig,
-    "evaluate": EvaluateConfig,
-    "compare": CompareConfig,
-    "sweep": SweepRunConfig,
-    "demo": RunConfig,
-    "reproduce": ReproduceConfig,
-    "gc": CleanupConfig,
-    "predict": PredictConfig,
-    "promote": PromoteConfig,
-}
+CLASSES = {name: command.config_class for name, command in COMMANDS.items()}
 REQUIRED = {
     "evaluate": ["run_id=abc"],
     "reproduce": ["run_id=abc"],
@@ -49,11 +34,10 @@ def run(monkeypatch, capsys, tmp_path):
     """Run a pipeline's command line in this process: (exit code, standard output, standard error)."""
 
     def run_pipeline(pipeline: str, *arguments: str) -> tuple[int, str, str]:
-        main = importlib.import_module(f"clickflow.pipelines.{pipeline}").main
-        monkeypatch.setattr(sys, "argv", [f"{pipeline}.py", f"home={tmp_path / 'home'}", *arguments])
+        monkeypatch.setattr(sys, "argv", [f"{pipeline}.py"])
         code: object = 0
         try:
-            launch(pipeline, CLASSES[pipeline], main)
+            launch(pipeline, [f"home={tmp_path / 'home'}", *arguments])
         except SystemExit as end:
             code = end.code
         captured = capsys.readouterr()
@@ -163,13 +147,6 @@ def test_a_split_by_time_of_a_log_without_a_clock_is_a_contradiction(protocol):
         compose("data=log", "data.timestamp_unit=order", *protocol, *columns)
 
 
-def test_the_next_command_names_a_store_that_is_not_the_default_one(tmp_path, monkeypatch):
-    monkeypatch.setenv("CLICKFLOW_HOME", str(tmp_path))
-    assert store_overrides(tmp_path, TrackingConfig()) == []
-    found = store_overrides(tmp_path / "other", TrackingConfig(uri="http://127.0.0.1:5000"))
-    assert found == [f"home={tmp_path / 'other'}", "tracking.uri=http://127.0.0.1:5000"]
-
-
 def test_faults_of_the_command_line_end_with_exit_code_2_and_nothing_written(run, tmp_path):
     code, _, err = run("train", "model.embeding_dim=8", "trainer.batch_size=0", "optimizer.learning_rate=fast")
     assert code == 2
@@ -208,7 +185,8 @@ def test_help_shows_groups_and_keys(run, pipeline):
     code, out, _ = run(pipeline, "--help")
     assert code == 0
     assert f"{pipeline}:" in out
-    assert "tracking: local, server" in out
+    assert "tracking=local" in out
+    assert "choices: local, server" in out
 
 
 def test_a_missing_file_ends_with_exit_code_2_and_one_message(run):

@@ -13,13 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import clickflow.cli.composer
+import clickflow.pipelines.sweep
+from clickflow.cli.compose import composed_config
 from clickflow.cli.composer import HydraComposer, as_overrides, fixed_overrides, prepared_sweep, train_command
-from clickflow.cli.launch import CONF, composed_config, launch
-from clickflow.cli.search_space import into_space, override_text, read_space, searched
+from clickflow.cli.launch import launch
+from clickflow.cli.overrides import override_text
+from clickflow.cli.search_path import CONF
+from clickflow.cli.search_space import read_space
+from clickflow.cli.sweep_arguments import into_space, searched
 from clickflow.config import validate
 from clickflow.errors import ConfigError
 from clickflow.runs.config import RunConfig
-from clickflow.sweep.config import SweepRunConfig
 from clickflow.sweep.space import Choice, Interval, Range
 
 MODELS = {name: name for name in ("base", "deepfm", "dien", "din", "lr", "pnn", "wide_deep")} | {"models": "din", "default": "din"}
@@ -228,13 +232,13 @@ def test_a_key_both_set_and_searched_on_the_command_line_is_refused():
 
 
 def test_a_word_that_is_no_override_is_refused():
-    with pytest.raises(ConfigError, match=r"command line: .*; write key=value"):
+    with pytest.raises(ConfigError, match=r"command line, .*; write key=value"):
         searched(["synthetic"])
 
 
 @pytest.mark.parametrize("option", ["-m", "--multirun"])
 def test_multirun_is_refused_with_the_remedy(option):
-    with pytest.raises(ConfigError, match=r"-m: a sweep makes its own trials; leave -m out, or run a plain grid with .*train\.py -m"):
+    with pytest.raises(ConfigError, match=r"-m: a sweep makes its own trials; leave -m out, or run a plain grid with clickflow train -m"):
         into_space(["seed=0,1", option])
 
 
@@ -297,13 +301,14 @@ def run(monkeypatch, capsys, tmp_path):
     def run_pipeline(*arguments):
         told = []
 
-        def main(config, console):
-            told.append(config)
+        def main(prepared, console):
+            told.append(prepared.config)
 
-        monkeypatch.setattr(sys, "argv", ["sweep.py", *arguments])
+        monkeypatch.setattr(clickflow.pipelines.sweep, "main", main)
+        monkeypatch.setattr(sys, "argv", ["sweep.py"])
         code = 0
         try:
-            launch("sweep", SweepRunConfig, main, into_space, prepared_sweep)
+            launch("sweep", arguments)
         except SystemExit as end:
             code = end.code
         captured = capsys.readouterr()
@@ -327,7 +332,7 @@ def test_faults_at_the_door_end_with_exit_code_2_and_no_story(run):
         assert err.startswith("ConfigError: ")
 
 
-@pytest.mark.parametrize(("option", "shown"), [("--cfg=job", "seed: 0,1"), ("--help", "sweep: base, deepfm, default")])
+@pytest.mark.parametrize(("option", "shown"), [("--cfg=job", "seed: 0,1"), ("--help", "choices: base, deepfm, default")])
 def test_information_is_shown_with_the_searches_of_the_command_line(run, option, shown):
     code, out, _, told = run(option, "seed=0,1")
     assert (code, told) == (0, [])
@@ -424,10 +429,10 @@ def test_what_a_trial_shares_is_all_but_the_sweep_and_what_is_searched():
 def test_the_command_that_trains_a_trial_again_composes_its_config():
     composer = HydraComposer(["++trainer.max_epochs=2", "++data.name='12'", "sweep=models"])
     values = {"model": "dien", "model.hidden_units": [8, 4], "optimizer.learning_rate": 1e-05}
-    python, script, *overrides = shlex.split(train_command(composer, values))
-    assert (python, script) == ("python", "pipelines/train.py")
+    program, name, *overrides = shlex.split(train_command(composer, values))
+    assert (program, name) == ("clickflow", "train")
     assert validate(RunConfig, composed_config("train", overrides)) == composer.compose(values)
-    assert train_command(HydraComposer([], "my conf"), {}) == "python pipelines/train.py --config-dir 'my conf'"
+    assert train_command(HydraComposer([], "my conf"), {}) == "clickflow train --config-dir 'my conf'"
 
 
 # The spaces of the repository.

@@ -1,4 +1,4 @@
-"""What every model keeps, whatever it is: a new word in the union of models is covered at once."""
+"""The contract of every model; a new model in the union is covered at once."""
 
 from types import UnionType
 from typing import Annotated, Literal, Union, get_args, get_origin
@@ -12,10 +12,10 @@ from tests.models.plain_loops import in_double
 from clickflow.config import StrictConfig, validate
 from clickflow.data.dataset import BatchLoader
 from clickflow.data.schema import NumericField, Schema
-from clickflow.models import ModelConfig, build_model
+from clickflow.models.config import Activation, ModelConfig
 from clickflow.models.contract import ModelOutput
-from clickflow.models.layers.activations import Activation
-from clickflow.training.optimizers import AdamConfig, build_optimizer
+from clickflow.training.config import AdamConfig
+from clickflow.training.optimizers import build_optimizer
 
 CONFIG_CLASSES = get_args(get_args(ModelConfig)[0])
 SCHEMAS = {
@@ -40,17 +40,17 @@ SHARED = {
     "some of each": ([3, 0, 5, 2, 1], [2, 2, 0, 1, 1, 3, 2]),
     "one history of many rows": ([6], [0] * 8),
     "an empty history of many rows": ([0], [0] * 4),
-    "a history a row": ([2, 0, 4], [0, 1, 2]),
-    "a history a row, in another order": ([2, 0, 4], [2, 0, 1]),
+    "one history per row": ([2, 0, 4], [0, 1, 2]),
+    "one history per row, in another order": ([2, 0, 4], [2, 0, 1]),
     "histories that no row reads": ([4, 2, 0, 3], [1, 1]),
 }
 
-# One value more of options whose annotation does not list them.
+# One more value of each option whose annotation does not list its values.
 OTHER_VALUES = {"hidden_units": (), "dropout": 0.5, "cross_fields": ("item",)}
 
 
 def values_of(annotation):
-    """The values that an annotation lists: those of a Literal, of an alias of one, of a union with one."""
+    """Values that an annotation lists: those of a Literal, of an alias of a Literal, of a union with one."""
     if annotation is bool:
         return (True, False)
     if get_origin(annotation) is Literal:
@@ -61,7 +61,7 @@ def values_of(annotation):
 
 
 def options(config_class):
-    """Every value of every choice that is not the default, one at a time."""
+    """Every value other than the default of every choice, one at a time."""
     for name, field in config_class.model_fields.items():
         values = (OTHER_VALUES[name],) if name in OTHER_VALUES else values_of(field.annotation)
         yield from ({name: value} for value in values if value != field.default)
@@ -77,7 +77,7 @@ def describe(variant):
 
 
 ALL_VARIANTS = [(config_class, choices) for config_class in CONFIG_CLASSES for choices in ({}, *options(config_class))]
-# An activation is a layer tested on its own: it need not meet every schema and every length.
+# An activation is a layer with tests of its own, so it is not combined with every schema and every length.
 VARIANTS = [variant for variant in ALL_VARIANTS if not is_activation(variant[1])]
 ACTIVATION_VARIANTS = [variant for variant in ALL_VARIANTS if is_activation(variant[1])]
 
@@ -95,7 +95,7 @@ def default_config(request):
 
 def build(config, schema=FULL_SCHEMA, seed=0):
     torch.manual_seed(seed)
-    return build_model(config, schema)
+    return config.build(schema)
 
 
 def mean_loss(output: ModelOutput, label):
@@ -104,7 +104,7 @@ def mean_loss(output: ModelOutput, label):
 
 
 def assert_finite(model, batch):
-    """One finite logit a row and finite gradients, in training and in evaluation."""
+    """Check that a model gives one finite logit per row and finite gradients, in training and in evaluation."""
     for training in (True, False):
         model.train(training).zero_grad()
         output = model(batch)
@@ -141,7 +141,7 @@ def test_options_are_found_however_their_values_are_listed():
 
 class TestEveryModel:
     @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)
-    def test_any_batch_gives_one_finite_logit_a_row_and_finite_gradients(self, config, schema):
+    def test_any_batch_gives_one_finite_logit_per_row_and_finite_gradients(self, config, schema):
         for lengths in LENGTHS.values():
             assert_finite(build(config, schema), random_batch(schema, lengths))
 
@@ -243,7 +243,7 @@ class TestEveryModel:
     def test_its_state_goes_into_another_one_of_its_kind(self, config, tmp_path):
         model, other = build(config, seed=0), build(config, seed=1)
         batch = random_batch(FULL_SCHEMA, NORMAL)
-        model(batch)  # moves what is moved in training, such as the statistics of Dice
+        model(batch)  # updates the state that training moves, such as the statistics of Dice
 
         torch.save(model.state_dict(), tmp_path / "state.pt")
         other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))

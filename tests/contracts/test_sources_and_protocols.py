@@ -1,6 +1,6 @@
-"""What holds for every source under every protocol it can serve, and for any log at all: no history knows its impression's future.
+"""The contract of every source under every protocol that it can serve: in any log, no history knows the future of its impression.
 
-The witness is a plain loop over the rows as the source reads them; nothing of the vectorised code is used by it.
+The reference is a plain loop over the rows as the source reads them; it uses none of the vectorised code.
 """
 
 import gzip
@@ -37,7 +37,7 @@ Row = tuple[object, object, int, tuple[object, ...]]  # user, item, label, histo
 
 
 def random_events(num_users: int = 30, num_items: int = 40, num_rows: int = 500) -> list[tuple[int, int, int, int]]:
-    """User, item, timestamp (days, so that many coincide) and a rating of 1 ... 5."""
+    """Random events: user, item, timestamp (in days, so that many coincide) and a rating of 1 ... 5."""
     rng = np.random.default_rng(7)
     columns = (
         rng.integers(0, num_users, num_rows),
@@ -127,11 +127,11 @@ def case(request, tmp_path_factory) -> tuple[DataConfig, ProtocolConfig, Checked
     return data, protocol, log, prepare(data, protocol, folder / "home")
 
 
-# The witness
+# The reference
 
 
 def behaviours_of(log: CheckedLog) -> dict[object, list[tuple[int, object]]]:
-    """(timestamp, item) of each user's behaviours, oldest first, those of one moment in the order of the log."""
+    """(timestamp, item) of each user's behaviours, oldest first, and in the order of the log within a moment."""
     if log.behaviours is not None:
         rows = log.behaviours.select("user", "item", "timestamp").rows()
     elif "label" in log.interactions.columns:
@@ -145,7 +145,7 @@ def behaviours_of(log: CheckedLog) -> dict[object, list[tuple[int, object]]]:
 
 
 def expected_rows(log: CheckedLog, protocol: ProtocolConfig) -> list[Row]:
-    """Every row of the log under a protocol, sampled negatives left out."""
+    """Every row of the log under a protocol, without sampled negatives."""
     past = behaviours_of(log)
     if isinstance(protocol, NextItemConfig):
         items = {user: [item for _, item in own] for user, own in past.items()}
@@ -216,7 +216,7 @@ class TestEverySourceAndProtocol:
         assert vocabulary.sort(["count", "raw"], descending=[True, False])["index"].to_list() == vocabulary["index"].to_list()
         index = dict(dataset.items().select("raw", "index/item").rows())
         assert all((index[item] > 0) == (item in shown) for item in dataset.raw_items())
-        # What a model is shown in training, sampled negatives included, has an embedding of its own.
+        # Every item that a model sees in training, sampled negatives included, has an embedding of its own.
         assert (dataset.split("train").take(slice(None), max_history=10_000).target[0] > 0).all()
 
     def test_batches_stay_inside_the_vocabularies(self, case):

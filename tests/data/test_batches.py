@@ -33,12 +33,12 @@ def test_a_batch_knows_its_size_and_the_lengths_of_its_histories():
     assert make_batch(history_of=torch.tensor([2, 0, 2])).lengths.tolist() == [1, 2, 1]
 
 
-def test_a_batch_that_is_where_it_should_be_is_not_copied():
+def test_a_batch_on_its_device_is_not_copied():
     batch = make_batch()
     assert batch.to(torch.device("cpu")) is batch
 
 
-def test_a_batch_moves_with_all_its_tensors_and_without_those_it_has_not():
+def test_a_batch_moves_with_all_the_tensors_that_it_has():
     meta = torch.device("meta")
     ids = torch.zeros(3, dtype=torch.int64)
     moved = make_batch(label=torch.zeros(3), group=ids, negative_history=ids[None], history_of=ids).to(meta)
@@ -52,7 +52,7 @@ def test_a_batch_moves_with_all_its_tensors_and_without_those_it_has_not():
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=8), st.data())
 def test_parts_of_a_batch_hold_their_rows_with_their_histories(lengths, data):
-    """Rows with a history of their own, and rows that share them in any order."""
+    """The parts are compared for rows with a history each and for rows that share histories in any order."""
     num_values = sum(lengths)
     shared = data.draw(st.none() | st.lists(st.integers(0, len(lengths) - 1), min_size=1, max_size=8))
     rows = torch.arange(len(lengths) if shared is None else len(shared))
@@ -80,7 +80,7 @@ def test_parts_of_a_batch_hold_their_rows_with_their_histories(lengths, data):
 
 
 def histories_of(batch):
-    """The values of each row's history, of its negatives too."""
+    """Values of each row's history and of its negatives."""
     numbers = range(len(batch)) if batch.history_of is None else batch.history_of.tolist()
     spans = [slice(int(batch.offsets[number]), int(batch.offsets[number + 1])) for number in numbers]
     return [(batch.history[0, span].tolist(), batch.negative_history[0, span].tolist()) for span in spans]

@@ -1,4 +1,4 @@
-"""Batches against a plain loop over rows, and the loader's order against what a run needs to be resumed."""
+"""Batches against a plain loop over rows, and the order of a loader that a resumed run needs."""
 
 import numpy as np
 import polars as pl
@@ -147,12 +147,12 @@ def make_loader(dataset, **more) -> BatchLoader:
 
 
 def seen(batches) -> list[list[float]]:
-    """What tells rows apart, batch by batch."""
+    """Values that identify the rows, batch by batch."""
     return [torch.stack([batch.group, batch.target[0], batch.lengths]).T.tolist() for batch in batches]
 
 
 def take(loader: BatchLoader, count: int) -> list[Batch]:
-    """As many batches as asked for, and not the end of the epoch: as Lightning does."""
+    """Take a number of batches without asking for the end of the epoch, as Lightning does."""
     batches = iter(loader)
     return [next(batches) for _ in range(count)]
 
@@ -226,7 +226,7 @@ def test_a_state_can_be_carried_on_with_another_batch_size(small_dataset):
 
 
 def items_split(item_index, behaviours) -> Split:
-    """One row whose history is all behaviours; the category of item row r is 10 + r, so that it tells the row that was drawn."""
+    """Split of one row whose history is all behaviours; the category of item row r is 10 + r, so it identifies the drawn row."""
     size, schema = len(item_index), Schema(categorical=SCHEMA.categorical[:2])
     one_row = {"group": [0], "item": [0], "history_start": [0], "history_end": [len(behaviours)], "label": [1]}
     return Split(
@@ -237,7 +237,7 @@ def items_split(item_index, behaviours) -> Split:
 
 
 def drawn_rows(split, seed=0) -> list[int]:
-    """Item rows of the negatives, after a look at whether all their fields are those of that row."""
+    """Item rows of the negatives, after a check that all their fields are those of the row."""
     batch = split.take(slice(None), max_history=10**9, negatives=np.random.default_rng(seed))
     assert batch.negative_history.shape == batch.history.shape
     assert batch.negative_history.dtype == torch.int64
@@ -260,7 +260,7 @@ def test_a_negative_is_an_item_of_train_and_never_the_behaviour_itself(known, dr
         assert row in others if others else row == 0
 
 
-# 0.999 quantiles of chi-square with 3 and 4 degrees of freedom; the seed is fixed, so this does not flicker.
+# 0.999 quantiles of chi-square with 3 and 4 degrees of freedom; the seed is fixed, so the test is not flaky.
 @pytest.mark.parametrize(("behaviour", "limit"), [(1, 16.3), (4, 16.3), (6, 16.3), (3, 18.5)], ids=["first", "middle", "last", "unknown"])
 def test_negatives_are_uniform_over_all_other_items_of_train(behaviour, limit):
     index = [0, 5, 2, 0, 3, 1, 4]  # item row 3 is not in train
@@ -290,7 +290,7 @@ def negatives(batches) -> list[list[list[int]]]:
     return [batch.negative_history.tolist() for batch in batches]
 
 
-def test_negatives_are_other_ones_in_every_batch_epoch_and_seed(small_dataset):
+def test_negatives_differ_in_every_batch_epoch_and_seed(small_dataset):
     loader = make_loader(small_dataset, seed=5, draws_negatives=True)
     epochs = [negatives(loader), negatives(loader)]
     again, other = (negatives(make_loader(small_dataset, seed=seed, draws_negatives=True)) for seed in (5, 6))

@@ -16,7 +16,7 @@ def drawn(group, own, weights, uniform, seed=0):
 
 
 def chi_square(items, expected):
-    """Pearson's statistic; ``expected`` are counts, and items that must not occur do not."""
+    """Pearson's statistic for the counts ``expected``; checks that items with a count of 0 do not occur."""
     found = np.bincount(items, minlength=len(expected))
     assert not found[expected == 0].any()
     possible = expected > 0
@@ -37,7 +37,7 @@ def test_a_negative_is_a_candidate_that_its_user_never_acted_on(own, weights, un
         assert item in free if free else item == -1
 
 
-# 0.999 quantiles of chi-square with 5 and 4 degrees of freedom; the seed is fixed, so this does not flicker.
+# 0.999 quantiles of chi-square with 5 and 4 degrees of freedom; the seed is fixed, so the test is not flaky.
 @pytest.mark.parametrize(
     ("uniform", "own", "expected_shares", "limit"),
     [

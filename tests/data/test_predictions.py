@@ -6,7 +6,7 @@ from clickflow.data.predictions import write_predictions
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
-def test_predictions_stand_beside_the_raw_ids_and_labels_of_the_log(small_log, small_dataset, tmp_path, split):
+def test_predictions_come_with_the_raw_ids_and_labels_of_the_log(small_log, small_dataset, tmp_path, split):
     bounds = small_dataset.manifest.splits[split]
     preds = np.linspace(0, 1, bounds.rows, dtype=np.float32)
     write_predictions(tmp_path / "preds.parquet", small_dataset, split, preds)

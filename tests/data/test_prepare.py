@@ -1,4 +1,4 @@
-"""From files to a prepared folder and back to raw ids: what is prepared, when, where, and what happens when it cannot be."""
+"""From files to a prepared folder and back to raw ids: contents, time and place of preparing, and failures."""
 
 import errno
 import hashlib
@@ -29,7 +29,7 @@ SPLITS = ("train", "validation", "test")
 
 
 def write_log(folder: Path, frame: pl.DataFrame, **more: object) -> LogConfig:
-    """A Parquet log in a folder, and the config that reads it."""
+    """Write a Parquet log to a folder and return the config that reads it."""
     folder.mkdir(parents=True, exist_ok=True)
     frame.write_parquet(folder / "log.parquet")
     columns = {name: name for name in ("user", "item", "timestamp", "label", "rating") if name in frame.columns}
@@ -99,7 +99,7 @@ def test_another_protocol_config_or_source_never_shares_a_folder(tmp_path):
     assert len({prepare(data, protocol, tmp_path / "home").folder for data, protocol in runs}) == len(runs)
 
 
-def test_the_same_content_has_the_same_fingerprint_wherever_it_lies(tmp_path):
+def test_the_same_content_has_the_same_fingerprint_in_any_folder(tmp_path):
     datasets = [prepare(write_log(tmp_path / place, clicks()), NextItemConfig(), tmp_path / place / "home") for place in ("a", "b")]
     assert datasets[0].folder.name == datasets[1].folder.name
     assert datasets[0].manifest == datasets[1].manifest
@@ -139,7 +139,7 @@ def test_two_processes_preparing_the_same_at_once_both_get_it(tmp_path):
     assert len(list((tmp_path / "datasets").iterdir())) == 1
 
 
-def test_who_comes_second_takes_the_folder_of_the_first(tmp_path, monkeypatch):
+def test_the_second_of_two_writers_takes_the_folder_of_the_first(tmp_path, monkeypatch):
     log, home = write_log(tmp_path, clicks()), tmp_path / "home"
     write_manifest = storage.write_manifest
 
@@ -202,7 +202,7 @@ def test_an_interrupt_leaves_nothing_half_written(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("limit", [100, 2_000, 20_000])
 def test_a_write_that_the_system_refuses_leaves_nothing_half_written(tmp_path, limit):
-    """The real error of the real libraries: no file may grow beyond a limit, which the tables of ids or the columns meet first."""
+    """The libraries raise their real errors: no file may grow beyond a limit, which the tables of ids or the columns reach first."""
     log = write_log(tmp_path, clicks(6_000, num_users=3_000, num_items=1_000))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
@@ -214,7 +214,7 @@ def test_a_write_that_the_system_refuses_leaves_nothing_half_written(tmp_path, l
     assert list((tmp_path / "home" / "datasets").iterdir()) == []
 
 
-def test_a_read_only_disk_is_told_as_such(tmp_path, monkeypatch):
+def test_a_read_only_disk_is_reported_as_such(tmp_path, monkeypatch):
     def read_only(**_):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
@@ -224,7 +224,7 @@ def test_a_read_only_disk_is_told_as_such(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("in_the_way", ["home", "home/datasets"])
-def test_a_file_where_a_folder_must_be_is_told_and_left_alone(tmp_path, in_the_way):
+def test_a_file_in_place_of_a_folder_is_reported_and_left_alone(tmp_path, in_the_way):
     file = tmp_path / in_the_way
     file.parent.mkdir(exist_ok=True)
     file.write_text("mine")
@@ -233,7 +233,7 @@ def test_a_file_where_a_folder_must_be_is_told_and_left_alone(tmp_path, in_the_w
     assert file.read_text() == "mine"
 
 
-def test_a_source_that_cannot_be_opened_is_told(tmp_path, monkeypatch):
+def test_a_source_that_cannot_be_opened_is_reported(tmp_path, monkeypatch):
     log = write_log(tmp_path, clicks())
     monkeypatch.setattr(LogConfig, "files", lambda self, downloads: (tmp_path / "gone.parquet",))
     with pytest.raises(DataError, match=r"gone\.parquet: cannot be read \(No such file or directory\); "):
@@ -392,7 +392,7 @@ def test_a_split_without_rows_is_refused_and_nothing_is_written(tmp_path, rows, 
 def test_vocabularies_know_what_train_saw_and_nothing_else(tmp_path):
     frame = clicks(num_items=200, num_rows=400)
     dataset = prepare(write_log(tmp_path, frame), ImpressionsConfig(), tmp_path / "home")
-    # What a train row shows a model: its target and its history. A behaviour of several histories counts once.
+    # A train row shows a model its target and its history. A behaviour of several histories counts once.
     train_end = dataset.manifest.splits["train"].last_timestamp
     seen: Counter[object] = Counter()
     for user in frame["user"].unique():
@@ -414,7 +414,7 @@ def test_vocabularies_know_what_train_saw_and_nothing_else(tmp_path):
 
 
 def full_log(folder: Path, **more: object) -> LogConfig:
-    """Every sort of field, with gaps in each."""
+    """Log with every kind of field, each with missing values."""
     rng = np.random.default_rng(3)
     frame = clicks(texts=True)
 
@@ -447,7 +447,7 @@ def full_log(folder: Path, **more: object) -> LogConfig:
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory):
-    """The raw log, the raw item table and the prepared dataset of a log with every sort of field."""
+    """The raw log, the raw item table and the prepared dataset of a log with every kind of field."""
     folder = tmp_path_factory.mktemp("full")
     dataset = prepare(full_log(folder), ImpressionsConfig(), folder / "home")
     return pl.read_parquet(folder / "log.parquet"), pl.read_parquet(folder / "items.parquet"), dataset

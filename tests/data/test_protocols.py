@@ -1,4 +1,4 @@
-"""Every protocol against a plain loop over the log as it came: what a history may hold is the one thing that must never be wrong."""
+"""Every protocol against a plain loop over the log as given, since the contents of a history must never be wrong."""
 
 from typing import NamedTuple
 
@@ -52,7 +52,7 @@ def clicks(log: list[Event]) -> list[int]:
 
 
 def in_order(log: list[Event], rows: list[int], user: int) -> list[int]:
-    """A user's rows by time, those of one moment as the log has them."""
+    """Rows of a user by time, and in the order of the log within a moment."""
     return sorted((row for row in rows if log[row].user == user), key=lambda row: log[row].timestamp)
 
 
@@ -61,7 +61,7 @@ def earlier(log: list[Event], rows: list[int], user: int, timestamp: int) -> lis
 
 
 def histories(impressions, behaviours: Behaviours) -> list[list[int]]:
-    """Rows of the log that each impression's history consists of."""
+    """Rows of the log in the history of each impression."""
     ranges = zip(impressions.history_start, impressions.history_end, strict=True)
     return [behaviours.source_row[start:end].tolist() for start, end in ranges]
 

@@ -1,4 +1,4 @@
-"""What lies on disk: mapped and not copied, whole or refused."""
+"""Files of a prepared dataset: mapped and not copied, whole or refused."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ REMEDY = "a prepared folder is never changed after it is made; remove it and pre
 
 @pytest.fixture
 def copied(small_dataset, tmp_path) -> Path:
-    """A prepared folder that may be damaged."""
+    """Copy of a prepared folder that a test may damage."""
     return Path(shutil.copytree(small_dataset.folder, tmp_path / "prepared"))
 
 
@@ -42,7 +42,7 @@ def test_columns_are_views_of_the_file_that_nobody_can_write_to(tmp_path):
     assert not column.flags.writeable
     with pytest.raises(ValueError, match="read-only"):
         column[0] = 1
-    # Who changes the file changes the column: it is no copy.
+    # A change of the file changes the column, so it is not a copy.
     content = (tmp_path / "some.arrow").read_bytes()
     with (tmp_path / "some.arrow").open("r+b") as file:
         file.seek(content.index(values.tobytes()))
@@ -57,14 +57,14 @@ def test_splits_read_from_the_mapped_files_of_the_dataset(small_dataset):
         assert not column.flags.owndata
 
 
-def test_the_checksum_of_a_column_tells_values_order_type_and_length():
+def test_the_checksum_of_a_column_depends_on_values_order_type_and_length():
     columns = [[1, 2, 3], [1, 3, 2], [1, 2], [1, 2, 3, 0]]
     arrays = [np.array(values, dtype) for values in columns for dtype in (np.int32, np.int64)]
     assert len({storage.digest(values) for values in arrays}) == len(arrays)
     assert storage.digest(np.arange(6)[::2]) == storage.digest(np.array([0, 2, 4]))
 
 
-def test_the_checksum_of_a_frame_tells_where_one_text_ends_and_the_next_begins():
+def test_the_checksum_of_a_frame_depends_on_where_one_text_ends_and_the_next_begins():
     frames = [["ab", "c"], ["a", "bc"], ["ab", None], ["ab", "null"], ["ab"], ["ab", ""]]
     digests = {storage.digest_frame(pl.DataFrame({"raw": texts}, schema={"raw": pl.String})) for texts in frames}
     assert len(digests) == len(frames)
@@ -101,10 +101,10 @@ def damage_each(folder: Path, how: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("how", ["deleted", *DAMAGE])
-def test_every_file_of_a_prepared_folder_is_missed_when_it_is(copied, how):
+def test_any_missing_file_of_a_prepared_folder_is_noticed(copied, how):
     for name in damage_each(copied, how):
         if name == storage.MANIFEST and how == "truncated":
-            continue  # the line's end; nothing is lost
+            continue  # the end of the line; nothing is lost
         with pytest.raises(DataError, match=f"{name} (cannot be read|does not match its checksum).*{REMEDY}"):
             PreparedDataset.open(copied)
     PreparedDataset.open(copied)
@@ -140,7 +140,7 @@ def test_a_garbled_manifest_is_refused(copied, text):
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe{}", b'{"format_version": \xe9}'])
-def test_a_manifest_that_is_no_text_is_refused(copied, content):
+def test_a_manifest_that_is_not_text_is_refused(copied, content):
     (copied / storage.MANIFEST).write_bytes(content)
     with pytest.raises(DataError, match=r"manifest\.json cannot be read"):
         PreparedDataset.open(copied)
@@ -178,7 +178,7 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
         PreparedDataset.open(tmp_path / "nowhere")
 
 
-def test_a_file_that_vanishes_after_opening_is_told(copied):
+def test_a_file_that_vanishes_after_opening_is_reported(copied):
     dataset = PreparedDataset.open(copied)
     (copied / "train.arrow").write_bytes(b"no arrow")
     (copied / "vocabulary" / "item.parquet").unlink()

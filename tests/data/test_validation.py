@@ -104,7 +104,7 @@ def test_an_empty_text_is_a_missing_id_in_parquet_too(tmp_path):
         check(config.read(config.files(tmp_path)), config)
 
 
-def test_all_kinds_of_faults_are_told_at_once_and_dropped_together(tmp_path):
+def test_all_kinds_of_faults_are_reported_at_once_and_dropped_together(tmp_path):
     bad = [*rows(2), f",a,{GOOD},7", "1,b,x,1", "1,c,-1,1", *rows(2)]
     header, *lines = refusal(tmp_path, bad).splitlines()
     assert header == "4 problems in the log:"
@@ -161,7 +161,7 @@ def test_small_numbers_of_seconds_and_any_positions_are_taken_as_they_are(tmp_pa
     assert "row 1 = -1: a negative position" in refusal(tmp_path, ["1,a,-1,1"], timestamp_unit="order")
 
 
-def test_texts_that_are_no_date_times_are_quoted(tmp_path):
+def test_texts_that_are_not_date_times_are_quoted(tmp_path):
     dates = ["1,a,2024-05-31 18:00:00,1", "1,a,yesterday,1"]
     assert "row 2 = 'yesterday': not an ISO 8601 date-time like those before it" in refusal(tmp_path, dates)
     assert "row 1 = '2024-05-31 18:00:00': not a date-time of the format '%d/%m/%Y' (and so in 1 more row)" in refusal(
@@ -220,7 +220,7 @@ def test_an_item_table_that_lacks_items_is_refused_or_they_become_unknown(tmp_pa
     assert log.items["item"].to_list() == ["i1", "i2"]
 
 
-def test_an_item_that_is_there_twice_alike_is_counted(tmp_path):
+def test_an_item_with_two_identical_rows_is_counted(tmp_path):
     log = checked(tmp_path, ["1,a,5,1"], **item_table(tmp_path, ["a,red", "b,blue", "a,red"]))
     assert log.items.rows() == [("a", "red"), ("b", "blue")]
     assert log.counts["items_duplicate_rows"] == 1
@@ -241,13 +241,13 @@ def test_an_item_table_with_a_missing_id_or_no_rows_is_refused(tmp_path):
     assert refusal(tmp_path, ["1,a,5,1"], **item_table(tmp_path, [])).startswith("items.csv = 0 rows")
 
 
-def test_an_unreadable_number_of_an_item_field_is_told_with_its_row_in_the_log(tmp_path):
+def test_an_unreadable_number_of_an_item_field_is_reported_with_its_row_in_the_log(tmp_path):
     fields = {"item_fields": {"price": {"column": "price", "kind": "numeric"}}}
     text = refusal(tmp_path, ["1,a,5,1,2.5", "1,b,5,1,cheap"], f"{HEADER},price", **fields)
     assert text.startswith("clicks.csv, column 'price', row 2 = 'cheap': not a finite number;")
 
 
-def test_a_missing_item_id_is_told_once_although_item_fields_come_from_the_log(tmp_path):
+def test_a_missing_item_id_is_reported_once_although_item_fields_come_from_the_log(tmp_path):
     fields = {"item_fields": {"price": {"column": "price", "kind": "numeric"}}}
     assert refusal(tmp_path, ["1,a,5,1,2.5", "1,,5,1,1"], f"{HEADER},price", **fields).startswith("clicks.csv, column 'sku', row 2 = null")
     log = checked(tmp_path, ["1,a,5,1,2.5", "1,,5,1,1"], f"{HEADER},price", on_bad_rows="drop", **fields)
@@ -285,7 +285,7 @@ def test_items_that_only_the_behaviour_table_knows_have_unknown_fields_if_fields
     assert log.counts["items_without_fields"] == 1
 
 
-def test_the_source_files_are_untouched_whatever_is_found(tmp_path):
+def test_no_check_changes_the_source_files(tmp_path):
     bad = [*rows(5), "1,a,x,7", *rows(5)]
     refusal(tmp_path, bad)
     before = hashlib.sha256((tmp_path / "clicks.csv").read_bytes()).hexdigest()

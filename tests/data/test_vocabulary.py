@@ -17,7 +17,7 @@ ids = st.one_of(
 @given(ids)
 def test_the_most_frequent_id_is_1_ties_go_by_raw_id_and_missing_ones_are_left_out(raw):
     vocabulary = Vocabulary.fit(raw)
-    # Polars compares texts by their UTF-8 bytes, as Python does by code points: the same order.
+    # Polars compares texts by UTF-8 bytes, Python by code points; both give the same order.
     expected = sorted(Counter(value for value in raw if value is not None).items(), key=lambda pair: (-pair[1], pair[0]))
     assert vocabulary.table.rows() == [(value, index, count) for index, (value, count) in enumerate(expected, start=1)]
     assert len(vocabulary) == len(expected) + 1

@@ -10,7 +10,8 @@ import torch
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from clickflow.figures.metric_figures import COLOURS, gradient_norm_figure, pr_figure, reliability_figure, roc_figure
+from clickflow.figures.metric_figures import gradient_norm_figure, pr_figure, reliability_figure, roc_figure
+from clickflow.figures.style import COLOURS
 from clickflow.metrics.calibration import ReliabilityBins, reliability
 from clickflow.metrics.curves import pr_curve, roc_curve
 from clickflow.metrics.ranking import MetricUndefinedWarning, auc, pr_auc

@@ -1,4 +1,4 @@
-"""The shell collects; the functions measure."""
+"""The metric class, which collects rows and leaves the computation to functions."""
 
 import copy
 import math

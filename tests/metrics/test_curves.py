@@ -47,7 +47,7 @@ def test_roc_on_the_grid_rises_from_0_to_1_and_keeps_its_area(rows):
 
 
 @LOGS
-def test_roc_lies_on_scikit_learns_exact_curve(num_rows, click_rate, decimals):
+def test_roc_points_are_on_scikit_learns_exact_curve(num_rows, click_rate, decimals):
     preds, target = click_log(num_rows, click_rate, decimals)
     fpr, tpr, _ = sklearn_metrics.roc_curve(target, preds, drop_intermediate=False)
     curve = roc_curve(preds, target)

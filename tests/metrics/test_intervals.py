@@ -21,7 +21,7 @@ rows = st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.integers(-2, 3)),
 
 
 def user_log(random: int, users: int, rows: int, decimals: int = 7) -> tuple[Tensor, Tensor, Tensor]:
-    """Users differ in how often they click and in how well the model knows them; the predictions know half of it."""
+    """Log whose users differ in their click rates and in the quality of their predictions; the predictions know half of the differences."""
     generator = torch.Generator().manual_seed(random)
     group = torch.randint(users, (users * rows,), generator=generator)
     often, well = 0.7 * torch.randn(users, generator=generator), 1 + 0.5 * torch.randn(users, generator=generator)
@@ -114,7 +114,7 @@ def test_the_order_of_rows_is_irrelevant_and_no_end_leaves_what_the_metric_can_b
 @pytest.mark.parametrize(
     ("target", "group"), [([], []), ([1, 1], [1, 2]), ([0, 0], [1, 2]), ([1, 0], [3, 3])], ids=["no rows", "clicks", "no click", "one user"]
 )
-def test_rows_that_cannot_tell_have_no_interval(target, group):
+def test_rows_that_do_not_determine_the_error_have_no_interval(target, group):
     found = intervals(torch.full((len(target),), 0.5), torch.tensor(target), torch.tensor(group, dtype=torch.long))
     assert list(found) == list(METRICS)
     assert all(math.isnan(end) for interval in found.values() for end in interval)

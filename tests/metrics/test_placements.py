@@ -22,7 +22,7 @@ def columns(drawn) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def placements_by_loop(preds: Tensor, click: Tensor) -> list[float]:
-    """Twice the rows of the other class on the right side of each row."""
+    """Twice the number of rows of the other class that are on the right side of each row."""
 
     def wins(above: float, below: float) -> int:
         return (above > below) + (above >= below)
@@ -88,7 +88,7 @@ def test_rows_that_are_clusters_of_their_own_give_delongs_variance():
     assert float(auc_variance(shares, click, torch.arange(60), torch.zeros(60, dtype=torch.long))) == pytest.approx(expected, rel=1e-12)
 
 
-def test_a_row_told_three_times_is_one_row():
+def test_a_row_repeated_three_times_counts_as_one_row():
     generator = torch.Generator().manual_seed(1)
     preds, click = torch.rand(50, generator=generator), torch.rand(50, generator=generator) < 0.5
     shares = twice_placements(preds, click).double() / (2 * torch.where(click, (~click).sum(), click.sum()))

@@ -33,7 +33,7 @@ def click_log(num_rows: int, num_users: int = 50, decimals: int = 7) -> tuple[Te
 
 
 def gauc_by_loop(preds: Tensor, target: Tensor, group: Tensor) -> tuple[Fraction | None, int, int]:
-    """The definition, pair by pair, in exact arithmetic."""
+    """GAUC by its definition, pair by pair, in exact arithmetic."""
     weighted, weight, users, skipped = Fraction(0), 0, 0, 0
     for user in set(group.tolist()):
         scores = preds[group == user].tolist()
@@ -85,7 +85,7 @@ def test_all_tied_predictions_rank_like_chance():
     ],
     ids=["empty", "one row", "one class"],
 )
-def test_what_cannot_be_ranked_is_nan_and_says_why(metric, preds, target, reason):
+def test_an_undefined_ranking_is_nan_and_says_why(metric, preds, target, reason):
     with pytest.warns(MetricUndefinedWarning, match=f"{metric.__name__}: undefined, {reason}; the value is NaN"):
         assert math.isnan(metric(preds, target))
 
@@ -122,7 +122,7 @@ def test_gauc_of_one_user_is_its_auc():
 
 
 def test_gauc_does_not_see_an_order_between_users():
-    """A model that is certain of who clicks, and blind to what, has an AUC near 1 and a GAUC of 1/2."""
+    """A model that knows exactly which users click, but not on what, has an AUC near 1 and a GAUC of 1/2."""
     group = torch.arange(200) // 10
     preds = (group % 2) * 0.8 + 0.1
     target = torch.where(group % 2 == 1, torch.arange(200) % 10 > 0, torch.arange(200) % 10 == 0)
@@ -187,7 +187,7 @@ def test_rela_impr_over_a_base_that_is_no_better_than_random_is_undefined(base_a
         ([0.5, 0.5], [0.25, 1.0], r"target = 0\.25: must be 1 \(click\) or 0 \(no click\)"),
     ],
 )
-def test_what_is_no_probability_or_no_label_is_refused(preds, target, message):
+def test_values_other_than_probabilities_and_labels_are_refused(preds, target, message):
     for metric in (auc, pr_auc):
         with pytest.raises(ValueError, match=message):
             metric(torch.tensor(preds), torch.tensor(target))
@@ -196,6 +196,6 @@ def test_what_is_no_probability_or_no_label_is_refused(preds, target, message):
 
 
 @pytest.mark.parametrize("group", [torch.tensor([1]), torch.tensor([1.0, 2.0]), torch.tensor([True, False])])
-def test_a_group_that_is_no_integer_column_beside_the_predictions_is_refused(group):
+def test_a_group_that_is_not_an_integer_column_beside_the_predictions_is_refused(group):
     with pytest.raises(ValueError, match=r"group = torch\.\w+ of shape .*: must be an integer column of shape \(2,\)"):
         gauc(torch.tensor([0.1, 0.2]), torch.tensor([0, 1]), group)

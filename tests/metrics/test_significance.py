@@ -72,7 +72,7 @@ def mean_gauc(preds: Tensor, target: Tensor, group: Tensor) -> float:
 
 
 def replicates_by_loop(preds: Tensor, base_preds: Tensor, target: Tensor, group: Tensor, num_replicates: int, seed: int) -> list[float]:
-    """Sorted differences: the rows of the drawn users are copied, each draw a user of its own, and scored by ``gauc``."""
+    """Sorted differences; the rows of the drawn users are copied, with a new user per draw, and scored by ``gauc``."""
     members = [(group == user).nonzero().flatten() for user in group.unique()]
     members = [index for index in members if 0 < target[index].sum() < len(index)]
     draws = torch.randint(len(members), (num_replicates, len(members)), generator=torch.Generator().manual_seed(seed))
@@ -107,7 +107,7 @@ def test_delong_equals_the_loop_over_all_pairs(decimals, seeds, base_seeds):
 
 @settings(max_examples=150, deadline=None)
 @given(rows)
-def test_delong_equals_the_loop_whatever_the_rows(drawn):
+def test_delong_equals_the_loop_for_any_rows(drawn):
     preds, base_preds, target, _ = columns(drawn)
     result = quietly(delong, preds, base_preds, target)
     if not 2 <= target.sum() <= len(target) - 2:
@@ -126,7 +126,7 @@ def test_delong_equals_the_loop_whatever_the_rows(drawn):
 )
 def test_delong_gives_the_contrasts_of_the_papers_patients(test, expected):
     albumin, protein, score, survived = torch.tensor([float(number) for number in OVARIAN_CANCER.split()]).view(-1, 4).T / 10
-    base = 1 - score  # a high score is a bad sign
+    base = 1 - score  # a high score indicates a bad outcome
     assert [round(auc(column, survived * 10), 4) for column in (albumin, protein, base)] == [0.7366, 0.6478, 0.7258]
     result = delong({"albumin": albumin, "protein": protein}[test][None], base[None], survived * 10)
     assert result == pytest.approx(expected, abs=5e-5)
@@ -186,7 +186,7 @@ def test_the_bootstrap_of_a_case_computed_by_hand():
     assert result == pytest.approx((0.7, 0.5, 1.0, 1 / 2001), abs=1e-12)
 
 
-def test_the_bootstrap_is_the_same_whatever_a_chunk_holds(monkeypatch):
+def test_the_bootstrap_is_the_same_for_any_size_of_chunk(monkeypatch):
     log = click_log(400)
     whole = bootstrap_gauc(*log, num_replicates=100)
     monkeypatch.setattr(significance, "_CHUNK_DRAWS", 300)  # 7 replicates
@@ -215,7 +215,7 @@ def test_the_bootstrap_is_as_wide_as_the_spread_over_other_users():
 
 
 def user_log(random: int, *, users: int = 50, rows: int = 20) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Models equally good for the average user, but each with its own lot for each user: signal 1 with a standard deviation of 1."""
+    """Models that are equally good on average but differ for each user: signal 1 with a standard deviation of 1."""
     generator = torch.Generator().manual_seed(random)
     group = torch.arange(users * rows) // rows
     target = torch.arange(users * rows) % 2
@@ -227,7 +227,7 @@ def user_log(random: int, *, users: int = 50, rows: int = 20) -> tuple[Tensor, T
     return predict(), predict(), target, group
 
 
-def test_only_tests_that_take_users_see_that_their_rows_share_what_a_model_gets_right():
+def test_only_clustered_tests_account_for_dependent_rows_of_a_user():
     logs = [user_log(random) for random in range(150)]
     assert np.mean([delong(*log[:3]).p_value < 0.05 for log in logs]) > 0.15
     assert 0.01 <= np.mean([delong(*log[:3], group=log[3]).p_value < 0.05 for log in logs]) <= 0.10
@@ -236,7 +236,7 @@ def test_only_tests_that_take_users_see_that_their_rows_share_what_a_model_gets_
 
 @pytest.mark.parametrize("alpha", [0.05, 0.2])
 def test_the_clustered_interval_covers_as_often_as_it_says_and_the_plain_one_does_not(alpha):
-    # The two models differ in nothing but chance, so the true difference of their AUCs is 0.
+    # The two models differ by chance alone, so the true difference of their AUCs is 0.
     logs = [user_log(random, users=40, rows=12) for random in range(300)]
     plain = [delong(*log[:3], alpha=alpha) for log in logs]
     by_user = [delong(*log[:3], group=log[3], alpha=alpha) for log in logs]
@@ -258,7 +258,7 @@ def test_the_clustered_error_is_that_of_a_bootstrap_over_users():
     assert (result.high - result.low) / 2 / 1.96 == pytest.approx(np.std(differences), rel=0.12)
 
 
-def test_where_each_row_is_a_user_the_clustered_test_is_the_plain_one():
+def test_if_each_row_is_a_user_the_clustered_test_is_the_plain_one():
     preds, base_preds, target, _ = click_log(300)
     users = torch.randperm(300) - 100
     assert delong(preds, base_preds, target, group=users) == pytest.approx(delong(preds, base_preds, target), abs=1e-12)
@@ -275,7 +275,7 @@ def test_a_smaller_alpha_gives_a_wider_interval_and_the_same_p_value():
 
 
 @pytest.mark.parametrize("alpha", [0, 1, -0.1, math.nan])
-def test_an_alpha_that_is_no_probability_is_refused(alpha):
+def test_an_alpha_that_is_not_a_probability_is_refused(alpha):
     with pytest.raises(ValueError, match=r"alpha = .*: must be in \(0, 1\), as 0\.05 for a 95 % interval"):
         delong(*click_log(30)[:3], alpha=alpha)
     with pytest.raises(ValueError, match=r"alpha = .*: must be in \(0, 1\)"):
@@ -326,7 +326,7 @@ def test_models_that_order_alike_do_not_differ(factor):
     preds, _, target, group = click_log(300, seeds=3, decimals=2)
     assert delong(preds, factor * preds.flip(0), target) == PairedDifference(0, 0, 0, 1)
     assert bootstrap_gauc(preds, factor * preds.flip(0), target, group) == PairedDifference(0, 0, 0, 1)
-    # As many seeds are no condition: each counts as often in the mean over one as over three.
+    # The numbers of seeds may differ: a row counts the same in the mean over one seed as in that over three.
     assert delong(preds[:1], preds[:1].expand(3, -1), target) == PairedDifference(0, 0, 0, 1)
 
 
@@ -358,7 +358,7 @@ def test_a_difference_that_does_not_vary_has_no_interval():
 
 
 def test_users_of_different_size_that_gain_a_third_alike_have_no_interval():
-    # Of three seeds one orders as the base does not: 1/3 for users of 1 and of 6 pairs, which rounding must not tell apart.
+    # One of three seeds orders differently from the base: 1/3 for users of 1 and of 6 pairs, and rounding must not separate them.
     target, group = torch.tensor([1, 0, 1, 1, 1, 0, 0]), torch.tensor([1, 1, 2, 2, 2, 2, 2])
     right = target / 2 + 0.25
     with pytest.warns(MetricUndefinedWarning, match="all 2 users have the same difference"):
@@ -391,7 +391,7 @@ def test_a_single_click_or_a_single_user_has_a_difference_but_no_interval():
         ([[0.5, 0.6]], [[0.5, 0.6]], [0, 2], r"^target = 2: must be 1 \(click\) or 0 \(no click\)"),
     ],
 )
-def test_what_are_no_paired_predictions_is_refused(preds, base_preds, target, message):
+def test_predictions_that_are_not_paired_are_refused(preds, base_preds, target, message):
     args = torch.tensor(preds), torch.tensor(base_preds), torch.tensor(target)
     with pytest.raises(ValueError, match=message):
         delong(*args)
@@ -400,7 +400,7 @@ def test_what_are_no_paired_predictions_is_refused(preds, base_preds, target, me
 
 
 @pytest.mark.parametrize("group", [torch.tensor([1]), torch.tensor([1.0, 2.0])])
-def test_a_group_that_is_no_integer_column_beside_the_predictions_is_refused(group):
+def test_a_group_that_is_not_an_integer_column_beside_the_predictions_is_refused(group):
     preds = torch.tensor([[0.5, 0.6]])
     with pytest.raises(ValueError, match=r"group = torch\.\w+ of shape .*: must be an integer column of shape \(2,\)"):
         bootstrap_gauc(preds, preds, torch.tensor([0, 1]), group)

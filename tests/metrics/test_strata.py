@@ -1,4 +1,4 @@
-"""All strata at once against each stratum by itself."""
+"""Metrics of all strata at once against those of each stratum alone."""
 
 import math
 import warnings

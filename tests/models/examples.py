@@ -22,7 +22,7 @@ ITEM_SCHEMA = Schema(categorical=(CategoricalField(name="item", role="item", voc
 
 
 def random_batch(schema: Schema, lengths: Sequence[int], seed: int = 0) -> Batch:
-    """One row for each history length, with ids from 0 = unknown upwards."""
+    """Batch of one row per history length, with ids from 0 = unknown upwards."""
     draw = torch.Generator().manual_seed(seed)
     num_rows, num_values = len(lengths), sum(lengths)
 
@@ -43,7 +43,7 @@ def random_batch(schema: Schema, lengths: Sequence[int], seed: int = 0) -> Batch
 
 
 def take_rows(batch: Batch, order: Sequence[int]) -> Batch:
-    """The batch of some of its rows, one row after the other."""
+    """Batch of some rows of a batch, in the given order."""
     ranges = [torch.arange(int(batch.offsets[row]), int(batch.offsets[row + 1])) for row in order]
     rows = torch.tensor(order)
     assert batch.label is not None
@@ -62,7 +62,7 @@ def take_rows(batch: Batch, order: Sequence[int]) -> Batch:
 
 
 def shared_batch(schema: Schema, lengths: Sequence[int], history_of: Sequence[int], seed: int = 0) -> Batch:
-    """Rows that read these histories, one history for each length."""
+    """Batch whose rows read the given histories, one history per length."""
     rows, histories = random_batch(schema, [0] * len(history_of), seed), random_batch(schema, lengths, seed + 1)
     return replace(
         rows,

@@ -1,4 +1,4 @@
-"""What tests of models compare with: a row's fields, looked up one after the other in float64."""
+"""References for tests of models: a row's fields, looked up one after the other in float64."""
 
 import dataclasses
 
@@ -10,12 +10,12 @@ from clickflow.models.layers.embedding import FieldEmbeddings
 
 
 def in_double(batch: Batch) -> Batch:
-    """The batch for a model in float64."""
+    """The batch with float64 values, for a model in float64."""
     return dataclasses.replace(batch, numeric=batch.numeric.double())
 
 
 def randomised(model: nn.Module) -> nn.Module:
-    """The model in float64 with weights that all tell, those of unknown ids and those that start at zero too."""
+    """The model in float64 with random weights only, so that unknown ids and weights that start at zero count too."""
     torch.manual_seed(0)
     model = model.double().eval()
     with torch.no_grad():

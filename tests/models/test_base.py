@@ -4,7 +4,7 @@ import pytest
 import torch
 from tests.models.examples import FULL_SCHEMA, ITEM_SCHEMA, random_batch, take_rows
 
-from clickflow.models.base import BaseConfig
+from clickflow.models.config import BaseConfig
 
 LENGTHS = [3, 0, 1, 5]
 
@@ -14,14 +14,14 @@ def build(schema=FULL_SCHEMA, **choices):
     model = BaseConfig(**({"embedding_dim": 4, "embedding_init_std": 1.0, "hidden_units": (6, 5), "activation": "relu"} | choices)).build(
         schema
     )
-    with torch.no_grad():  # so that the unknown id is seen too
+    with torch.no_grad():  # the unknown id gets a vector other than zero
         for table in model.embeddings.item_tables.values():
             table.weight[0] = 0.5
     return model.eval()
 
 
 def logit_of_row(model, schema, batch, row, pooling):
-    """One row, field by field, behaviour by behaviour."""
+    """Logit of one row, field by field and behaviour by behaviour."""
     items = model.embeddings.item_tables.values()
     target = torch.cat([table.weight[batch.target[f, row]] for f, table in enumerate(items)])
     positions = range(int(batch.offsets[row]), int(batch.offsets[row + 1]))

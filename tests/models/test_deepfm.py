@@ -5,7 +5,7 @@ import torch
 from tests.models.examples import FULL_SCHEMA, ITEM_SCHEMA, random_batch
 from tests.models.plain_loops import fields_of_row, in_double, randomised
 
-from clickflow.models.deepfm import DeepFMConfig
+from clickflow.models.config import DeepFMConfig
 from clickflow.models.layers.products import factorised_pairs
 
 LENGTHS = [3, 0, 1, 5]

@@ -7,9 +7,8 @@ import torch
 from tests.models.examples import FULL_SCHEMA, ITEM_SCHEMA, random_batch, take_rows
 
 from clickflow.errors import ConfigError
+from clickflow.models.config import DIENConfig, DINConfig
 from clickflow.models.contract import draws_negatives
-from clickflow.models.dien import DIENConfig
-from clickflow.models.din import DINConfig
 
 LENGTHS = {"mixed": [3, 0, 1, 5, 2], "equal": [3, 3], "one row": [4], "at most one behaviour": [1, 0, 1], "all empty": [0, 0]}
 EVOLUTIONS = ["augru", "agru", "aigru"]
@@ -28,7 +27,7 @@ def examples(schema, lengths):
 
 
 def gru_step(layer, i, h, a=None):
-    """Equations 2 to 5 and 12 to 16."""
+    """Next state by equations 2 to 5 and 12 to 16."""
     parts = [parameter.chunk(layer.num_gates) for parameter in (layer.input_weight, layer.recurrent_weight, layer.bias)]
     if layer.kind == "aigru":
         i = a * i
@@ -42,7 +41,7 @@ def gru_step(layer, i, h, a=None):
 
 
 def plain_score(auxiliary, h, e):
-    """sigma(h, e): of the inner product, or of the released code's MLP over [h, e]."""
+    """sigma(h, e) of the inner product, or of the released code's MLP over [h, e]."""
     if auxiliary.first is None:
         return torch.sigmoid(h @ e)
     hidden = torch.sigmoid(auxiliary.first(torch.cat([h, e])))
@@ -164,7 +163,7 @@ def test_without_negatives_there_is_no_auxiliary_loss_and_the_logits_are_the_sam
     torch.testing.assert_close(output.logit, model(batch).logit)
 
 
-def test_a_weight_of_zero_leaves_nothing_of_the_auxiliary_loss():
+def test_a_weight_of_zero_removes_the_auxiliary_loss():
     model = build(auxiliary_weight=0.0)
 
     assert model(examples(FULL_SCHEMA, LENGTHS["mixed"])).auxiliary_loss is None
@@ -177,7 +176,7 @@ def test_of_all_models_this_one_draws_negatives():
     assert not draws_negatives(DINConfig().build(FULL_SCHEMA))
 
 
-def test_the_order_of_rows_moves_nothing_but_rows():
+def test_the_order_of_rows_only_reorders_the_output():
     model, batch = build(), examples(FULL_SCHEMA, LENGTHS["mixed"])
     order = [3, 0, 4, 2, 1]
 

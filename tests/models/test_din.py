@@ -4,8 +4,7 @@ import pytest
 import torch
 from tests.models.examples import FULL_SCHEMA, ITEM_SCHEMA, random_batch
 
-from clickflow.models.base import BaseConfig
-from clickflow.models.din import DINConfig
+from clickflow.models.config import BaseConfig, DINConfig
 
 LENGTHS = [3, 0, 1, 5]
 
@@ -17,7 +16,7 @@ def build(schema=FULL_SCHEMA, **choices):
 
 
 def padded_logits(model, batch, softmax):
-    """(B, L, D) histories, a mask, the unit's inputs for every place, and one softmax over L: as the released code computes it."""
+    """Logits as the released code computes them: padded histories (B, L, D), a mask, inputs at every position, a softmax over L."""
     tables = list(model.embeddings.item_tables.values())
     longest = int(batch.lengths.max())
     mask = torch.arange(longest) < batch.lengths[:, None]  # (B, L)

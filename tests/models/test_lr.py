@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from tests.models.examples import FULL_SCHEMA, ITEM_SCHEMA, random_batch
 from tests.models.plain_loops import in_double, randomised
 
-from clickflow.models.lr import LRConfig
+from clickflow.models.config import LRConfig
 
 LENGTHS = [3, 0, 1, 5]
 
@@ -38,7 +38,7 @@ def test_it_equals_a_loop_over_rows(pooling, schema):
 
 
 def test_its_optimum_is_that_of_scikit_learns_logistic_regression():
-    """Same features (one-hot target, counts of behaviours), same ridge penalty, same loss."""
+    """Both have the same features (one-hot target, counts of behaviours), ridge penalty and loss."""
     draw = torch.Generator().manual_seed(1)
     batch = in_double(random_batch(ITEM_SCHEMA, torch.randint(0, 6, (200,), generator=draw).tolist()))
     rows = torch.repeat_interleave(torch.arange(200), batch.lengths)
@@ -51,7 +51,7 @@ def test_its_optimum_is_that_of_scikit_learns_logistic_regression():
     model = build(ITEM_SCHEMA)
     for table in model.modules():
         if isinstance(table, torch.nn.Embedding):
-            table.sparse = False  # L-BFGS takes dense gradients only
+            table.sparse = False  # L-BFGS accepts dense gradients only
     weights = [model.linear.target_tables["item"].weight, model.linear.history_tables["item"].weight]
     optimizer = torch.optim.LBFGS([*weights, model.linear.bias], max_iter=500, tolerance_grad=1e-10, line_search_fn="strong_wolfe")
 
@@ -69,8 +69,8 @@ def test_its_optimum_is_that_of_scikit_learns_logistic_regression():
     )
 
 
-def test_the_target_meets_the_history_in_no_term():
-    """What the history adds to a logit is the same for every target."""
+def test_no_term_combines_target_and_history():
+    """The history adds the same amount to the logit of every target."""
     model, batch = build(ITEM_SCHEMA), in_double(random_batch(ITEM_SCHEMA, [4, 0, 4, 0]))
     batch.history[0, 4:] = batch.history[0, :4]
     batch.target[0] = torch.tensor([3, 3, 9, 9])

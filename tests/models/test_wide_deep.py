@@ -11,7 +11,8 @@ from tests.models.examples import FULL_SCHEMA, ITEM_SCHEMA, random_batch
 from tests.models.plain_loops import in_double, randomised
 
 from clickflow.errors import ConfigError
-from clickflow.models.wide_deep import WideDeepConfig, hash_bucket
+from clickflow.models.config import WideDeepConfig
+from clickflow.models.wide_deep import hash_bucket
 
 LENGTHS = [3, 0, 1, 9]
 MASK = 2**64 - 1
@@ -23,14 +24,14 @@ def build(schema=FULL_SCHEMA, **choices):
 
 
 def bucket_of(key, num_buckets):
-    """SplitMix64's mix on integers without end."""
+    """SplitMix64's mix on integers of unlimited size."""
     key = ((key ^ (key >> 30)) * 0xBF58476D1CE4E5B9) & MASK
     key = ((key ^ (key >> 27)) * 0x94D049BB133111EB) & MASK
     return ((key ^ (key >> 31)) >> 1) % num_buckets
 
 
 def cross_of_row(model, schema, batch, row, crossed, pooling):
-    """Each pair (target's value, a value in the history): its weight times how often the value occurs."""
+    """Sum over all pairs (target's value, a value in the history) of the weight times the occurrences of the value."""
     total = 0.0
     for table, name in zip(model.cross.tables, crossed, strict=True):
         f = [field.name for field in schema.item_fields].index(name)
@@ -61,7 +62,7 @@ def test_it_is_deep_plus_linear_plus_a_weight_for_each_pair(schema, cross_fields
     torch.testing.assert_close(model(batch).logit, expected)
 
 
-def test_where_nothing_repeats_a_feature_is_the_papers_zero_or_one():
+def test_if_nothing_repeats_a_feature_is_the_papers_zero_or_one():
     model, batch = build(ITEM_SCHEMA), in_double(random_batch(ITEM_SCHEMA, [4]))
     batch.history[0] = torch.tensor([5, 2, 11, 7])
     pairs = {(int(batch.target[0, 0]), value) for value in (2, 5, 7, 11)}
@@ -108,7 +109,7 @@ def test_the_hash_is_splitmix64_on_any_key(keys, num_buckets):
 @pytest.mark.parametrize("step", [1, 2, 64, 1_000, 63_001])
 @pytest.mark.parametrize("num_buckets", [64, 100, 1_000])
 def test_the_hash_spreads_regular_keys_evenly(step, num_buckets):
-    """Chi-squared of 200 keys a bucket: its mean is num_buckets - 1, its spread the root of twice that."""
+    """Chi-squared of 200 keys per bucket has the mean num_buckets - 1 and a standard deviation of the root of twice that."""
     counts = hash_bucket(torch.arange(200 * num_buckets) * step, num_buckets).bincount(minlength=num_buckets).double()
 
     chi_squared = ((counts - 200).square() / 200).sum().item()

@@ -21,7 +21,7 @@ from tests.processes import still_alive
 from tests.runs.small import SMALL
 
 from clickflow.cli.cluster import Cluster, ClusterWorkers
-from clickflow.cli.launch import CONF, REPOSITORY
+from clickflow.cli.search_path import CONF, REPOSITORY
 from clickflow.errors import TrainingError
 from clickflow.sweep.study_storage import open_storage
 from clickflow.sweep.trials import is_surplus, retries, worker_of
@@ -128,7 +128,7 @@ def test_a_job_that_is_killed_is_replaced_and_its_trial_tried_again(tmp_path):
     assert len({worker_of(trial).pid for trial in trials}) == 2
     assert error == ""
     assert "submitit" not in out, out
-    assert re.search(r"pipelines/train\.py home=\S+ data\.", out), "what trains the best trial again is a plain command"
+    assert re.search(r"clickflow train home=\S+ data\.", out), "what trains the best trial again is a plain command"
 
 
 @needs_submitit
@@ -325,10 +325,10 @@ def test_jobs_that_never_come_to_a_trial_end_the_sweep_with_their_reason(tmp_pat
     monkeypatch.setattr(workers, "_launcher", JobsThatFail)
 
     for _ in range(3):
-        workers.keep_up(2, [])
+        workers.start_missing(2, [])
         workers.wait()
     with pytest.raises(TrainingError, match=r"3 workers in a row ended before their first trial; .*\nDataError: data set clicks: every"):
-        workers.keep_up(2, [])
+        workers.start_missing(2, [])
 
 
 def test_slurm_and_ray_must_be_reachable_before_anything_is_done(tmp_path):

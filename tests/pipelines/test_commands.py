@@ -1,6 +1,8 @@
 """The commands as a user types them, each in a process of its own."""
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from clickflow.cli.launch import REPOSITORY
+from clickflow.cli.search_path import REPOSITORY
 
 pytestmark = pytest.mark.slow
 
@@ -41,8 +43,9 @@ def test_train_then_evaluate_by_the_commands_it_prints(tmp_path):
     assert "epoch 1: rows/s" in done.stdout
     assert "Traceback" not in done.stderr
     [trained] = runs(home)
-    assert f"evaluate.py run_id={trained.info.run_id}" in done.stdout
-    done = run("evaluate", home, f"run_id={trained.info.run_id}")
+    [line] = [line for line in done.stdout.splitlines() if "clickflow evaluate" in line]
+    [evaluate] = re.findall("clickflow evaluate .*(?= or )", line)
+    done = subprocess.run([sys.executable, "-m", *shlex.split(evaluate)], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0
     for words in ("oracle", "95 % interval", "history length", "has been opened 1 time, by 1 run", f"run {trained.info.run_id}"):
         assert words in done.stdout
@@ -101,5 +104,5 @@ def test_the_demo_shows_that_attention_wins(tmp_path):
     base, din = (next(found for found in runs(home) if found.data.tags["model"] == model) for model in ("base", "din"))
     assert din.data.metrics["test/auc"] > base.data.metrics["test/auc"] + 0.02
     assert din.data.metrics["test/auc"] < din.data.metrics["test/oracle_auc"]
-    for word in ("RelaImpr", "rows/s", "best possible", "make ui", "is the first champion", "click probabilities by models:/demo-"):
+    for word in ("RelaImpr", "rows/s", "best possible", "clickflow ui", "is the first champion", "click probabilities by models:/demo-"):
         assert word in done.stdout

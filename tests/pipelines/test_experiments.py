@@ -3,7 +3,8 @@
 import pytest
 
 from clickflow.cli.comparison_configs import model_configs
-from clickflow.cli.launch import CONF, composed_config
+from clickflow.cli.compose import composed_config
+from clickflow.cli.search_path import CONF
 from clickflow.config import validate
 from clickflow.errors import ConfigError
 from clickflow.runs.config import CompareConfig

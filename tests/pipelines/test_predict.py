@@ -14,7 +14,8 @@ import pytest
 import torch
 from tests.runs.small import small_config
 
-from clickflow.cli.launch import REPOSITORY, composed_config
+from clickflow.cli.compose import composed_config
+from clickflow.cli.search_path import REPOSITORY
 from clickflow.config import validate
 from clickflow.data.prepare import prepare
 from clickflow.data.raw_rows import raw_rows

@@ -11,19 +11,20 @@ from tests.postgres import running_postgres
 from tests.runs.small import SMALL, small_config
 from tests.servers import running
 
-from clickflow.cli.launch import REPOSITORY
+from clickflow.cli.search_path import REPOSITORY
 from clickflow.errors import ClickflowError, TrackingError
 from clickflow.promotion.config import PromoteConfig
 from clickflow.promotion.promote import promote
-from clickflow.runs.config import EvaluateConfig
+from clickflow.runs.config import EvaluateConfig, ReproduceConfig
 from clickflow.runs.evaluate import evaluate
-from clickflow.runs.reproduce import ReproduceConfig, reproduce
+from clickflow.runs.reproduce import reproduce
 from clickflow.runs.train import train
 from clickflow.tracking.config import TrackingConfig
 from clickflow.tracking.logged_model import load_model
 from clickflow.tracking.maintenance import artifact_bytes
 from clickflow.tracking.store import open_store
-from clickflow.upkeep.cleanup import CleanupConfig, clean
+from clickflow.upkeep.cleanup import clean
+from clickflow.upkeep.config import CleanupConfig
 
 pytestmark = pytest.mark.slow
 

@@ -9,10 +9,12 @@ import pytest
 from rich.console import Console
 from tests.runs.small import small_config
 
-from clickflow.cli.launch import REPOSITORY, composed_config
+from clickflow.cli.compose import composed_config
+from clickflow.cli.rewriting import experiment_as_key
+from clickflow.cli.search_path import REPOSITORY
 from clickflow.config import validate
 from clickflow.errors import ConfigError, PromotionError
-from clickflow.pipelines.promote import experiment_as_key, main
+from clickflow.pipelines.promote import main
 from clickflow.promotion.config import PromoteConfig
 from clickflow.promotion.decisions import log_of, moves_of
 from clickflow.promotion.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
@@ -121,7 +123,7 @@ def test_exit_codes_and_what_is_printed(home):
         return out.getvalue()
 
     out = printed("experiment=synthetic")
-    for word in ("codes version 1 is the first champion", "models:/codes@champion", "mlflow models serve"):
+    for word in ("codes version 1 is the first champion", "models:/codes@champion", "clickflow serve name=codes"):
         assert word in out
     assert "rollback=true" not in out
     other = next(run_id for run_id in run_ids(home) if run_id not in out)

@@ -19,11 +19,8 @@ from tests.postgres import running_postgres
 from tests.processes import still_alive
 from tests.runs.small import SMALL
 
-from clickflow.cli.composer import prepared_sweep
-from clickflow.cli.launch import REPOSITORY, launch
-from clickflow.cli.search_space import into_space
-from clickflow.pipelines.sweep import main
-from clickflow.sweep.config import SweepRunConfig
+from clickflow.cli.launch import launch
+from clickflow.cli.search_path import REPOSITORY
 
 pytestmark = pytest.mark.slow
 
@@ -114,18 +111,17 @@ class TestASweep:
             run.info.run_id for run in sorted(runs.children, key=lambda run: int(run.data.tags["trial.number"]))
         ]
         figures = {Path(entry.path).name for entry in runs.client.list_artifacts(parent.info.run_id, "figures")}
-        assert {"history.png", "parallel_coordinates.png", "slices.png", "roc.png", "pr.png"} <= figures
+        assert figures == {"roc.png", "pr.png"}
         page = runs.text(parent, "sweep.html", tmp_path)
-        assert "ROC curves" in page
+        for figure in ("History of", "Parallel coordinates", " by ", "ROC curves"):
+            assert re.search(rf"<h2>[^<]*{figure}", page)
         assert not re.search(r"<script[^>]+src=", page)
 
     def test_the_printed_command_trains_the_best_trial_again_to_the_same_value(self, swept):
         home, out = swept
-        [line] = [line.strip() for line in out.splitlines() if "pipelines/train.py" in line]
-        arguments = shlex.split(line)[2:]
-        done = subprocess.run(
-            [sys.executable, REPOSITORY / "pipelines/train.py", *arguments], capture_output=True, text=True, cwd=home.parent, check=False
-        )
+        [line] = [line.strip() for line in out.splitlines() if "clickflow train" in line]
+        train = [sys.executable, "-m", *shlex.split(line)]
+        done = subprocess.run(train, capture_output=True, text=True, cwd=home.parent, check=False)
         assert done.returncode == 0, done.stderr
         runs = Runs(home)
         [parent] = runs.parents
@@ -134,10 +130,8 @@ class TestASweep:
 
     def test_the_printed_command_promotes_the_best_trial(self, swept):
         home, out = swept
-        [line] = [line.strip() for line in out.splitlines() if "pipelines/promote.py" in line]
-        done = subprocess.run(
-            [sys.executable, REPOSITORY / "pipelines/promote.py", *shlex.split(line)[2:]], capture_output=True, text=True, check=False
-        )
+        [line] = [line.strip() for line in out.splitlines() if "clickflow promote" in line]
+        done = subprocess.run([sys.executable, "-m", *shlex.split(line)], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         runs = Runs(home)
         version = runs.client.get_model_version_by_alias("ctr", "champion")
@@ -171,9 +165,9 @@ def refused(monkeypatch, capsys):
     """What a command line is refused with, in this process."""
 
     def run_in_process(home, *arguments):
-        monkeypatch.setattr(sys, "argv", ["sweep.py", f"home={home}", *SMALL, *arguments])
+        monkeypatch.setattr(sys, "argv", ["sweep.py"])
         with pytest.raises(SystemExit) as end:
-            launch("sweep", SweepRunConfig, main, into_space, prepared_sweep)
+            launch("sweep", [f"home={home}", *SMALL, *arguments])
         assert end.value.code == 2
         return capsys.readouterr().err
 

@@ -2,11 +2,12 @@
 
 import pytest
 
-from clickflow.cli.launch import CONF, composed_config
+from clickflow.cli.compose import composed_config
+from clickflow.cli.search_path import CONF
 from clickflow.config import validate
 from clickflow.errors import ConfigError
 from clickflow.runs.config import RunConfig
-from clickflow.training.regularisation import RegularisationConfig
+from clickflow.training.config import RegularisationConfig
 
 
 def choices(group: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Promotions and rollbacks from runs to aliases, in one process."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def check_evidence(trained, registry, run_id, scratch):
     assert version.tags["dataset.fingerprint"] == run.data.tags["dataset.fingerprint"]
     assert version.tags["decision"].startswith("rolled back 2")
     text = trained.client.get_model_version(registry.name, "2").description
-    assert f"| AUC | {auc:.4f} [{low:.4f}, {high:.4f}] |" in text
+    assert re.search(rf"^\| AUC +\| +{auc:.4f} \[{low:.4f}, {high:.4f}\] \|", text, flags=re.MULTILINE)
     card = fetch_artifact(trained.store, run_id, "model_card.md", scratch).read_text()
     for word in (f"# {registry.name}, version 2", "## Gate", "history length", "trained by", "max_epochs: 2", version.tags["gate"]):
         assert word in card, word

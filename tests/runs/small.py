@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from clickflow.cli.launch import composed_config
+from clickflow.cli.compose import composed_config
 from clickflow.config import validate
 from clickflow.runs.config import RunConfig
 

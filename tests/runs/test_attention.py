@@ -9,8 +9,7 @@ from clickflow.config import validate
 from clickflow.data.prepare import prepare
 from clickflow.data.protocols import ImpressionsConfig, NextItemConfig
 from clickflow.data.sources.log import LogConfig
-from clickflow.models.base import BaseConfig
-from clickflow.models.din import DINConfig
+from clickflow.models.config import BaseConfig, DINConfig
 from clickflow.runs.attention import BEHAVIOURS_SHOWN, NUM_SAMPLES, SHORTEST_HISTORY, _samples, attention_table, log_attention
 
 CAP = 12

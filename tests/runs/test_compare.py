@@ -1,6 +1,7 @@
 """A comparison from configs to table: what is trained, what is collected, and that the numbers are those of the runs."""
 
 import csv
+import re
 import shutil
 
 import pytest
@@ -9,7 +10,7 @@ from mlflow import MlflowClient
 from tests.runs.small import SMALL
 
 from clickflow.cli.comparison_configs import model_configs
-from clickflow.cli.launch import composed_config
+from clickflow.cli.compose import composed_config
 from clickflow.config import validate
 from clickflow.data.predictions import read_predictions
 from clickflow.errors import ConfigError, DataError, TrainingError
@@ -66,7 +67,7 @@ def test_the_parent_holds_the_table_and_says_it(home, compared):
     parent = client.get_run(compared.run_id)
 
     assert parent.info.status == "FINISHED"
-    assert "| DIN | 2 |" in parent.data.tags["mlflow.note.content"]
+    assert re.search(r"^\| DIN +\| +2 \|", parent.data.tags["mlflow.note.content"], flags=re.MULTILINE)
     assert {file.path for file in client.list_artifacts(compared.run_id, "comparison")} == {
         f"comparison/{name}" for name in ("table.csv", "table.md", "table.png", "gradient_norms.png")
     }
@@ -120,7 +121,7 @@ def test_a_run_that_fails_costs_itself_and_the_others_are_tabled(tmp_path):
 
     [parent] = [run for run in runs_of(config.home) if run.data.tags.get("kind") == "comparison"]
     assert parent.info.status == "FAILED"
-    assert "| Base | 1 |" in parent.data.tags["mlflow.note.content"]
+    assert re.search(r"^\| Base +\| +1 \|", parent.data.tags["mlflow.note.content"], flags=re.MULTILINE)
     shutil.rmtree(config.home)
 
 

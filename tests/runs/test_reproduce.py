@@ -14,14 +14,15 @@ import yaml
 from mlflow import MlflowClient
 from tests.runs.small import small_config
 
-from clickflow.cli.launch import REPOSITORY, composed_config
+from clickflow.cli.compose import composed_config
+from clickflow.cli.search_path import REPOSITORY
 from clickflow.config import validate
 from clickflow.data.prepare import prepare
 from clickflow.errors import ConfigError, DataError, TrackingError
 from clickflow.runs.compare import CONFIG_DIGEST_TAG
-from clickflow.runs.config import EvaluateConfig, RunConfig
+from clickflow.runs.config import EvaluateConfig, ReproduceConfig, RunConfig
 from clickflow.runs.evaluate import evaluate
-from clickflow.runs.reproduce import ReproduceConfig, reproduce
+from clickflow.runs.reproduce import reproduce
 from clickflow.runs.train import open_training_run, train, train_in
 from clickflow.sweep.trial_run import CURVES
 from clickflow.tracking.config import TrackingConfig

@@ -14,7 +14,7 @@ from tests.runs.small import small_config
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import prepare
 from clickflow.data.schema import ITEM
-from clickflow.models import ModelConfig, build_model
+from clickflow.models.config import ModelConfig
 from clickflow.runs.train import train
 from clickflow.tracking.logged_model import read_bundle
 from clickflow.tracking.store import open_store
@@ -83,7 +83,7 @@ def test_plain_mlflow_gives_the_training_codes_predictions_without_importing_it(
     assert done.returncode == 0, done.stderr
     batch = dataset.split("validation").take(slice(0, NUM_ROWS), MAX_HISTORY)
     for run, (plain, (listed,), one_by_one) in zip(trained, json.loads(done.stdout), strict=True):
-        model = build_model(run.config.model, dataset.schema)
+        model = run.config.model.build(dataset.schema)
         model.load_state_dict(read_bundle(open_store(run.config.tracking, run.config.home), run.model_uri).state_dict)
         with torch.inference_mode():
             expected = torch.sigmoid(model.eval()(batch).logit.double()).numpy()

@@ -1,5 +1,7 @@
 """The table of slices against Polars' own grouping of the raw rows and scikit-learn on each group."""
 
+import re
+
 import numpy as np
 import polars as pl
 import pytest
@@ -160,7 +162,8 @@ def test_a_field_that_the_data_set_lacks_is_refused(dataset):
 def test_the_markdown_table_reads_as_one_line_a_slice(dataset, scored):
     table = slice_table(dataset, "test", scored, ["category"]).with_columns(value=pl.col("value").str.replace("c1", "a|b"))
     lines = slices_as_markdown(table).splitlines()
-    assert lines[0] == "| slice | value | rows | users | click rate | AUC [95 %] | GAUC | log loss | calibration |"
+    headings = [heading.strip() for heading in lines[0].strip("|").split(" | ")]
+    assert headings == ["slice", "value", "rows", "users", "click rate", "AUC [95 %]", "GAUC", "log loss", "calibration"]
     assert len(lines) == len(table) + 2
-    assert lines[2].startswith(f"| all rows |  | {len(scored.preds):,} | ")
-    assert any(r"| a\|b |" in line for line in lines)
+    assert re.match(rf"\| all rows +\| +\| +{len(scored.preds):,} \| ", lines[2])
+    assert any(re.search(r"\| a\\\|b +\|", line) for line in lines)

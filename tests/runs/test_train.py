@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from sklearn.metrics import roc_auc_score
 from tests.runs.small import small_config
 
-from clickflow.cli.launch import composed_config
+from clickflow.cli.compose import composed_config
 from clickflow.config import flatten, validate
 from clickflow.errors import ConfigError, DataError, TrackingError, TrainingError
 from clickflow.metrics.ranking import MetricUndefinedWarning

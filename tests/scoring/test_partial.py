@@ -116,7 +116,7 @@ def test_a_full_disk_keeps_what_was_scored_and_leaves_no_output(output, monkeypa
         with pytest.raises(OutputError, match=message):
             write_one_row(partial)
     assert [path.name for path in output.parent.iterdir()] == [".scores.parquet.partial"]
-    assert sorted(path.name for path in partial_folder(output).iterdir()) == [module.JOURNAL, module.MANIFEST]
+    assert sorted(path.name for path in partial_folder(output).iterdir()) == [module.JOURNAL, module.LOCK, module.MANIFEST]
     with made(output) as partial:
         np.testing.assert_array_equal(partial.replay(1), [0.5])
 

@@ -8,7 +8,7 @@ import torch
 from tests.scoring.conftest import register
 from tests.serving.bundles import CASES, expected, make_bundle
 
-from clickflow.cli.launch import composed_config
+from clickflow.cli.compose import composed_config
 from clickflow.config import validate
 from clickflow.errors import ConfigError, DataError, TrackingError
 from clickflow.scoring import predict as module

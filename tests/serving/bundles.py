@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from clickflow.data.batches import Batch
 from clickflow.data.schema import CategoricalField, NumericField, Schema
-from clickflow.models import ModelConfig, build_model
+from clickflow.models.config import ModelConfig
 from clickflow.serving.bundle import ServingBundle
 
 MAX_HISTORY = 3
@@ -39,7 +39,7 @@ def raw(item, as_string):
 
 def make_bundle(as_string=False):
     torch.manual_seed(1)
-    model = build_model(TypeAdapter(ModelConfig).validate_python(CONFIG), SCHEMA)
+    model = TypeAdapter(ModelConfig).validate_python(CONFIG).build(SCHEMA)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(std=0.5)
@@ -63,7 +63,7 @@ def make_bundle(as_string=False):
 
 def expected(bundle, rows):
     """Probabilities by plain Python: one dictionary lookup at a time, one row a batch."""
-    model = build_model(TypeAdapter(ModelConfig).validate_python(bundle.model_config), bundle.schema)
+    model = TypeAdapter(ModelConfig).validate_python(bundle.model_config).build(bundle.schema)
     model.load_state_dict(bundle.state_dict)
     model.eval()
     probabilities = []

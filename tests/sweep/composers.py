@@ -5,7 +5,7 @@ import functools
 
 from tests.runs.small import SMALL
 
-from clickflow.cli.launch import composed_config
+from clickflow.cli.compose import composed_config
 from clickflow.config import flatten, validate
 from clickflow.runs.config import RunConfig
 

@@ -4,14 +4,15 @@ import optuna
 import pytest
 from pydantic import TypeAdapter
 
-from clickflow.sweep.pruners import PrunerConfig
+from clickflow.sweep.config import PrunerConfig
+from clickflow.sweep.pruners import build_pruner
 
 NUM_VALIDATIONS = 9
 
 
 def pruned_at(name, values, others):
     """The validation after which a trial with these values is ended; None if never."""
-    pruner = TypeAdapter(PrunerConfig).validate_python(name).build(NUM_VALIDATIONS)
+    pruner = build_pruner(TypeAdapter(PrunerConfig).validate_python(name), NUM_VALIDATIONS)
     study = optuna.create_study(direction="maximize", pruner=pruner, study_name="pruning")
     for other in others:
         trial = study.ask()

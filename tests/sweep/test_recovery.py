@@ -6,7 +6,7 @@ import pytest
 from optuna.trial import TrialState
 from tests.sweep.trial_stores import RATE, make_trial_store
 
-from clickflow.cli.launch import composed_config
+from clickflow.cli.compose import composed_config
 from clickflow.config import validate
 from clickflow.runs.train import checkpoint_folder
 from clickflow.sweep import recovery as recovery_module
@@ -60,7 +60,7 @@ class Sweep:
 
     def take(self, worker=DEAD, status=None, tags=None, metrics=None):
         """A trial of a worker, and its run as the worker left it."""
-        trial = self.trial_store.take(worker)
+        trial = self.trial_store.ask(worker)
         trial.suggest_float("optimizer.learning_rate", RATE.low, RATE.high)
         if status is None:
             return trial.number, None
@@ -161,23 +161,23 @@ class TestAnotherMachine:
         assert sweep.recovery.recover() == []
 
     @pytest.mark.parametrize("worker", [ELSEWHERE, ME])
-    def test_silence_for_long_is_taken_for_death(self, sweep, monkeypatch, worker):
+    def test_a_worker_without_heartbeat_for_long_counts_as_dead(self, sweep, monkeypatch, worker):
         number, run_id = sweep.take(worker=worker, status="RUNNING")
         assert sweep.recovery.recover() == []
         monkeypatch.setattr(recovery_module, "SILENCE_SECONDS", -1.0)
         assert sweep.recovery.recover() == [number]
-        assert f"no sign of life from its worker on {worker.host}" in read_run(sweep.store, run_id).tags["error"]
+        assert f"no heartbeat of its worker on {worker.host}" in read_run(sweep.store, run_id).tags["error"]
 
     def test_a_sign_of_life_begins_the_wait_anew(self, sweep, monkeypatch):
         number, _ = sweep.take(worker=ELSEWHERE)
         sweep.recovery.recover()
         monkeypatch.setattr(recovery_module, "SILENCE_SECONDS", -1.0)
-        sweep.trial_store.note(number, **{PROGRESS: {"epochs": 0.5}})
+        sweep.trial_store.set_user_attrs(number, **{PROGRESS: {"epochs": 0.5}})
         assert sweep.recovery.recover() == []
 
-    def test_a_trial_that_nobody_put_a_name_to_is_waited_for_a_while(self, sweep, monkeypatch):
+    def test_a_trial_without_a_recorded_worker_is_waited_for_a_while(self, sweep, monkeypatch):
         number = sweep.trial_store.study.ask().number
         assert sweep.recovery.recover() == []
         monkeypatch.setattr(recovery_module, "UNCLAIMED_SECONDS", -1.0)
         assert sweep.recovery.recover() == [number]
-        assert sweep.trial(number).user_attrs[REASON] == "its worker died before it could say who it was"
+        assert sweep.trial(number).user_attrs[REASON] == "its worker died before it was recorded"

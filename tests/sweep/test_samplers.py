@@ -5,7 +5,8 @@ import pytest
 from optuna.storages import InMemoryStorage
 from pydantic import TypeAdapter
 
-from clickflow.sweep.samplers import PerTrialSampler, SamplerConfig
+from clickflow.sweep.config import SamplerConfig
+from clickflow.sweep.samplers import PerTrialSampler
 from clickflow.sweep.space import Choice, Interval, Range, SearchSpace
 
 SPACE = SearchSpace(

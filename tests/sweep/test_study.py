@@ -6,7 +6,7 @@ from optuna.storages import InMemoryStorage
 from tests.runs.small import SMALL
 from tests.sweep.composers import SmallComposer
 
-from clickflow.cli.launch import composed_config
+from clickflow.cli.compose import composed_config
 from clickflow.config import validate
 from clickflow.errors import TrackingError
 from clickflow.sweep import study as study_module
@@ -62,7 +62,7 @@ OTHER_SPACE = SearchSpace(parameters={"optimizer.learning_rate": Interval(low=1e
         (spec(fingerprint="def"), "data fingerprint: abc in the study, def asked for"),
         (spec(space=OTHER_SPACE), r'sweep\.space\.optimizer\.learning_rate: interval .*"high": 0\.01, .* in the study, .*"high": 0\.1'),
         (spec("model.dropout=0.1"), r"model\.dropout: 0\.0 in the study, 0\.1 asked for"),
-        (spec("sweep.metric=val/auc"), r"sweep\.metric val/gauc: maximize in the study, not there asked for"),
+        (spec("sweep.metric=val/auc"), r"sweep\.metric val/gauc: maximize in the study, nothing asked for"),
         (spec("model=base"), r'model\.name: "din" in the study, "base" asked for'),
     ],
 )  # fmt: skip
@@ -118,7 +118,7 @@ class TestGrid:
         assert len({str(point) for point in self.points(study)}) == len(study.trials) == 6
 
     @pytest.mark.parametrize(("given_up", "num_trials"), [(False, 3), (True, 2)])
-    def test_a_failed_point_that_nobody_put_back_comes_again_unless_it_was_given_up(self, given_up, num_trials):
+    def test_a_failed_point_without_a_retry_comes_again_unless_it_was_given_up(self, given_up, num_trials):
         study = optuna.create_study()
         enqueue_grid(study, GRID, SmallComposer(), 2)
         trial = study.ask()

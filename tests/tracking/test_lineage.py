@@ -34,6 +34,17 @@ def test_folder_outside_git_and_clone_without_a_commit_are_unknown(tmp_path):
     assert git_state(tmp_path) == ("unknown", "unknown")
 
 
+def test_an_environment_inside_somebody_elses_repository_is_unknown(tmp_path):
+    git(tmp_path, "init")
+    (tmp_path / ".gitignore").write_text(".venv\n")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "a project that uses clickflow")
+    package = tmp_path / ".venv" / "clickflow"
+    package.mkdir(parents=True)
+    (package / "errors.py").write_text("")
+    assert git_state(package) == ("unknown", "unknown")
+
+
 def test_machine_without_git_is_unknown_and_still_has_tags(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     tags = lineage_tags(tmp_path)
@@ -46,6 +57,8 @@ def test_command_line_can_be_pasted_into_a_shell(monkeypatch):
     monkeypatch.setattr(sys, "orig_argv", ["/usr/bin/python", "pipelines/train.py", "data.path=my log.csv"])
     monkeypatch.setattr(sys, "argv", ["pipelines/train.py", "++data.path=my log.csv"])  # what a program makes of it does not matter
     assert command_line() == "python pipelines/train.py 'data.path=my log.csv'"
+    monkeypatch.setattr(sys, "orig_argv", ["/usr/bin/python", "/usr/bin/clickflow", "train", "data.path=my log.csv"])
+    assert command_line() == "clickflow train 'data.path=my log.csv'"
 
 
 def test_environment_report_names_python_threads_and_packages():

@@ -1,4 +1,4 @@
-"""What watches a fit: throughput with a clock of its own, progress as a person sees it."""
+"""Callbacks of a fit: throughput with a clock of the test's own, and progress as a person sees it."""
 
 import io
 import re
@@ -8,12 +8,11 @@ import pytest
 import torch
 from tests.models.examples import FULL_SCHEMA, random_batch
 
-from clickflow.models.din import DINConfig
+from clickflow.models.config import DINConfig
 from clickflow.training import callbacks
 from clickflow.training.callbacks import EpochLines, RowsProgressBar, SinkLogger, Throughput, progress_metrics
-from clickflow.training.config import TrainerConfig
+from clickflow.training.config import AdamConfig, TrainerConfig
 from clickflow.training.fit import fit, seed_everything
-from clickflow.training.optimizers import AdamConfig
 
 
 class TestThroughput:
@@ -34,7 +33,7 @@ class TestThroughput:
             throughput.on_train_batch_start(None, None, batch, 0)
             clock.now += seconds_of_batch
             throughput.on_train_batch_end(None, None, None, batch, 0)
-            clock.now += seconds_after  # the loader's, counted with the batch it makes
+            clock.now += seconds_after  # the loader's time, counted with the batch that it makes
         throughput.on_validation_start(None, None)
         clock.now += 100.0
         throughput.on_train_batch_start(None, None, batch, 0)
@@ -68,7 +67,7 @@ class TestProgress:
     def test_before_the_first_validation_it_shows_rows_per_second_alone(self):
         assert progress_metrics(SimpleNamespace(callback_metrics={}), fake_throughput(10), "val/auc") == {"rows/s": "10"}
 
-    def test_a_line_an_epoch_is_printed(self, capsys):
+    def test_one_line_per_epoch_is_printed(self, capsys):
         trainer = SimpleNamespace(callback_metrics={"val/auc": torch.tensor(0.71236)}, current_epoch=2)
 
         EpochLines(fake_throughput(56789), "val/auc").on_train_epoch_end(trainer, None)
@@ -87,7 +86,7 @@ class TestProgress:
 
         return run
 
-    def test_a_fit_in_a_log_file_prints_a_line_an_epoch(self, short_fit, capsys):
+    def test_a_fit_in_a_log_file_prints_one_line_per_epoch(self, short_fit, capsys):
         values = short_fit()
 
         out, err = capsys.readouterr()

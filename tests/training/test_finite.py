@@ -1,4 +1,4 @@
-"""Numbers that are not finite: the layer they begin in is named, and they never reach a checkpoint."""
+"""Numbers that are not finite: the error names the layer in which they begin, and they never reach a checkpoint."""
 
 import pytest
 import torch
@@ -6,13 +6,12 @@ from tests.models.examples import FULL_SCHEMA, random_batch
 from torch import nn
 
 from clickflow.errors import TrainingError
-from clickflow.models.base import BaseConfig, EmbeddingMLP
+from clickflow.models.base import EmbeddingMLP
+from clickflow.models.config import BaseConfig, DINConfig
 from clickflow.models.contract import ModelOutput
-from clickflow.models.din import DINConfig
-from clickflow.training.config import TrainerConfig
+from clickflow.training.config import AdamConfig, TrainerConfig
 from clickflow.training.finite import first_non_finite, refuse_non_finite, refuse_non_finite_weights
 from clickflow.training.fit import fit, seed_everything
-from clickflow.training.optimizers import AdamConfig
 
 LENGTHS = [3, 0, 5, 2]
 NAN, INFINITE = float("nan"), float("inf")
@@ -30,7 +29,7 @@ def batch():
 
 
 def put(model, name, value):
-    """Poison the first number of a weight."""
+    """Set the first number of a weight to a value."""
     dict(model.named_parameters())[name].data.view(-1)[0] = value
 
 
@@ -68,7 +67,7 @@ class TestTheLayerThatIsNamed:
 
         assert "the weights activation_unit.first.weight, nan in 1 of 10,240 numbers" in first_non_finite(model, batch)
 
-    def test_of_a_table_the_rows_looked_up_count_and_no_others(self, model, batch):
+    def test_only_the_looked_up_rows_of_a_table_count(self, model, batch):
         table = model.embeddings.item_tables["item"].weight
         used = torch.cat([batch.target[0], batch.history[0]]).unique()
         unused = next(row for row in range(12) if row not in used)
@@ -80,7 +79,7 @@ class TestTheLayerThatIsNamed:
             table[used[0], 0] = NAN
         assert "first in forward order: the looked-up rows of embeddings.item_tables.item, nan in" in first_non_finite(model, batch)
 
-    def test_what_a_function_between_layers_makes_is_an_input(self, batch):
+    def test_the_result_of_a_function_between_layers_is_an_input(self, batch):
         class Between(nn.Module):
             def __init__(self):
                 super().__init__()
@@ -124,7 +123,7 @@ def test_the_error_names_step_value_layer_and_remedy(model, batch):
 
 
 @pytest.mark.parametrize("value", [0.0, -3e38])
-def test_what_is_finite_passes(model, batch, value):
+def test_finite_values_pass(model, batch, value):
     refuse_non_finite(torch.tensor(value), "training at step 7, loss", model, batch)
     refuse_non_finite_weights(model, step=7)
 
@@ -141,7 +140,7 @@ def test_weights_that_are_not_finite_are_refused(model, name, value):
 
 
 class WithPassenger(EmbeddingMLP):
-    """Has a weight that predictions do not depend on, as rows of a table that validation does not hold."""
+    """Model with a weight that predictions do not depend on, like rows of a table that validation does not look up."""
 
     def __init__(self, config, schema):
         super().__init__(config, schema)
@@ -149,7 +148,7 @@ class WithPassenger(EmbeddingMLP):
 
 
 class TestTheLastGoodCheckpoint:
-    """One epoch is ten or fewer steps; the fault begins in the second epoch."""
+    """An epoch has ten or fewer steps; the fault begins in the second epoch."""
 
     @pytest.fixture
     def diverge(self, small_dataset, tmp_path):

@@ -11,16 +11,23 @@ import torch
 from sklearn.metrics import log_loss, roc_auc_score
 
 from clickflow.errors import TrainingError
-from clickflow.models.base import BaseConfig
-from clickflow.models.din import DINConfig
+from clickflow.models.config import BaseConfig, DINConfig
 from clickflow.training.checkpoints import load_weights, read_progress
-from clickflow.training.config import TrainerConfig
+from clickflow.training.config import (
+    AdamConfig,
+    ConstantConfig,
+    CosineConfig,
+    ExponentialConfig,
+    MomentumConfig,
+    OptimizerConfig,
+    PlateauConfig,
+    RegularisationConfig,
+    SGDConfig,
+    TrainerConfig,
+)
 from clickflow.training.fit import fit, seed_everything
 from clickflow.training.inference import predict_batches
 from clickflow.training.loaders import evaluation_loader, loaders
-from clickflow.training.optimizers import AdamConfig, MomentumConfig, OptimizerConfig, SGDConfig
-from clickflow.training.regularisation import RegularisationConfig
-from clickflow.training.schedules import ConstantConfig, CosineConfig, ExponentialConfig, PlateauConfig
 from clickflow.training.watching import Pruned
 
 BATCH_SIZE = 500
@@ -28,7 +35,7 @@ MODEL = DINConfig(embedding_dim=4, hidden_units=(8,), attention_hidden_units=(6,
 
 
 class Recorder:
-    """A sink that keeps what it gets, and may interrupt the fit at a step."""
+    """A sink that stores the metrics it receives and may interrupt the fit at a step."""
 
     def __init__(self, interrupt_at=None, interrupt=None):
         self.entries = []
@@ -104,7 +111,7 @@ def weights_in(checkpoint):
 
 @pytest.fixture(scope="module")
 def overfitted(small_dataset, tmp_path_factory):
-    """Trained until validation has become worse for two epochs."""
+    """A fit in which validation has become worse for two epochs."""
     return Trained(
         small_dataset, tmp_path_factory.mktemp("overfitted"), max_epochs=30, patience=2, optimizer=AdamConfig(learning_rate=0.05)
     )
@@ -112,13 +119,13 @@ def overfitted(small_dataset, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def first(small_dataset, tmp_path_factory):
-    """Two epochs with seed 0."""
+    """A fit of two epochs with seed 0."""
     return Trained(small_dataset, tmp_path_factory.mktemp("first"), max_epochs=2, model=BaseConfig(embedding_dim=4, dropout=0.2))
 
 
 @pytest.fixture(scope="module")
 def whole(small_dataset, tmp_path_factory):
-    """Three epochs in one go."""
+    """An uninterrupted fit of three epochs."""
     return Trained(small_dataset, tmp_path_factory.mktemp("whole"), max_epochs=3, validations_per_epoch=2)
 
 
@@ -137,7 +144,7 @@ class TestWhatAFitLeaves:
         assert overfitted.result.best_epoch == best
         assert overfitted.result.best_value == pytest.approx(min(losses))
 
-    def test_the_best_weights_are_back_and_not_the_last_ones(self, overfitted, small_dataset):
+    def test_the_best_weights_are_restored_and_not_the_last_ones(self, overfitted, small_dataset):
         preds, label, _ = predict_batches(overfitted.model, evaluation_loader(small_dataset, "validation", overfitted.config))
         losses = overfitted.sink.values("val/log_loss")
 
@@ -215,7 +222,7 @@ def test_every_optimizer_trains_without_a_warning(small_dataset, tmp_path, confi
 
 
 def test_clipped_gradients_bound_how_far_a_step_goes(small_dataset, tmp_path):
-    """All parameters together, tables included."""
+    """The bound holds for all parameters together, tables included."""
     seed_everything(0)
     start = MODEL.build(small_dataset.schema)
     trained = Trained(small_dataset, tmp_path, max_epochs=1, gradient_clip_norm=1e-3, optimizer=SGDConfig(learning_rate=0.5))
@@ -241,7 +248,7 @@ class TestSeeds:
         assert json.dumps(again.sink.without_speed()) == json.dumps(first.sink.without_speed())
         assert_equal_states(again.model.state_dict(), first.model.state_dict())
 
-    def test_another_seed_gives_others(self, first, small_dataset, tmp_path):
+    def test_another_seed_gives_other_metrics_and_weights(self, first, small_dataset, tmp_path):
         other = self.again(small_dataset, tmp_path, seed=1)
 
         assert other.sink.values("val/auc") != first.sink.values("val/auc")
@@ -281,7 +288,7 @@ class TestResume:
         self.assert_the_same(resumed, whole)
 
     def interrupted_and_resumed(self, dataset, folder, **choices):
-        """Interrupted after a validation in the middle of the second epoch of three."""
+        """Resume a fit that was interrupted after a validation in the middle of the second epoch of three."""
         interrupted = Recorder(interrupt_at=steps_per_epoch(dataset) * 3 // 2 + 2, interrupt=_raise_interrupt)
         with pytest.raises(KeyboardInterrupt):
             Trained(dataset, folder, max_epochs=3, validations_per_epoch=2, sink=interrupted, **choices)
@@ -298,7 +305,7 @@ class TestResume:
             {"schedule": ConstantConfig(warmup_steps=14)},
             {"schedule": ExponentialConfig(decay_rate=0.5, decay_steps=7, warmup_steps=3)},
             {"schedule": CosineConfig(final_fraction=0.1)},
-            # No validation is better than the first, so that the rate falls at each of the following.
+            # No validation is better than the first, so the rate falls at each later one.
             {"schedule": PlateauConfig(factor=0.7, warmup_steps=14), "optimizer": SGDConfig(learning_rate=1e-4), "monitor": "val/pr_auc"},
             {"model": BaseConfig(embedding_dim=4, dropout=0.3)},
             {
@@ -309,7 +316,7 @@ class TestResume:
         ],
         ids=["warmup", "exponential", "cosine", "plateau", "dropout", "regularisation and clipping"],
     )
-    def test_schedules_dropout_and_penalties_go_on_as_they_would_have(self, small_dataset, tmp_path, choices):
+    def test_schedules_dropout_and_penalties_continue_as_if_uninterrupted(self, small_dataset, tmp_path, choices):
         in_one_go = Trained(small_dataset, tmp_path / "whole", max_epochs=3, validations_per_epoch=2, **choices)
 
         resumed = self.interrupted_and_resumed(small_dataset, tmp_path / "interrupted", **choices)
@@ -318,7 +325,7 @@ class TestResume:
         rates = in_one_go.sink.values("train/learning_rate")
         assert (len(set(rates)) > 3) == ("schedule" in choices)
 
-    def test_the_best_so_far_stays_the_best_where_the_resumed_epochs_are_worse(self, overfitted, small_dataset, tmp_path):
+    def test_the_best_so_far_stays_the_best_if_the_resumed_epochs_are_worse(self, overfitted, small_dataset, tmp_path):
         resumed = Trained(
             small_dataset,
             tmp_path,
@@ -333,7 +340,7 @@ class TestResume:
         assert resumed.result.best_value == overfitted.result.best_value
         assert_equal_states(resumed.model.state_dict(), overfitted.model.state_dict())
 
-    def test_patience_counts_on_over_the_interruption(self, small_dataset, tmp_path, overfitted):
+    def test_patience_counts_across_the_interruption(self, small_dataset, tmp_path, overfitted):
         """Two epochs without improvement stop training, the first of them before and the second after the interruption."""
         best = overfitted.result.best_epoch
         choices = {"patience": 2, "optimizer": AdamConfig(learning_rate=0.05)}
@@ -393,7 +400,7 @@ class TestInterrupt:
             Trained(small_dataset, tmp_path, sink=Recorder(interrupt_at=3, interrupt=terminate))
 
     def test_a_second_ctrl_c_works_afterwards(self, small_dataset, tmp_path):
-        """Lightning ignores SIGINT while it shuts down, and no longer."""
+        """Lightning ignores SIGINT only while it shuts down."""
         before = signal.getsignal(signal.SIGINT)
         assert before is not signal.SIG_IGN
 
@@ -483,7 +490,7 @@ def test_seeding_also_sets_the_number_of_threads():
 
 
 class Notes:
-    """A watcher that keeps what it is told, and may end the fit at a validation."""
+    """A watcher that records its calls and may end the fit at a validation."""
 
     def __init__(self, prune_at=None):
         self.epochs, self.validations, self.prune_at = [], [], prune_at
@@ -498,7 +505,7 @@ class Notes:
 
 
 class TestWatching:
-    def test_every_step_and_validation_is_told_of(self, small_dataset, tmp_path):
+    def test_every_step_and_validation_is_reported(self, small_dataset, tmp_path):
         notes = Notes()
         trained = Trained(small_dataset, tmp_path, max_epochs=2, validations_per_epoch=2, watcher=notes)
         steps = steps_per_epoch(small_dataset)
@@ -511,7 +518,7 @@ class TestWatching:
             Trained(small_dataset, tmp_path, max_epochs=9, watcher=notes)
         assert len(notes.validations) == 2
 
-    def test_a_resumed_fit_counts_its_validations_on(self, small_dataset, tmp_path):
+    def test_a_resumed_fit_continues_its_count_of_validations(self, small_dataset, tmp_path):
         first = Trained(small_dataset, tmp_path / "first", max_epochs=2, validations_per_epoch=2, watcher=Notes())
         assert read_progress(first.result.last_checkpoint) == (2 * steps_per_epoch(small_dataset), 4)
         notes = Notes()
@@ -519,7 +526,7 @@ class TestWatching:
         Trained(small_dataset, tmp_path / "second", max_epochs=3, validations_per_epoch=2, watcher=notes, resume_from=resume_from)
         assert [number for number, _ in notes.validations] == [5, 6]
 
-    def test_a_damaged_checkpoint_tells_no_progress(self, tmp_path):
+    def test_the_progress_of_a_damaged_checkpoint_is_refused(self, tmp_path):
         (tmp_path / "last.ckpt").write_bytes(b"damaged")
         with pytest.raises(TrainingError, match=r"checkpoint last\.ckpt: cannot be loaded"):
             read_progress(tmp_path / "last.ckpt")

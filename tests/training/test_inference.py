@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from clickflow.data.dataset import BatchLoader
-from clickflow.models.din import DINConfig
+from clickflow.models.config import DINConfig
 from clickflow.training.inference import predict_batches
 
 

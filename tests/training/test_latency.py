@@ -9,7 +9,7 @@ from clickflow.training.latency import NUM_CANDIDATES, NUM_REPEATS, latency_mill
 
 
 class Slow(nn.Module):
-    """Takes a known time, and keeps what it was given."""
+    """Model that takes a known time and stores its batches."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The one LightningModule against the loss and the metrics computed by hand."""
+"""The LightningModule of all models against the loss and the metrics computed by hand."""
 
 import pytest
 import torch
@@ -7,16 +7,17 @@ from tests.models.examples import FULL_SCHEMA, random_batch
 from torch import nn
 
 from clickflow.errors import TrainingError
-from clickflow.models.base import BaseConfig
+from clickflow.models.config import BaseConfig
 from clickflow.models.contract import ModelOutput
+from clickflow.training.config import AdamConfig
 from clickflow.training.module import ClickModule
-from clickflow.training.optimizers import AdamConfig, DenseAndSparse
+from clickflow.training.optimizers import DenseAndSparse
 
 LENGTHS = [3, 0, 2, 5, 1, 4, 0, 2]
 
 
 class Constant(nn.Module):
-    """Gives the same output for every batch."""
+    """Model with the same output for every batch."""
 
     def __init__(self, logit, auxiliary_loss=None):
         super().__init__()

@@ -5,8 +5,7 @@ import torch
 import torch.nn.functional as F
 from tests.models.examples import FULL_SCHEMA, random_batch
 
-from clickflow.models.base import BaseConfig
-from clickflow.models.din import DINConfig
+from clickflow.models.config import BaseConfig, DINConfig
 from clickflow.training.norms import ActivationNorms, gradient_norms
 
 

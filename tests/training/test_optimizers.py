@@ -1,4 +1,4 @@
-"""One optimizer to Lightning against torch's own ones, applied to dense and sparse parameters apart."""
+"""The combined optimizer against torch's own, applied to dense and sparse parameters separately."""
 
 import copy
 from typing import get_args
@@ -11,8 +11,8 @@ from torch.optim import SGD, Adagrad, Adam, AdamW, RMSprop, SparseAdam
 
 from clickflow.config import StrictConfig, validate
 from clickflow.errors import ConfigError
-from clickflow.models.din import DINConfig
-from clickflow.training.optimizers import (
+from clickflow.models.config import DINConfig
+from clickflow.training.config import (
     AdagradConfig,
     AdamConfig,
     AdamWConfig,
@@ -21,8 +21,8 @@ from clickflow.training.optimizers import (
     OptimizerConfig,
     RMSpropConfig,
     SGDConfig,
-    build_optimizer,
 )
+from clickflow.training.optimizers import build_optimizer
 from clickflow.training.sparse_optimizers import LazyOptimizer
 
 LEARNING_RATE = 0.01
@@ -30,7 +30,7 @@ CASES = {
     config.model_fields["name"].default: config
     for config in (SGDConfig, MomentumConfig, NesterovConfig, AdagradConfig, RMSpropConfig, AdamConfig, AdamWConfig)
 }
-# torch's optimizer of dense parameters; what the defaults of the configs must be
+# torch's optimizer of dense parameters, with the settings that the configs must have by default
 OF_TORCH = {
     "sgd": lambda p: SGD(p, lr=LEARNING_RATE),
     "momentum": lambda p: SGD(p, lr=LEARNING_RATE, momentum=0.9),
@@ -135,7 +135,7 @@ def test_every_parameter_moves(case, model):
 
 
 def test_rows_outside_the_batch_stay_as_they_are(case, model):
-    """Also after earlier steps, whose momentum would still move them."""
+    """They stay the same even after earlier steps, whose momentum would still move them."""
     optimizer = build_optimizer(case(learning_rate=LEARNING_RATE), model)
     train(model, optimizer, batches(3))
     before = model.embeddings.item_tables["item"].weight.detach().clone()
@@ -166,7 +166,7 @@ def test_its_state_carries_on_where_it_was_saved(case, model, tmp_path):
 
 
 def test_state_without_momentum_would_not_carry_on(model):
-    """What the test before rests on: Adam's state matters."""
+    """Adam's state matters, as the test before assumes."""
     optimizer = build_optimizer(AdamConfig(learning_rate=LEARNING_RATE), model)
     train(model, optimizer, batches(3))
     other = copy.deepcopy(model)

@@ -15,12 +15,12 @@ from torch import nn
 
 from clickflow.config import validate
 from clickflow.errors import ConfigError
-from clickflow.models.base import BaseConfig
-from clickflow.models.din import DINConfig
+from clickflow.models.config import BaseConfig, DINConfig
 from clickflow.models.layers.embedding import EmbeddingTable
+from clickflow.training.config import AdamConfig, RegularisationConfig, SGDConfig
 from clickflow.training.module import ClickModule
-from clickflow.training.optimizers import AdamConfig, SGDConfig, build_optimizer
-from clickflow.training.regularisation import RegularisationConfig, Regulariser, id_counts
+from clickflow.training.optimizers import build_optimizer
+from clickflow.training.regularisation import Regulariser, id_counts
 
 LAMBDA = 0.01
 MINI_BATCH_AWARE = RegularisationConfig(embedding="mini_batch_aware", embedding_lambda=LAMBDA)
@@ -53,7 +53,7 @@ def gradients(model):
 
 
 def assert_gradients_are_those_of(model, batch, config, counts, expected_loss, sparse):
-    """``expected_loss(model)`` is the penalty written out, for autograd."""
+    """Compare gradients with autograd's of ``expected_loss(model)``, the penalty written out."""
     other = din(sparse=False)
     (click_loss(other, batch) + expected_loss(other)).backward()
     click_loss(model, batch).backward()
@@ -86,7 +86,7 @@ class TestMiniBatchAware:
         config = RegularisationConfig(embedding="mini_batch_aware", embedding_lambda=0.1)
         Regulariser(config, table, {"item": torch.tensor([1.0, 4.0, 9.0, 2.0])}).add_gradients()
 
-        # 2 lookups of slope (1, 0.5) and 2 * 0.1 * (3, -4) / 4, once though the row occurs twice; 1 lookup and 2 * 0.1 * (7, 8) / 2
+        # 2 lookups of slope (1, 0.5) and 2 * 0.1 * (3, -4) / 4, once although the row occurs twice; 1 lookup and 2 * 0.1 * (7, 8) / 2
         expected = torch.tensor([[0, 0], [2 + 0.15, 1 - 0.2], [0, 0], [1 + 0.7, 0.5 + 0.8]])
         torch.testing.assert_close(table.weight.grad.to_dense(), expected)
 
@@ -104,7 +104,7 @@ class TestMiniBatchAware:
         assert_gradients_are_those_of(din(), batch, MINI_BATCH_AWARE, counts, penalty, sparse=True)
 
     def test_the_papers_sum_over_a_loop(self):
-        """Eq. 6 written as loops over features and rows, for two tables of one field."""
+        """The reference is eq. 6 as loops over features and rows, for two tables of one field."""
         wide, deep = table_of("item", 5, dim=1), table_of("item", 5, dim=3)
         model, counts = nn.ModuleList([wide, deep]), torch.tensor([1.0, 7.0, 3.0, 2.0, 2.0])
         ids = [2, 4, 2]
@@ -134,7 +134,7 @@ class TestMiniBatchAware:
         penalised = Trained(small_dataset, tmp_path / "p", max_epochs=2, optimizer=SGDConfig(learning_rate=0.5), regularisation=config)
 
         norms = [trained.saved()["state_dict"]["model.embeddings.item_tables.item.weight"].norm(dim=1) for trained in (plain, penalised)]
-        shrunk = norms[1] / norms[0]  # rows are ordered by their count
+        shrunk = norms[1] / norms[0]  # rows are in the order of their counts
         assert shrunk[-100:].mean() < shrunk[1:101].mean() < 1.0
 
 
@@ -198,7 +198,7 @@ class TestCounts:
             for index, count in zip(vocabulary["index"].to_list(), vocabulary["count"].to_list(), strict=True):
                 assert counts[field.name][index] == count
 
-    def test_the_unknown_id_stands_for_what_the_known_ones_do_not_cover_and_never_for_nothing(self):
+    def test_the_unknown_id_counts_what_no_known_id_covers_and_at_least_one(self):
         known = {"item": [50, 30], "category": [60, 5], "country": [70, 20], "shop.page": [100]}
         dataset = SimpleNamespace(
             schema=FULL_SCHEMA,
@@ -226,8 +226,8 @@ class TestConfig:
             (MINI_BATCH_AWARE, "dense", "= mini_batch_aware: needs .*set optimizer.embedding_update=sparse or regularisation.embedding=l2"),
         ],
     )
-    def test_what_does_not_go_with_the_optimizer_is_told_with_the_remedy(self, config, embedding_update, message):
-        ((key, found),) = config.contradictions(AdamConfig(embedding_update=embedding_update))
+    def test_penalties_that_contradict_the_optimizer_are_reported_with_the_remedy(self, config, embedding_update, message):
+        ((key, found),) = config.contradictions_with(AdamConfig(embedding_update=embedding_update))
 
         assert key == "regularisation.embedding"
         assert re.search(message, found)
@@ -235,8 +235,8 @@ class TestConfig:
     @pytest.mark.parametrize(
         ("config", "embedding_update"), [(L2, "dense"), (MINI_BATCH_AWARE, "sparse"), (NONE, "sparse"), (NONE, "dense")]
     )
-    def test_what_goes_with_the_optimizer_is_fine(self, config, embedding_update):
-        assert list(config.contradictions(AdamConfig(embedding_update=embedding_update))) == []
+    def test_penalties_that_suit_the_optimizer_are_accepted(self, config, embedding_update):
+        assert list(config.contradictions_with(AdamConfig(embedding_update=embedding_update))) == []
 
 
 def test_the_module_adds_the_penalties_after_each_backward_pass():

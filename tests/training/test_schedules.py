@@ -11,8 +11,9 @@ from torch import nn
 from clickflow.config import StrictConfig, validate
 from clickflow.errors import ConfigError
 from clickflow.models.layers.embedding import EmbeddingTable
-from clickflow.training.optimizers import AdamConfig, SGDConfig, build_optimizer
-from clickflow.training.schedules import ConstantConfig, CosineConfig, ExponentialConfig, PlateauConfig, ScheduleConfig
+from clickflow.training.config import AdamConfig, ConstantConfig, CosineConfig, ExponentialConfig, PlateauConfig, ScheduleConfig, SGDConfig
+from clickflow.training.optimizers import build_optimizer
+from clickflow.training.schedules import build_schedulers
 
 RATE = 0.5
 
@@ -25,9 +26,9 @@ class Model(nn.Module):
 
 
 def rates(schedule, num_steps, total=100):
-    """The rate of each step, on the dense and the sparse path."""
+    """Rate of each step, on the dense and the sparse path."""
     optimizer = build_optimizer(AdamConfig(learning_rate=RATE), Model())
-    schedulers = schedule.build(optimizer, total, "max")
+    schedulers = build_schedulers(schedule, optimizer, total, "max")
     found = []
     for _ in range(num_steps):
         dense, sparse = (group["lr"] for group in optimizer.param_groups)
@@ -82,7 +83,7 @@ def test_a_cosine_begins_where_the_warm_up_ends():
 
 def test_a_plateau_lowers_the_rate_after_as_many_validations_without_improvement_as_patience():
     optimizer = build_optimizer(AdamConfig(learning_rate=1.0), Model())
-    (plateau,) = PlateauConfig(factor=0.5, patience=2).build(optimizer, 100, "max")
+    (plateau,) = build_schedulers(PlateauConfig(factor=0.5, patience=2), optimizer, 100, "max")
 
     found = []
     for value in [0.6, 0.7, 0.7, 0.69, 0.700001, 0.5, 0.5, 0.5, 0.5]:
@@ -122,11 +123,11 @@ class TestInAFit:
         assert len(values) == 4 * validations_per_epoch
         at_step = dict(trained.sink.series("train/learning_rate"))
         for step, rate in expected.items():
-            if step + 2 in at_step:  # validations log one step late
+            if step + 2 in at_step:  # validations log one step later
                 assert at_step[step + 2] == rate
 
     def test_a_rate_of_almost_nothing_leaves_the_weights_where_they_are(self, small_dataset, tmp_path):
-        """The schedule reaches the steps: with a warm-up that has only begun, nothing much moves."""
+        """The schedule reaches the optimizer: at the start of a long warm-up hardly anything moves."""
         slow = Trained(small_dataset, tmp_path / "slow", max_epochs=1, schedule=ConstantConfig(warmup_steps=10**9), optimizer=SGDConfig())
         fast = Trained(small_dataset, tmp_path / "fast", max_epochs=1, optimizer=SGDConfig())
 

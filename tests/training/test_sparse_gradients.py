@@ -44,7 +44,7 @@ def test_it_is_coalesced_once_and_its_values_are_the_gradients_own():
 
 
 def test_a_coalesced_gradient_takes_another_backward_pass():
-    """As accumulated gradients do."""
+    """Accumulation over several batches needs this."""
     table = nn.Embedding(4, 2, sparse=True)
     table(torch.tensor([1, 1])).sum().backward()
     coalesce_gradient(table.weight)
@@ -79,6 +79,6 @@ def test_clipping_is_torchs_own_over_dense_and_sparse_gradients_together(max_nor
 
 
 def test_torch_itself_does_not_clip_sparse_gradients():
-    """What our own clipping is for."""
+    """This limit of torch is the reason for ``clip_gradient_norm``."""
     with pytest.raises((RuntimeError, NotImplementedError)):
         torch.nn.utils.clip_grad_norm_([table_with_gradient([1, 2])], 1.0)

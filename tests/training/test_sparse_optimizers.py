@@ -1,4 +1,4 @@
-"""Lazy optimizers of tables against torch's own, against plain loops over rows, and against the whole table's size."""
+"""Lazy optimizers of tables against torch's own and plain loops over rows; no step depends on the size of the table."""
 
 import math
 
@@ -12,20 +12,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from clickflow.models.layers.embedding import EmbeddingTable
 from clickflow.training import sparse_optimizers
-from clickflow.training.optimizers import (
-    AdagradConfig,
-    AdamConfig,
-    AdamWConfig,
-    MomentumConfig,
-    NesterovConfig,
-    RMSpropConfig,
-    SGDConfig,
-    build_optimizer,
-)
+from clickflow.training.config import AdagradConfig, AdamConfig, AdamWConfig, MomentumConfig, NesterovConfig, RMSpropConfig, SGDConfig
+from clickflow.training.optimizers import build_optimizer
 
 NUM_ROWS, DIM = 5, 3
 
-# config with choices that are no defaults, the textbook optimizer of the whole table
+# a config with choices other than the defaults, and the textbook optimizer of the whole table
 CASES = {
     "sgd": (SGDConfig(learning_rate=0.1), lambda p: SGD(p, lr=0.1)),
     "momentum": (MomentumConfig(learning_rate=0.02, momentum=0.8), lambda p: SGD(p, lr=0.02, momentum=0.8)),
@@ -114,7 +106,7 @@ def test_rows_of_the_batch_follow_the_textbook_and_the_others_rest(name, steps):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_where_every_row_occurs_in_every_step_lazy_is_torchs_dense_optimizer(name):
+def test_if_every_row_occurs_in_every_step_lazy_is_torchs_dense_optimizer(name):
     config, textbook = CASES[name]
     steps = [[*range(NUM_ROWS), step % NUM_ROWS, 2] for step in range(8)]
     table, dense = new_table(), new_table(sparse=False)
@@ -131,7 +123,7 @@ def test_where_every_row_occurs_in_every_step_lazy_is_torchs_dense_optimizer(nam
 )
 @settings(max_examples=30)
 @given(steps=STEPS)
-def test_it_equals_what_torch_has_for_sparse_gradients(name, of_torch, steps):
+def test_it_equals_torchs_own_for_sparse_gradients(name, of_torch, steps):
     config, _ = CASES[name]
     table, other = new_table(), new_table()
 
@@ -150,7 +142,7 @@ def test_sgd_and_adagrad_are_exact(name, steps):
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_dense_update_of_tables_is_torchs_optimizer(name):
-    """Rows outside the batch move on with their momentum, decay, or rest, as the textbook says."""
+    """Rows outside the batch keep moving with their momentum, decay or do not change, as in the textbook."""
     config, textbook = CASES[name]
     steps = [[0, 1], [1, 1, 2], [4], [0, 3]]
     table, dense = new_table(), new_table(sparse=False)
@@ -161,7 +153,7 @@ def test_a_dense_update_of_tables_is_torchs_optimizer(name):
 
 
 class LargeOutputs(TorchDispatchMode):
-    """Notes operations that give a dense tensor of at least so many rows."""
+    """Records operations that return a dense tensor of at least a number of rows."""
 
     def __init__(self, num_rows):
         super().__init__()
@@ -181,7 +173,7 @@ def test_a_step_has_no_operation_over_the_whole_table(name):
     table = new_table(num_rows=1000)
     optimizer = build_optimizer(config, table)
     backward(table, [3, 3, 7], 0)
-    optimizer.step()  # makes the state
+    optimizer.step()  # creates the state
     backward(table, [3, 8, 8], 1)
 
     with LargeOutputs(1000) as large:
@@ -191,7 +183,7 @@ def test_a_step_has_no_operation_over_the_whole_table(name):
     assert large.names <= {"index_copy_", "detach"}
 
 
-def test_state_by_row_is_one_number_a_row():
+def test_state_by_row_is_one_number_per_row():
     config, _ = ALL["adagrad by row"]
     table = new_table()
     optimizer = build_optimizer(config, table)

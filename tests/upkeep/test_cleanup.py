@@ -12,7 +12,7 @@ from contextlib import closing
 
 import pytest
 
-from clickflow.cli.launch import REPOSITORY
+from clickflow.cli.search_path import REPOSITORY
 from clickflow.errors import TrackingError
 from clickflow.runs.train import checkpoint_folder
 from clickflow.tracking import maintenance
@@ -22,7 +22,8 @@ from clickflow.tracking.owner import Owner
 from clickflow.tracking.run import Run
 from clickflow.tracking.store import open_store
 from clickflow.upkeep import cleanup as cleanup_module
-from clickflow.upkeep.cleanup import CleanupConfig, clean
+from clickflow.upkeep.cleanup import clean
+from clickflow.upkeep.config import CleanupConfig
 
 ME = Owner.here()
 DEAD = Owner(ME.host, ME.pid, ME.started - 1000)

@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
@@ -26,8 +25,9 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from clickflow.cli.composer import HydraComposer
-from clickflow.cli.launch import first_paragraph, interrupt, set_environment
-from clickflow.cli.search_space import override_text
+from clickflow.cli.hydra_internals import launch_context
+from clickflow.cli.launch import interrupt, set_environment
+from clickflow.cli.overrides import first_paragraph, override_text
 from clickflow.errors import ClickflowError, ConfigError, TrainingError
 from clickflow.sweep.processes import LOG_LINES, MAX_IDLE_DEATHS, STOP_SECONDS
 from clickflow.sweep.worker import work
@@ -84,7 +84,7 @@ def chosen_cluster() -> Cluster | None:
         _connect_to_ray(config.hydra.launcher.ray.init)
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
-    return Cluster(HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(config)), config.copy())
+    return Cluster(launch_context(hydra.config_loader, config), config.copy())
 
 
 def _class_name(config: Any) -> str:
@@ -151,7 +151,7 @@ class ClusterWorkers:
     def cause_of(self, pid: int) -> None:
         """Of jobs none is known by its process."""
 
-    def keep_up(self, num_needed: int, trials: Sequence[object]) -> None:
+    def start_missing(self, num_needed: int, trials: Sequence[object]) -> None:
         """Launch a job for each worker, and others for those that ended early.
 
         Args:
@@ -163,7 +163,7 @@ class ClusterWorkers:
         """
         for place, launch in enumerate(self._places):
             if launch is not None and not launch.thread.is_alive():
-                self._bury(place, launch, had_a_trial=len(trials) > launch.num_trials)
+                self._remove_ended(place, launch, had_a_trial=len(trials) > launch.num_trials)
             if self._places[place] is None and place < num_needed:
                 self._places[place] = _Launch(self._launcher(), [override_text("home", str(self._spec.config.home))], len(trials))
 
@@ -174,12 +174,12 @@ class ClusterWorkers:
             if launch is not None:
                 launch.thread.join(max(0.0, deadline - time.monotonic()))
 
-    def stop(self, tell: Callable[[], None]) -> None:
+    def stop(self, publish_stop: Callable[[], None]) -> None:
         """Tell the workers to stop, through the study, and wait until they have."""
-        tell()
+        publish_stop()
         self.wait()
 
-    def _bury(self, place: int, launch: _Launch, *, had_a_trial: bool) -> None:
+    def _remove_ended(self, place: int, launch: _Launch, *, had_a_trial: bool) -> None:
         self._places[place] = None
         self._idle_ends = 0 if had_a_trial or launch.error is None else self._idle_ends + 1
         if self._idle_ends >= MAX_IDLE_DEATHS:

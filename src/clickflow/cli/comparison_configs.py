@@ -1,11 +1,31 @@
 """The configs of a comparison: what all its models share, and what each of them overrides."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from clickflow.cli.launch import composed_config
+from clickflow.cli.compose import compose, composed_config, plain
 from clickflow.config import validate
 from clickflow.errors import ConfigError
 from clickflow.runs.config import CompareConfig, RunConfig
+
+
+@dataclass(frozen=True)
+class PreparedComparison:
+    """A comparison whose every part has been checked."""
+
+    config: CompareConfig
+    models: dict[str, RunConfig]
+    """Label -> config."""
+
+
+def prepared_comparison(overrides: Sequence[str], config_dir: str | None = None) -> PreparedComparison:
+    """Compose a comparison and check it, model by model.
+
+    Raises:
+        ConfigError: all problems of what the models share; where there are none, those of each model.
+    """
+    config = validate(CompareConfig, plain(compose("compare", overrides, config_dir)))
+    return PreparedComparison(config, model_configs(config, overrides, config_dir))
 
 
 def model_configs(config: CompareConfig, overrides: Sequence[str], config_dir: str | None = None) -> dict[str, RunConfig]:

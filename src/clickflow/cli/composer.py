@@ -13,8 +13,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from clickflow.cli.launch import compose, first_paragraph, lenient, parsed_overrides, plain
-from clickflow.cli.search_space import group_options, override_text, read_space
+from clickflow.cli.compose import compose, config_groups, group_options, plain
+from clickflow.cli.overrides import first_paragraph, lenient, override_text, parsed_overrides
+from clickflow.cli.search_space import read_space
 from clickflow.config import validate
 from clickflow.errors import ConfigError
 from clickflow.runs.config import RunConfig
@@ -32,7 +33,7 @@ class HydraComposer:
     """
 
     def __init__(self, overrides: Sequence[str], config_dir: str | None = None) -> None:
-        self.overrides = fixed_overrides(overrides)
+        self.overrides = fixed_overrides(overrides, config_dir)
         self.config_dir = config_dir
         self._composed: dict[tuple[tuple[str, Any], ...], DictConfig] = {}
         self._keys: dict[tuple[tuple[str, Any], ...], frozenset[str]] = {}
@@ -75,7 +76,8 @@ class HydraComposer:
     def _with_groups(self, groups: Mapping[str, str]) -> DictConfig:
         chosen = tuple(groups.items())
         if chosen not in self._composed:
-            self._composed[chosen] = compose("sweep", [*lenient(self.overrides), *as_overrides(groups)], self.config_dir)
+            shared = lenient(self.overrides, config_groups(self.config_dir))
+            self._composed[chosen] = compose("sweep", [*shared, *as_overrides(groups)], self.config_dir)
         return self._composed[chosen]
 
 
@@ -93,14 +95,14 @@ def prepared_sweep(overrides: Sequence[str], config_dir: str | None = None) -> P
     """Compose a sweep and check it: its config, the text of its space, and the ends of every parameter.
 
     Args:
-        overrides: as :func:`clickflow.cli.search_space.into_space` leaves them.
+        overrides: as :func:`clickflow.cli.sweep_arguments.into_space` leaves them.
         config_dir: a folder of the user's with more config groups.
 
     Raises:
         ConfigError: all problems of the config and the space's text; where there are none, those of the space's ends.
     """
     composer = HydraComposer(overrides, config_dir)
-    values = plain(compose("sweep", lenient(overrides), config_dir))
+    values = plain(compose("sweep", lenient(overrides, config_groups(config_dir)), config_dir))
     sweep = values.get("sweep")
     texts: dict[str, str] = {}
     if isinstance(sweep, dict) and isinstance(sweep.get("space"), dict):
@@ -128,12 +130,13 @@ def prepared_sweep(overrides: Sequence[str], config_dir: str | None = None) -> P
     return PreparedSweep(config, space, composer)
 
 
-def fixed_overrides(overrides: Sequence[str]) -> list[str]:
+def fixed_overrides(overrides: Sequence[str], config_dir: str | None = None) -> list[str]:
     """What a trial has of a sweep's command line: all but the sweep's own settings, where its workers run, and what is searched."""
     parsed = zip(overrides, parsed_overrides(overrides), strict=True)
     kept = [text for text, override in parsed if not override.is_sweep_override() and not _is_of_sweep(override.key_or_group)]
+    known = config_groups(config_dir)
     plainly = [text.removeprefix("++") for text in kept]  # as the user wrote them, where the door adds the rest
-    return [short if lenient([short]) == [text] else text for text, short in zip(kept, plainly, strict=True)]
+    return [short if lenient([short], known) == [text] else text for text, short in zip(kept, plainly, strict=True)]
 
 
 def as_overrides(values: Mapping[str, Any]) -> list[str]:
@@ -144,7 +147,7 @@ def as_overrides(values: Mapping[str, Any]) -> list[str]:
 def train_command(composer: HydraComposer, values: Mapping[str, Any]) -> str:
     """What trains a trial again, to be pasted into a shell."""
     config_dir = [] if composer.config_dir is None else ["--config-dir", composer.config_dir]
-    return shlex.join(["python", "pipelines/train.py", *config_dir, *composer.overrides, *as_overrides(values)])
+    return shlex.join(["clickflow", "train", *config_dir, *composer.overrides, *as_overrides(values)])
 
 
 def _final_space(space: Mapping[str, Any], overrides: Sequence[str], values: Mapping[str, Any], config_dir: str | None) -> dict[str, str]:

@@ -1,17 +1,18 @@
-"""``train.py -m``: the jobs of Hydra's plain grid, grouped below a parent run.
+"""``train -m``: the jobs of Hydra's plain grid, grouped below a parent run.
 
 What a job must know reaches it in an environment variable that Hydra sets for its jobs, since a launcher may run them on other machines.
 """
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 
-from clickflow.cli.launch import parsed_overrides
+from clickflow.cli.hydra_internals import parsed_arguments
+from clickflow.cli.overrides import parsed_overrides
 from clickflow.runs.config import RunConfig
 from clickflow.runs.grid_parents import grid_parents
 from clickflow.runs.train import PartOf
@@ -32,7 +33,7 @@ def grid(jobs: Sequence[RunConfig]) -> Iterator[list[str]]:
     Raises:
         TrainingError: some of the jobs' runs did not finish.
     """
-    parsed = parsed_overrides(get_args_parser().parse_args().overrides)
+    parsed = parsed_overrides(parsed_arguments(sys.argv[1:]).overrides)
     swept = {override.get_key_element().lstrip("+"): override.get_value_string() for override in parsed if override.is_sweep_override()}
     with grid_parents(jobs, swept) as parents:
         text = json.dumps({"parents": parents, "swept": list(swept)}).replace("'", "\\'")

@@ -1,91 +1,79 @@
-"""The door: what Hydra composes becomes one strict config here, or one list of everything that is wrong with it.
+"""The door: a command line becomes strict configs here, or one list of everything that is wrong with it, before anything heavy is imported.
 
-Hydra by itself stops at the first unknown key, without saying which keys there are. So plain ``key=value`` overrides are handed to it as
-``++key=value``, which lets unknown keys through to the strict config; and every job of a grid is composed and checked before the first
-starts.
+Every job of a grid is composed and checked before the first starts.
 """
 
 import os
 import re
 import signal
 import sys
+import threading
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from pathlib import Path
+from contextlib import contextmanager
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any
 
 import hydra
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.utils import get_args_parser
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, MissingConfigException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from hydra.errors import HydraException
+from omegaconf import DictConfig
 from rich.console import Console
 
-from clickflow.config import StrictConfig, suggest, validate
-from clickflow.errors import EXIT_CODE_ERROR, EXIT_CODE_INTERRUPTED, ClickflowError, ConfigError, without_passwords
-from clickflow.tracking.config import TrackingConfig
+from clickflow.cli.commands import COMMANDS, Command
+from clickflow.cli.compose import compose, config_groups, plain
+from clickflow.cli.hydra_internals import grid_jobs, parsed_arguments
+from clickflow.cli.main import show
+from clickflow.cli.next_command import progress_printer
+from clickflow.cli.overrides import first_paragraph, lenient, parsed_overrides, quoted_argument
+from clickflow.cli.search_path import CONF, further_configs
+from clickflow.config import validate
+from clickflow.errors import EXIT_CODE_ERROR, EXIT_CODE_INTERRUPTED, ClickflowError, ConfigError
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-CONF = REPOSITORY / "conf"
-
-LAUNCHERS = {
-    "ray": "pip install 'clickflow[ray]'",
-    "submitit_local": "pip install 'clickflow[slurm]'",
-    "submitit_slurm": "pip install 'clickflow[slurm]'",
-}
-"""Launcher of an optional plugin -> what to do where it is missing."""
-
-# The configs of all pipelines, composed here or by Hydra, name their home by it.
-OmegaConf.register_new_resolver("repository", lambda path: str(REPOSITORY / path), replace=True)
-
-Config = TypeVar("Config", bound=StrictConfig)
+SILENT_SECONDS = 0.7
 
 
-def launch(
-    config_name: str,
-    config_class: type[Config],
-    main: Callable[[Config, Console], None],
-    rewrite: Callable[[Sequence[str]], Sequence[str]] = list,
-    check: Callable[[Sequence[str], str | None], object] | None = None,
-    grid: Callable[[Sequence[Config]], AbstractContextManager[Sequence[str]]] | None = None,
-) -> None:
-    """Compose, check, and run a pipeline, once or for every job of a grid.
+class _CheckedJobs(dict[tuple[str, ...], Any]):
+    """What the check made of each job, by the job's overrides. It stays in this process: a launcher that pickles it sends an empty one."""
+
+    def __reduce__(self) -> tuple[type["_CheckedJobs"], tuple[()]]:
+        return _CheckedJobs, ()
+
+
+def launch(name: str, arguments: Sequence[str]) -> None:
+    """Compose, check, and run a command, once or for every job of a grid.
 
     Ends the process: 0 when all went well, 2 after an error of the user's (a job of a grid that fails costs that job only), 130 after an
     interrupt.
-
-    Args:
-        config_name: file in ``conf``.
-        config_class: what the composed config becomes.
-        main: what the command does with its config.
-        rewrite: the command line's arguments as Hydra is to see them.
-        check: raises what is wrong with a job, given its overrides and ``--config-dir``; None checks the config alone.
-        grid: held around all jobs of a grid, given their configs; gives further overrides for them.
     """
+    command, console = COMMANDS[name], Console(highlight=False)
     set_environment()
-    console = Console(stderr=False, highlight=False)
     failed: list[str] = []
-    signal.signal(signal.SIGTERM, interrupt)  # ends as Ctrl-C does: nothing half-written, exit code 130
-
-    def run_job(composed: DictConfig) -> None:
-        try:
-            main(_strict(config_class, composed), console)
-        except ClickflowError as error:
-            report(error)
-            failed.append(str(error))
-
     try:
-        sys.argv[1:] = _ordered(rewrite(sys.argv[1:]))
-        jobs = _checked_jobs(check or (lambda overrides, config_dir: _strict(config_class, compose(config_name, overrides, config_dir))))
-        with grid(jobs) if grid and jobs and get_args_parser().parse_args().multirun else nullcontext([]) as further:
+        with _saying_what_takes_long():
+            given = _given(command, arguments)
+            if given is None:
+                return
+            jobs = _CheckedJobs() if given.hydra_help or given.cfg or given.info else _checked_jobs(command, given)
+        if jobs and command.heavy:
+            progress_printer(console)(f"loading {command.heavy}")
+        story = command.story if jobs else None
+        _interrupt_on_signals()
+        check, folder = _check_of(command), given.config_dir
+
+        def run_job(_: DictConfig) -> None:
+            assert story is not None
+            overrides = tuple(HydraConfig.get().overrides.task)
+            try:
+                story(jobs[overrides] if overrides in jobs else check(overrides, folder), console)
+            except ClickflowError as error:
+                report(error)
+                failed.append(str(error))
+
+        with command.around(list(jobs.values()), is_grid=given.multirun) as further:
             sys.argv += further
-            hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(run_job)()
+            with further_configs(given.config_dir):
+                hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(run_job)()
     except ClickflowError as error:
         report(error)
         failed.append(str(error))
@@ -93,6 +81,17 @@ def launch(
         print("\ninterrupted", file=sys.stderr)
         sys.exit(EXIT_CODE_INTERRUPTED)
     if failed:
+        sys.exit(EXIT_CODE_ERROR)
+
+
+def complete_or_report(arguments: Sequence[str]) -> None:
+    """Answer ``clickflow -sc …``; the process ends with 2 after an error."""
+    from clickflow.cli.completion import complete
+
+    try:
+        complete(arguments, None)
+    except ConfigError as error:
+        report(error)
         sys.exit(EXIT_CODE_ERROR)
 
 
@@ -112,141 +111,97 @@ def report(error: ClickflowError) -> None:
     print(f"{type(error).__name__}: {error}", file=sys.stderr)
 
 
-def _strict(config_class: type[Config], composed: DictConfig) -> Config:
-    return validate(config_class, plain(composed))
-
-
-def plain(composed: DictConfig) -> dict[str, Any]:
-    """Resolved values, without the required ones that nobody gave.
-
-    Raises:
-        ConfigError: a reference to a key that does not exist.
-    """
-    try:
-        values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=False)
-    except OmegaConfBaseException as error:
-        raise ConfigError(first_paragraph(error)) from error
-    assert isinstance(values, dict)
-    missing = {key for key in OmegaConf.missing_keys(composed) if "." not in key}
-    return {str(key): value for key, value in values.items() if key not in missing}
-
-
-def _ordered(arguments: Sequence[str]) -> list[str]:
-    """Options before overrides: Hydra's parser refuses ``seed=1 -m model=base,din``."""
-    overrides = get_args_parser().parse_intermixed_args(list(arguments)).overrides
-    return [*(argument for argument in arguments if argument not in overrides), *lenient(overrides)]
-
-
-def lenient(arguments: Sequence[str]) -> list[str]:
-    """``key=value`` -> ``++key=value``, except for groups and Hydra's own keys.
-
-    Hydra takes ``model=models:/…`` for a choice of the group ``model``; a URI is handed to it as ``model.uri``, which
-    :data:`~clickflow.tracking.config.ModelUri` takes.
-    """
-    groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()} | {"hydra"}
-
-    def is_config_key(argument: str) -> bool:
-        key = re.match(r"([A-Za-z_][\w.]*)=", argument)
-        return key is not None and not key[1].startswith("hydra.") and key[1] not in groups
-
-    uris_apart = [re.sub(r"^model=(?=['\"]?\w*:/)", "model.uri=", argument) for argument in arguments]
-    return [f"++{argument}" if is_config_key(argument) else argument for argument in uris_apart]
-
-
-def _checked_jobs(check: Callable[[Sequence[str], str | None], Any]) -> list[Any]:
-    """What the check gives for every job of the command line; none for a call for help or information, which is left to Hydra."""
-    arguments = get_args_parser().parse_args()
-    if arguments.help or arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion:
-        return []
-    jobs: list[Any] = []
-    problems: list[str] = []
-    for overrides in _jobs(arguments.overrides, arguments.multirun):
-        try:
-            jobs.append(check(overrides, arguments.config_dir))
-        except ConfigError as error:
-            problems.append(str(error))
-    if problems:
-        raise ConfigError("\n".join(dict.fromkeys(problems)))
-    return jobs
-
-
-def _jobs(overrides: Sequence[str], multirun: bool) -> Iterator[list[str]]:
-    parsed = parsed_overrides(overrides)
-    sweeps = [override.get_key_element() for override in parsed if override.is_sweep_override()]
-    if sweeps and not multirun:
-        raise ConfigError(f"{sweeps[0].lstrip('+')}: several values make a grid; add -m to run it")
-    # Hydra warns of what it will do with a list of values; the jobs show it.
-    with _faults_of_the_command_line():
-        yield from (job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch)
-
-
-def parsed_overrides(overrides: Sequence[str], parser: OverridesParser | None = None) -> list[Override]:
-    """Each override as Hydra understands it, or as a parser with other functions does.
-
-    Raises:
-        ConfigError: an argument that is no override.
-    """
-    with _faults_of_the_command_line():
-        return (parser or OverridesParser.create()).parse_overrides(list(overrides))
-
-
-@contextmanager
-def _faults_of_the_command_line() -> Iterator[None]:
-    try:
-        yield
-    except HydraException as error:
-        raise ConfigError(f"command line: {first_paragraph(error)}; write key=value, as in model.embedding_dim=32") from error
-
-
-def compose(config_name: str, overrides: Sequence[str], config_dir: str | None) -> DictConfig:
-    """A pipeline's config as Hydra composes it.
-
-    Raises:
-        ConfigError: a group has no such config, or Hydra cannot set a key.
-    """
-    search_path = [] if config_dir is None else [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"]
-    GlobalHydra.instance().clear()
-    try:
-        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            return hydra.compose(config_name, overrides=[*overrides, *search_path])
-    except MissingConfigException as error:
-        group, _, choice = str(error.missing_cfg_file).rpartition("/")
-        what_to_do = LAUNCHERS.get(choice) if group == "hydra/launcher" else None
-        what_to_do = what_to_do or suggest(choice, list(error.options or []))
-        raise ConfigError(f"{group or config_name} = {choice}: no such config; {what_to_do}") from error
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(first_paragraph(error)) from error
-    finally:
-        GlobalHydra.instance().clear()
-
-
-def first_paragraph(error: Exception) -> str:
-    """What is wrong, without the advice that libraries add."""
-    return str(error).strip().splitlines()[0]
-
-
-def progress_printer(console: Console) -> Callable[[str], None]:
-    """Print each stage as it starts."""
-    return lambda stage: console.print(f"[dim]·[/] {stage} …")
-
-
-def store_overrides(home: Path, tracking: TrackingConfig) -> list[str]:
-    """What a command needs to find the same store, where it is not the default one; a password is for the user to fill in."""
-    overrides = [] if home == Path(os.environ.get("CLICKFLOW_HOME", REPOSITORY / ".clickflow")) else [f"home={home}"]
-    return overrides if tracking.uri is None else [*overrides, f"tracking.uri={without_passwords(tracking.uri)}"]
-
-
-def composed_config(config_name: str, overrides: Sequence[str], config_dir: str | None = None) -> dict[str, Any]:
-    """A pipeline's config with overrides, as plain values; what tests and other programs compose with."""
-    return plain(compose(config_name, lenient(overrides), config_dir))
-
-
 def task_overrides() -> list[str]:
     """The overrides of the job that is running."""
     return list(HydraConfig.get().overrides.task)
 
 
-def config_dir() -> str | None:
-    """The user's folder of further configs, as given by ``--config-dir``."""
-    folder: str | None = get_args_parser().parse_args().config_dir
-    return folder
+def _given(command: Command, arguments: Sequence[str]) -> Namespace | None:
+    """The command line as Hydra is to see it, which ``sys.argv`` becomes; None where it asked for help or completion and got it."""
+    asked = parsed_arguments(arguments)
+    if asked.shell_completion:
+        from clickflow.cli.completion import complete
+
+        complete(asked.overrides, command)
+        return None
+    known = config_groups(asked.config_dir)
+    rewritten = parsed_arguments(command.rewritten(arguments))
+    options = [argument for argument in arguments if argument not in asked.overrides]  # first: Hydra's parser refuses them after overrides
+    sys.argv[1:] = [*options, *lenient(rewritten.overrides, known)]
+    given = parsed_arguments(sys.argv[1:])
+    if given.help:
+        from clickflow.cli.help import help_text
+
+        show(help_text(command, given.overrides, given.config_dir))
+        return None
+    return given
+
+
+def _check_of(command: Command) -> Callable[[Sequence[str], str | None], Any]:
+    """What makes a job's checked config of its overrides and ``--config-dir``."""
+    if command.check is not None:
+        from pkgutil import resolve_name
+
+        return resolve_name(command.check)  # type: ignore[no-any-return]
+    return lambda overrides, config_dir: validate(command.config_class, plain(compose(command.name, overrides, config_dir)))
+
+
+def _checked_jobs(command: Command, given: Namespace) -> _CheckedJobs:
+    """What the check makes of every job of the command line.
+
+    Raises:
+        ConfigError: the problems of all jobs.
+    """
+    check, jobs, problems = _check_of(command), _CheckedJobs(), []
+    for overrides in _jobs(given.overrides, given.multirun):
+        try:
+            own = tuple(str(override.input_line) for override in parsed_overrides(overrides) if not override.is_hydra_override())
+            jobs[own] = check(overrides, given.config_dir)
+        except ConfigError as error:
+            problems.append(_with_quoted_paths(str(error), overrides))
+    if problems:
+        raise ConfigError("\n".join(dict.fromkeys(problems)))
+    return jobs
+
+
+def _jobs(overrides: Sequence[str], multirun: bool) -> list[list[str]]:
+    parsed = parsed_overrides(overrides)
+    if multirun:
+        try:
+            return grid_jobs(parsed)
+        except HydraException as error:
+            raise ConfigError(f"command line: {first_paragraph(error)}") from error
+    for override in parsed:
+        if override.is_sweep_override():
+            key, text = override.get_key_element().lstrip("+"), str(override.input_line).partition("=")[2]
+            one = "" if "(" in text else f", or write {quoted_argument(key, text)} if the comma belongs to one value"
+            raise ConfigError(f"{key}: several values make a grid; add -m to run it{one}")
+    return [list(overrides)]
+
+
+def _with_quoted_paths(message: str, overrides: Sequence[str]) -> str:
+    """What has to be written where a path was read as a number, a list or a section."""
+    for override in overrides:
+        key, _, text = override.lstrip("+").partition("=")
+        fault = rf"(?m)^(  {re.escape(key)} = .*: must be a path.*|  {re.escape(key)} = .*: a path or a list of paths)$"
+        message = re.sub(fault, lambda found, key=key, text=text: f"{found[0]}; if it is one, write {quoted_argument(key, text)}", message)  # type: ignore[misc]
+    return message
+
+
+def _interrupt_on_signals() -> None:
+    """From here on an interrupt is an exception: runs are closed, nothing half-written stays."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+@contextmanager
+def _saying_what_takes_long() -> Iterator[None]:
+    """A wrong command line is answered in less time; a slow disk or many jobs take more, and a person who waits is told."""
+    timer = threading.Timer(SILENT_SECONDS, lambda: print("· reading the config …", file=sys.stderr, flush=True))
+    timer.daemon = True
+    if sys.stderr.isatty():
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

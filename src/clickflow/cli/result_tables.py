@@ -9,7 +9,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from clickflow.cli.launch import progress_printer
+from clickflow.cli.next_command import progress_printer
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import prepare
 from clickflow.data.schema import TimestampUnit

@@ -1,8 +1,7 @@
 """The search space as text: Hydra's sweep grammar, read into typed parameters, from YAML and from the command line.
 
 Hydra's own parser reads it, so ``choice``, ``range``, ``interval``, ``tag``, ``glob`` and the casts mean what they mean in a grid, with two
-differences (:func:`sweep_parser`). What the command line searches is handed to Hydra as entries of ``sweep.space``, so that its ``--cfg
-job`` shows them.
+differences (:func:`sweep_parser`).
 """
 
 import json
@@ -11,30 +10,19 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from inspect import signature
-from pathlib import Path
 from typing import Any
 
-from hydra._internal.grammar.grammar_functions import choice
-from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
-from hydra.core.override_parser.types import (
-    ChoiceSweep,
-    Glob,
-    IntervalSweep,
-    Override,
-    OverrideType,
-    Quote,
-    QuotedString,
-    RangeSweep,
-    Sweep,
-    ValueType,
-)
+from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, QuotedString, RangeSweep, Sweep
 from hydra.errors import HydraException
 
-from clickflow.cli.launch import CONF, first_paragraph, parsed_overrides
+from clickflow.cli.compose import group_options
+from clickflow.cli.hydra_internals import choice_of
+from clickflow.cli.overrides import first_paragraph
 from clickflow.config import suggest
 from clickflow.errors import ConfigError
 from clickflow.sweep.space import Choice, Interval, Number, Parameter, Range, SearchSpace
+from clickflow.text import problem_list
 
 SHARED = ("data", "protocol", "home", "tracking", "sweep", "hydra")
 """Sections that all trials share."""
@@ -57,104 +45,25 @@ def read_space(space: Mapping[str, str], config_dir: str | None = None) -> Searc
         ConfigError: one line for each key whose text cannot be searched.
     """
     parameters: dict[str, Parameter] = {}
-    problems: list[str] = ["  sweep.space = {}: nothing to search; give a key its values"] if not space else []
+    problems: list[str] = ["sweep.space = {}: nothing to search; give a key its values"] if not space else []
     options = {key: group_options(key, config_dir) for key in space}
     for key, text in space.items():
         try:
             parameters[key] = _parameter(key, text, options[key])
         except _Fault as fault:
-            problems.append(f"  sweep.space.{key} = {text}: {fault}")
+            problems.append(f"sweep.space.{key} = {text}: {fault}")
     if problems:
-        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-        raise ConfigError("\n".join([f"{count} in the search space:", *problems]))
+        raise ConfigError(problem_list(problems, "the search space"))
     return SearchSpace(parameters=parameters, groups=frozenset(key for key in space if options[key]))
-
-
-def group_options(key: str, config_dir: str | None = None) -> list[str]:
-    """The configs of a group, by name; none if the key is no group."""
-    if not re.fullmatch(r"[\w-]+(/[\w-]+)*", key):
-        return []
-    folders = [CONF] if config_dir is None else [CONF, Path(config_dir)]
-    return sorted({path.stem for folder in folders for path in (folder / key).glob("*.yaml")})
-
-
-def into_space(arguments: Sequence[str]) -> list[str]:
-    """A command line on which keys are searched -> one that sets ``sweep.space``; what ``launch`` rewrites by.
-
-    Raises:
-        ConfigError: ``--multirun``, or what :func:`searched` refuses.
-    """
-    parsed = get_args_parser().parse_intermixed_args(list(arguments))
-    if parsed.multirun:
-        raise ConfigError("-m: a sweep makes its own trials; leave -m out, or run a plain grid with python pipelines/train.py -m")
-    overrides, space = searched(parsed.overrides)
-    if "model" in space and not any(override.startswith("sweep=") for override in overrides):
-        overrides.append("sweep=models")  # each model's own parameters, not those of the one that happens to be the default
-    if space:
-        overrides.append(f"++{override_text('sweep.space', space)}")
-    return [*(argument for argument in arguments if argument not in parsed.overrides), *overrides]
-
-
-def searched(overrides: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Split overrides into fixed ones and the search space.
-
-    Returns:
-        The fixed overrides as they are, and key -> text of what is searched.
-
-    Raises:
-        ConfigError: a key that is both, or an argument that is no override.
-    """
-    fixed: dict[str, str] = {}
-    space: dict[str, str] = {}
-    for override, parsed in zip(overrides, parsed_overrides(overrides, sweep_parser()), strict=True):
-        key = parsed.get_key_element().lstrip("+")
-        if parsed.is_sweep_override():
-            space[key.removeprefix("sweep.space.")] = parsed.get_value_string().strip()
-        elif key == "sweep.space" and isinstance(value := parsed.value(), dict):
-            space |= value  # a second override of the same key would hide this one
-        else:
-            fixed[override] = key
-    both = [f"{key}: is both set and searched ({key}={space[key]}); leave one of the two out" for key in fixed.values() if key in space]
-    if both:
-        raise ConfigError("\n".join(both))
-    return list(fixed), space
 
 
 def sweep_parser() -> OverridesParser:
     """Hydra's parser, but ``interval`` keeps whole numbers, which its own makes real ones, and ``choice`` takes null."""
     functions = create_functions()
 
-    def choice_of_any(*values: Any) -> ChoiceSweep:
-        return choice(*values)
-
-    functions.definitions["choice"], functions.functions["choice"] = signature(choice_of_any), choice_of_any
+    functions.definitions["choice"], functions.functions["choice"] = signature(choice_of), choice_of
     functions.functions["interval"] = lambda start, end: IntervalSweep(start=start, end=end)
     return OverridesParser(functions)
-
-
-def override_text(key: str, value: Any) -> str:
-    """``key=value`` as Hydra reads it back; strings are quoted where they would be read as something else.
-
-    >>> print(override_text("model.hidden_units", [80, 40]), override_text("seed", "1"), override_text("model", "din"))
-    model.hidden_units=[80,40] seed='1' model=din
-    """
-    override = Override(OverrideType.CHANGE, key, ValueType.ELEMENT, _quoted(value))
-    return f"{key}={override.get_value_element_as_str()}"
-
-
-def _quoted(value: Any) -> Any:
-    match value:
-        case bool():
-            return str(value).lower()
-        case str():
-            is_word = re.fullmatch(r"[A-Za-z_][\w/-]*", value, re.ASCII) and value.lower() not in ("null", "true", "false", "nan", "inf")
-            return value if is_word else QuotedString(value, Quote.single)
-        case list() | tuple():
-            return [_quoted(element) for element in value]
-        case Mapping():
-            return {key: _quoted(element) for key, element in value.items()}
-        case _:
-            return value
 
 
 def _parameter(key: str, text: str, options: Sequence[str]) -> Parameter:

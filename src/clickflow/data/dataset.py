@@ -24,8 +24,8 @@ class PreparedDataset:
     """A prepared folder. Open it with :meth:`open`; splits are opened one by one, so training never maps the test rows.
 
     Attributes:
-        folder: where it lies.
-        manifest: what it says of itself.
+        folder: the folder on disk.
+        manifest: schema, sizes and checksums of the data set.
     """
 
     folder: Path
@@ -77,7 +77,7 @@ class PreparedDataset:
         return storage.read_frame(self.folder, "raw/item")["raw"]
 
     def titles(self) -> pl.Series | None:
-        """What people call item row 1, 2, ..., null where that is unknown; None where the source has no titles."""
+        """Title of item row 1, 2, ..., null if unknown; None if the source has no titles."""
         has_titles = f"{RAW_TITLE}.parquet" in self.manifest.files
         return storage.read_frame(self.folder, RAW_TITLE)["raw"] if has_titles else None
 
@@ -109,7 +109,7 @@ class Split:
         return len(self.rows[LABEL])
 
     def take(self, rows: NDArray[np.int64] | slice, max_history: int, negatives: np.random.Generator | None = None) -> Batch:
-        """The batch of some rows, with the last ``max_history`` behaviours of each history and, from a generator, their negatives."""
+        """Batch of some rows, with the last ``max_history`` behaviours of each history and, given a generator, their negatives."""
 
         def column(name: str, dtype: Any) -> torch.Tensor:
             return torch.from_numpy(self.rows[name][rows].astype(dtype))
@@ -130,12 +130,12 @@ class Split:
         )
 
     def true_probability(self) -> NDArray[np.float64] | None:
-        """(R,) true click probability of each row, where the log's source knows it."""
+        """(R,) true click probability of each row, if the source of the log knows it."""
         return self.rows.get(TRUE_PROBABILITY)
 
     @cached_property
     def _known_items(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(K,) item rows that train shows, and (I + 1,) the place of each item row among them, K for an item that is not."""
+        """(K,) item rows that occur in train, and (I + 1,) the position of each item row among them, K for other items."""
         item_id = next(place for place, field in enumerate(self.schema.item_fields) if field.name == ITEM)
         known = np.flatnonzero(self.items.index[item_id].numpy() > 0)
         places = np.full(self.items.index.shape[1], len(known))
@@ -143,9 +143,9 @@ class Split:
         return known, places
 
     def _other_items(self, behaviours: NDArray[np.int64], rng: np.random.Generator) -> torch.Tensor:
-        """(N,) item rows -> (N,) item rows drawn uniformly from train's items but the one itself; 0 where there is no other one.
+        """(N,) item rows -> (N,) other item rows, drawn uniformly from the items of train; 0 if there is no other.
 
-        The draw is among one item less, and skips the true one's place: no draw is rejected.
+        The draw is among one item fewer and skips the position of the true one, so no draw is rejected.
         """
         known, places = self._known_items
         place = places.take(behaviours)
@@ -158,19 +158,19 @@ class Split:
 class BatchLoader:
     """Iterates a split in batches; one call of ``iter`` is one epoch.
 
-    The order is a function of (seed, epoch), negatives are one of (seed, epoch, position), and ``state_dict`` holds epoch and position, so
-    that a resumed run sees exactly the batches it would have seen. Lightning takes it as it is and saves its state in each checkpoint. An
-    epoch that was left early (an interrupt, a limit on batches) is over all the same: only a loaded state is carried on with.
+    The order is a function of (seed, epoch), the negatives of (seed, epoch, position), and ``state_dict`` holds epoch and position, so
+    that a resumed run sees exactly the batches it would have seen. Lightning saves this state in each checkpoint. An epoch that was left
+    early (an interrupt, a limit on batches) is over all the same: only a loaded state continues within an epoch.
     """
 
     def __init__(self, split: Split, *, batch_size: int, max_history: int, seed: int | None = None, draws_negatives: bool = False) -> None:
         """Make a loader.
 
         Args:
-            split: what to iterate.
-            batch_size: rows a batch; the last one of an epoch may hold fewer.
-            max_history: behaviours a row, the latest ones.
-            seed: shuffles; None keeps the rows' order.
+            split: the rows to iterate.
+            batch_size: rows per batch; the last one of an epoch may hold fewer.
+            max_history: behaviours per row, the latest ones.
+            seed: seed of the shuffling; None keeps the order of the rows.
             draws_negatives: draw ``Batch.negative_history``, which needs a seed.
 
         Raises:
@@ -192,7 +192,7 @@ class BatchLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         num_rows = len(self.split)
-        # Whoever knows the length never asks for the end of an epoch, so its end is found out at the next one's beginning.
+        # A caller that knows the length never asks for the end of an epoch, so the end is noticed at the start of the next one.
         if self._is_begun or self._position >= num_rows:
             self._epoch, self._position = self._epoch + 1, 0
         self._is_begun = True
@@ -203,19 +203,19 @@ class BatchLoader:
             yield self.split.take(rows if order is None else order[rows], self.max_history, self._negatives())
 
     def _negatives(self) -> np.random.Generator | None:
-        """What draws the negatives of the batch that ends at the position.
+        """Generator of the negatives of the batch that ends at the current position.
 
-        The position is never 0 there: a seed that ends in zeros is to numpy the one without them, here that of the epoch's order.
+        The position is never 0 there. For numpy a seed that ends in zeros equals the seed without them, here that of the epoch's order.
         """
         if not self.draws_negatives or self.seed is None:
             return None
         return np.random.default_rng((self.seed, self._epoch, self._position))
 
     def state_dict(self) -> dict[str, int]:
-        """Epoch and number of rows already given."""
+        """Epoch and number of rows already returned."""
         return {"epoch": self._epoch, "position": self._position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Carry on from a saved state, also with another batch size."""
+        """Continue from a saved state, also with another batch size."""
         self._epoch, self._position = state["epoch"], state["position"]
         self._is_begun = False

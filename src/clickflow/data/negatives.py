@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from clickflow.data.arrays import IntArray
 from clickflow.data.schema import ITEM, LABEL
-
-IntArray = NDArray[np.int64]
 
 # After this many rounds of rejection only users who know nearly the whole catalogue are left; they are served one by one.
 MAX_ROUNDS = 20

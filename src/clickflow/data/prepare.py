@@ -4,9 +4,7 @@ The folder's name carries a fingerprint of (source files, data config, protocol 
 share a folder.
 """
 
-import hashlib
 import importlib.metadata
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from clickflow.data.splits import SPLITS
 from clickflow.data.storage import FORMAT_VERSION, Manifest, SplitSummary
 from clickflow.data.validation import CheckedLog, check
 from clickflow.data.vocabulary import RAW
+from clickflow.digests import digest_files, digest_values
 
 Progress = Callable[[str], None]
 
@@ -38,8 +37,8 @@ def prepare(data: DataConfig, protocol: ProtocolConfig, home: Path, progress: Pr
     """Prepare a log, or open what is already prepared.
 
     Args:
-        data: where the log comes from.
-        protocol: who is an impression, and the splits.
+        data: source of the log.
+        protocol: which rows are impressions, and the splits.
         home: folder for downloads and prepared datasets.
         progress: called with the name of each stage as it starts.
 
@@ -64,10 +63,10 @@ def prepare(data: DataConfig, protocol: ProtocolConfig, home: Path, progress: Pr
 
 
 def _identity(data: DataConfig, protocol: ProtocolConfig, files: tuple[Path, ...]) -> str:
-    """SHA-256 of what a prepared dataset is a function of; where the log lies is not part of it."""
+    """SHA-256 of everything that determines a prepared dataset; the location of the log is not part of it."""
     contents = [storage.digest_source(path) for path in files]
     values = [FORMAT_VERSION, _described(data), protocol.model_dump(mode="json"), contents]
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    return digest_values(values)
 
 
 def _described(data: DataConfig) -> dict[str, Any]:
@@ -109,14 +108,14 @@ def _write(folder: Path, data: DataConfig, protocol: ProtocolConfig, log: Checke
             counts=log.counts | rows.counts,
             versions={name: importlib.metadata.version(name) for name in ("clickflow", "polars", "pyarrow", "numpy")},
             checksums=checksums,
-            files=storage.digest_files(folder),
+            files=digest_files(folder),
             fingerprint=storage.fingerprint(checksums, fields.schema),
         ),
     )
 
 
 def _split_columns(rows: LogRows, fields: EncodedFields, log: CheckedLog, chosen: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    """The columns of a split's file, as small as they can be, for these rows of the impressions."""
+    """Columns of a split's file for the chosen rows of the impressions, in the smallest types that fit."""
     impressions = rows.impressions
     position = smallest_integer(len(rows.behaviours.group))
     columns: dict[str, NDArray[Any]] = {

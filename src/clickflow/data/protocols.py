@@ -6,17 +6,15 @@ ends at or before the impression. So no history can hold its own target or anyth
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from clickflow.config import Contradictions, StrictConfig
+from clickflow.data.arrays import ByteArray, FloatArray, IntArray
 from clickflow.data.splits import last_two, split_by_time, split_by_user
 
-IntArray = NDArray[np.int64]
-Codes = NDArray[np.uint8]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -54,8 +52,8 @@ class Interactions:
     group: IntArray
     item: IntArray
     timestamp: IntArray
-    label: Codes | None = None
-    rating: NDArray[np.float64] | None = None
+    label: ByteArray | None = None
+    rating: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -78,8 +76,8 @@ class Impressions:
     timestamp: IntArray
     history_start: IntArray
     history_end: IntArray
-    label: Codes
-    split: Codes
+    label: ByteArray
+    split: ByteArray
     source_row: IntArray
 
 
@@ -87,16 +85,16 @@ class _Fractions(StrictConfig):
     """Shares of the splits; the rest is train."""
 
     validation_fraction: Share = 0.1
+    """Share of the validation split."""
     test_fraction: Share = 0.1
+    """Share of the test split."""
 
-    @model_validator(mode="after")
-    def _train_is_left(self) -> Self:
+    def _contradictions(self) -> Contradictions:
         if self.validation_fraction + self.test_fraction >= 1:
-            message = (
-                f"= {self.validation_fraction} leaves no train rows beside test_fraction = {self.test_fraction}; their sum must be below 1"
+            yield (
+                "validation_fraction",
+                f"= {self.validation_fraction} leaves no train rows beside test_fraction = {self.test_fraction}; their sum must be below 1",
             )
-            raise Contradictions([("validation_fraction", message)])
-        return self
 
 
 class NextItemConfig(StrictConfig):
@@ -110,7 +108,7 @@ class NextItemConfig(StrictConfig):
     negatives: Literal["uniform", "popularity"] = "uniform"
     """How a negative is drawn among the items that the user never acted on."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Of the negatives."""
+    """Seed of the negatives."""
 
     def impressions(self, interactions: Interactions, behaviours: Behaviours) -> Impressions:
         """The positives; negatives are drawn once the vocabulary is known."""
@@ -139,7 +137,7 @@ class RatingConfig(_Fractions):
     split: Literal["user", "time"] = "user"
     """Whole users (as in the paper), or everything after a moment."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Of the users' split."""
+    """Seed of the users' split."""
 
     def impressions(self, interactions: Interactions, behaviours: Behaviours) -> Impressions:
         """All ratings, in the order of the log."""
@@ -167,7 +165,7 @@ class ImpressionsConfig(_Fractions):
 ProtocolConfig = Annotated[NextItemConfig | RatingConfig | ImpressionsConfig, Field(discriminator="name")]
 
 
-def _given_rows(interactions: Interactions, behaviours: Behaviours, label: Codes, split: Codes) -> Impressions:
+def _given_rows(interactions: Interactions, behaviours: Behaviours, label: ByteArray, split: ByteArray) -> Impressions:
     """Every interaction is an impression; its history is the strictly earlier behaviours."""
     group = interactions.group
     return Impressions(

@@ -12,8 +12,8 @@ def raw_rows(dataset: PreparedDataset, split_name: str, rows: NDArray[np.int64])
     """Rows of a split as a caller sends them: raw ids and whole histories; ids that train has not seen are missing.
 
     Args:
-        dataset: of the split.
-        split_name: of the split.
+        dataset: dataset that holds the split.
+        split_name: name of the split.
         rows: (R,) positions in the split.
     """
     split = dataset.split(split_name)

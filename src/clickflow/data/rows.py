@@ -8,16 +8,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from clickflow.data.arrays import IntArray
 from clickflow.data.negatives import sample_negatives
 from clickflow.data.protocols import Behaviours, Impressions, Interactions, NextItemConfig, ProtocolConfig, sort_behaviours
 from clickflow.data.schema import ITEM, LABEL, RATING, TIMESTAMP, USER
 from clickflow.data.splits import TRAIN, refuse_empty_splits
 from clickflow.data.validation import CheckedLog
 from clickflow.errors import DataError
-
-IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def make_rows(log: CheckedLog, protocol: ProtocolConfig, name: str) -> LogRows:
     Args:
         log: checked rows.
         protocol: which rows are impressions, and the splits.
-        name: of the data set, for messages.
+        name: name of the data set, for messages.
 
     Raises:
         DataError: a split would be empty, or the log has fields that the protocol's rows cannot have.

@@ -3,9 +3,7 @@
 Models and the served model read schemas too, so this file does without Polars.
 """
 
-from typing import Literal, Self
-
-from pydantic import model_validator
+from typing import Literal
 
 from clickflow.config import Contradictions, StrictConfig
 
@@ -64,13 +62,10 @@ class Schema(StrictConfig):
     categorical: tuple[CategoricalField, ...]
     numeric: tuple[NumericField, ...] = ()
 
-    @model_validator(mode="after")
-    def _names_are_unique(self) -> Self:
+    def _contradictions(self) -> Contradictions:
         names = [*(field.name for field in self.categorical), *(field.name for field in self.numeric)]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise Contradictions([("fields", f"= {twice}: named twice; every field needs a name of its own")])
-        return self
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            yield "fields", f"= {twice}: named twice; every field needs a name of its own"
 
     @property
     def item_fields(self) -> tuple[CategoricalField, ...]:

@@ -1,18 +1,15 @@
 """Assignment of rows to train, validation and test; vectorised, and a function of the log and a seed."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from clickflow.data.arrays import ByteArray, IntArray
 from clickflow.errors import DataError
-
-IntArray = NDArray[np.int64]
-SplitCodes = NDArray[np.uint8]
 
 SPLITS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = np.uint8(0), np.uint8(1), np.uint8(2)
 
 
-def last_two(rows: IntArray, ends: IntArray) -> SplitCodes:
+def last_two(rows: IntArray, ends: IntArray) -> ByteArray:
     """Per user: last behaviour = test, second last = validation, rest = train.
 
     Args:
@@ -26,7 +23,7 @@ def last_two(rows: IntArray, ends: IntArray) -> SplitCodes:
     return np.where(from_end == 1, TEST, np.where(from_end == 2, VALIDATION, TRAIN)).astype(np.uint8)
 
 
-def split_by_user(group: IntArray, num_users: int, validation_fraction: float, test_fraction: float, seed: int) -> SplitCodes:
+def split_by_user(group: IntArray, num_users: int, validation_fraction: float, test_fraction: float, seed: int) -> ByteArray:
     """Whole users to each split, drawn by seed: (R,) groups -> (R,) codes. Fractions are of users and rounded, at least one each."""
     num_test = max(1, round(num_users * test_fraction))
     num_validation = max(1, round(num_users * validation_fraction))
@@ -37,7 +34,7 @@ def split_by_user(group: IntArray, num_users: int, validation_fraction: float, t
     return of_user[group]
 
 
-def split_by_time(timestamp: IntArray, validation_fraction: float, test_fraction: float) -> SplitCodes:
+def split_by_time(timestamp: IntArray, validation_fraction: float, test_fraction: float) -> ByteArray:
     """Latest rows = test, those before = validation: (R,) timestamps -> (R,) codes. Rows of one moment are never separated."""
     if not len(timestamp):
         return np.zeros(0, np.uint8)
@@ -48,7 +45,7 @@ def split_by_time(timestamp: IntArray, validation_fraction: float, test_fraction
     return np.where(timestamp >= test_from, TEST, np.where(timestamp >= validation_from, VALIDATION, TRAIN)).astype(np.uint8)
 
 
-def refuse_empty_splits(split: SplitCodes, what: str) -> None:
+def refuse_empty_splits(split: ByteArray, what: str) -> None:
     """Raise DataError unless every split has a row."""
     counts = np.bincount(split, minlength=3)
     empty = [name for name, count in zip(SPLITS, counts, strict=True) if count == 0]

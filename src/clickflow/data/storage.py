@@ -1,8 +1,8 @@
-"""A prepared dataset on disk: uncompressed Arrow files that are memory-mapped, and a manifest that can tell damage.
+"""A prepared dataset on disk: uncompressed Arrow files that are memory-mapped, and a manifest that reveals damage.
 
-Columns are numpy arrays on both sides and one record batch a file, so reading maps them and copies nothing. There are two sorts of SHA-256:
-of the columns' values, which make the fingerprint and do not depend on the version of a library or of its hash; and of the files' bytes,
-which are compared before a file is parsed, because a parser that meets a damaged file may do anything.
+Columns are numpy arrays on both sides and one record batch per file, so reading maps them and copies nothing. There are two kinds of
+SHA-256: those of the columns' values make the fingerprint and do not depend on the version of a library or of its hash; those of the files'
+bytes are compared before a file is parsed, because a parser that meets a damaged file may do anything.
 """
 
 import hashlib
@@ -23,6 +23,7 @@ from pyarrow import ipc
 
 from clickflow.config import StrictConfig
 from clickflow.data.schema import Schema
+from clickflow.digests import digest_file
 from clickflow.errors import DataError
 
 FORMAT_VERSION = 2
@@ -74,7 +75,7 @@ def refuse_unwritable(folder: Path) -> None:
 
 
 def write_atomically(folder: Path, write: Callable[[Path], None]) -> None:
-    """Have a folder written beside its place and rename it into it: it is whole or absent.
+    """Write a folder beside its place and rename it into place: it is whole or absent.
 
     Raises:
         DataError: it cannot be written.
@@ -85,7 +86,7 @@ def write_atomically(folder: Path, write: Callable[[Path], None]) -> None:
         scratch.chmod(0o755)
         scratch.rename(folder)
     except OSError as error:
-        # Another process may have prepared the same meanwhile: its folder is as good as ours.
+        # Another process may have prepared the same data meanwhile: its folder is equal to this one.
         if not (folder / MANIFEST).exists():
             raise _unwritable(folder, error) from error
     finally:
@@ -118,7 +119,7 @@ def write_frame(folder: Path, name: str, frame: pl.DataFrame) -> dict[str, str]:
     """Write ``<name>.parquet`` (vocabularies: small, with raw ids) and return its checksum."""
     path = folder / f"{name}.parquet"
     path.parent.mkdir(exist_ok=True)
-    # By way of memory: Polars tells a full disk as an error of its own, the same as for nonsense in the frame.
+    # Written in memory first: Polars reports a full disk with the same error of its own as a faulty frame.
     buffer = io.BytesIO()
     frame.write_parquet(buffer)
     path.write_bytes(buffer.getbuffer())
@@ -140,14 +141,9 @@ def digest_source(path: Path) -> str:
         DataError: it cannot be read.
     """
     try:
-        return _sha256(path)
+        return digest_file(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({_reason(error)}); check that it is there, its permissions and its disk.") from error
-
-
-def digest_files(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of a folder, by its path in it."""
-    return {path.relative_to(folder).as_posix(): _sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def digest(values: NDArray[Any]) -> str:
@@ -207,16 +203,11 @@ def verify(folder: Path, manifest: Manifest) -> None:
         raise _damaged(folder, f"{MANIFEST} does not match its fingerprint")
     for name, expected in manifest.files.items():
         try:
-            found = _sha256(folder / name)
+            found = digest_file(folder / name)
         except OSError as error:
             raise _damaged(folder, f"{name} cannot be read ({_reason(error)})") from error
         if found != expected:
             raise _damaged(folder, f"{name} does not match its checksum")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _as_arrow(values: NDArray[Any]) -> pa.Array:

@@ -15,10 +15,10 @@ import polars as pl
 
 from clickflow.data.faults import RawTable, row_faults, wrong_unit
 from clickflow.data.schema import ITEM, LABEL, RATING, TIMESTAMP, USER
-from clickflow.data.sources.formats import first_line
 from clickflow.data.sources.raw import RawLog
 from clickflow.data.sources.source import SourceConfig, several
 from clickflow.errors import DataError
+from clickflow.text import first_line
 
 logger = logging.getLogger(__name__)
 

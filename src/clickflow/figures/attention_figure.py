@@ -1,6 +1,6 @@
-"""Attention weights of a few impressions over their histories, as in the DIN paper's figure of what a target makes a user's past say.
+"""Attention weights of a few impressions over their histories, as in the figure of the DIN paper.
 
-Weights are drawn as the model gives them. DIN's are neither normalised nor positive, and their sum is the intensity of the interest, so all
+Weights are drawn unchanged. Those of DIN are neither normalised nor positive, and their sum is the intensity of the interest, so all
 panels share one axis with a line at zero.
 """
 
@@ -15,7 +15,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from clickflow.figures.metric_figures import COLOURS, INK, RESOLUTION_DPI, label_axes
+from clickflow.figures.style import COLOURS, INK, RESOLUTION_DPI, label_axes
 
 ACCENT, OTHERS = COLOURS[1], "#A9B8C6"
 COLUMNS = 2
@@ -26,13 +26,13 @@ AROUND_BARS_INCHES = 1.3
 
 @dataclass(frozen=True)
 class AttentionSample:
-    """One impression with the behaviours that are shown of it.
+    """One impression with those of its behaviours that are shown.
 
     Attributes:
-        target: what the target item is called.
-        outcome: label and prediction, as a person reads them.
-        behaviours: (H,) what each behaviour's item is called, oldest first.
-        weights: (H,) of the behaviours.
+        target: name of the target item.
+        outcome: label and prediction as text.
+        behaviours: (H,) name of each behaviour's item, oldest first.
+        weights: (H,) attention weight of each behaviour.
         is_alike: (H,) whether a behaviour is of the target's kind.
     """
 
@@ -44,11 +44,11 @@ class AttentionSample:
 
 
 def attention_figure(samples: Sequence[AttentionSample], kind: str) -> Figure:
-    """One panel of horizontal bars a sample, the oldest behaviour on top.
+    """Draw one panel of horizontal bars per sample, with the oldest behaviour on top.
 
     Args:
         samples: at least one.
-        kind: what behaviours that are of the target's kind share with it, such as ``category``.
+        kind: field whose value behaviours of the target's kind share with it, such as ``category``.
 
     Raises:
         ValueError: there is no sample.
@@ -86,7 +86,7 @@ def _draw(axes: Axes, sample: AttentionSample, most: int) -> None:
 
 
 def _plain(text: str) -> str:
-    r"""A dollar sign would begin a formula.
+    r"""Escape the dollar signs of a text, each of which would begin a formula.
 
     >>> _plain("$5 a Day (2008)")
     '\\$5 a Day (2008)'

@@ -1,4 +1,4 @@
-"""A comparison in one picture: for each model its seeds, their mean, and what the paper reports."""
+"""Figure of a comparison: for each model its seeds, their mean, and the value that the paper reports."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from clickflow.figures.metric_figures import COLOURS, INK, REFERENCE, RESOLUTION_DPI, label_axes, layout
+from clickflow.figures.style import COLOURS, INK, REFERENCE, RESOLUTION_DPI, label_axes, layout
 
 HEIGHT_PER_MODEL = 0.42  # inches
 
@@ -14,12 +14,12 @@ HEIGHT_PER_MODEL = 0.42  # inches
 def comparison_figure(
     values: Mapping[str, Mapping[str, Sequence[float]]], published: Mapping[str, Mapping[str, float]], base: str
 ) -> Figure:
-    """One panel a metric, one line a model, in the order given from the top.
+    """Draw one panel per metric with one line per model, in the given order from the top.
 
     Args:
-        values: heading of the metric -> label of the model -> one value a seed.
+        values: heading of the metric -> label of the model -> one value per seed.
         published: heading of the metric -> label of the model -> the paper's value; labels may be missing.
-        base: label of the model that the others are measured against, drawn as a line through all if it is there.
+        base: label of the model that the others are compared with; its mean is a vertical line, if it is among the models.
     """
     labels = list(next(iter(values.values())))
     figure = Figure(figsize=(5.2 * len(values), 1.6 + HEIGHT_PER_MODEL * len(labels)), dpi=RESOLUTION_DPI, layout=layout())

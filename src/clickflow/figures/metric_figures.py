@@ -1,8 +1,4 @@
-"""ROC, precision-recall, reliability and gradient-norm figures, to be logged as PNG and read without the code at hand.
-
-Decision: matplotlib's object interface and no ``pyplot``. A ``Figure`` made this way belongs to its caller alone: nothing is registered
-globally, nothing has to be closed, no display is looked for, and threads may draw at the same time.
-"""
+"""Figures of metrics: ROC, precision-recall, reliability and gradient norms, each readable without the code at hand."""
 
 import math
 from collections.abc import Mapping
@@ -10,41 +6,32 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from clickflow.data.arrays import FloatArray, IntArray
+from clickflow.figures.style import COLOURS, FIRST_TO_LAST, INK, LINE_STYLES, POINTS, REFERENCE, RESOLUTION_DPI, label_axes, layout
 from clickflow.metrics.calibration import ReliabilityBins
 from clickflow.metrics.curves import Curve
 
-# Okabe & Ito (2008), told apart with any colour vision; from the eighth curve on the line style tells.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-LINE_STYLES = ("-", "--", "-.", ":")
-FIRST_TO_LAST = colormaps["viridis"]
-"""Dark is the first layer; the yellow end, which white swallows, is left out."""
-INK = "#333333"
-REFERENCE: dict[str, Any] = {"color": "#8A8A8A", "linewidth": 1.2, "linestyle": (0, (4, 3)), "zorder": 1.9}
-POINTS: dict[str, Any] = {"fmt": "o", "color": COLOURS[0], "markersize": 4.5, "elinewidth": 1.2, "capsize": 3, "capthick": 1.2}
-RESOLUTION_DPI = 150
-
 
 def roc_figure(curves: Mapping[str, Curve], aucs: Mapping[str, float]) -> Figure:
-    """ROC curves of one or several models, with the diagonal of a random order.
+    """Draw ROC curves of one or several models, with the diagonal of a random order.
 
     Args:
         curves: model name -> its :func:`~clickflow.metrics.curves.roc_curve`.
         aucs: model name -> its exact AUC, for the legend.
 
     Raises:
-        ValueError: the two do not name the same models.
+        ValueError: the two mappings do not have the same models.
     """
     _check_same_names(curves, "aucs", aucs)
     figure, axes = _square_figure("ROC curve", "False positive rate (fraction of non-clicks)", "True positive rate (fraction of clicks)")
     for position, (name, curve) in enumerate(curves.items()):
-        x, y = np.r_[0, curve.x, 1], np.r_[0, curve.y, 1]  # the ends that the grid leaves out
+        x, y = np.r_[0, curve.x, 1], np.r_[0, curve.y, 1]  # the grid leaves out both ends
         axes.plot(x, y, label=f"{name}  (AUC {aucs[name]:.4f})", **_line(position))
     axes.plot([0, 1], [0, 1], label="Random order  (AUC 0.5000)", **REFERENCE)
     axes.set(xlim=(0, 1), ylim=(0, 1))
@@ -53,7 +40,7 @@ def roc_figure(curves: Mapping[str, Curve], aucs: Mapping[str, float]) -> Figure
 
 
 def pr_figure(curves: Mapping[str, Curve], pr_aucs: Mapping[str, float], click_rate: float) -> Figure:
-    """Precision-recall curves of one or several models, with the click rate, which is the precision of a random order.
+    """Draw precision-recall curves of one or several models, with the click rate, which is the precision of a random order.
 
     Args:
         curves: model name -> its :func:`~clickflow.metrics.curves.pr_curve`.
@@ -61,7 +48,7 @@ def pr_figure(curves: Mapping[str, Curve], pr_aucs: Mapping[str, float], click_r
         click_rate: clicks / impressions of the rows.
 
     Raises:
-        ValueError: the two do not name the same models.
+        ValueError: the two mappings do not have the same models.
     """
     _check_same_names(curves, "pr_aucs", pr_aucs)
     figure, axes = _square_figure("Precision-recall curve", "Recall (fraction of clicks found)", "Precision (fraction that is clicked)")
@@ -75,13 +62,13 @@ def pr_figure(curves: Mapping[str, Curve], pr_aucs: Mapping[str, float], click_r
 
 
 def reliability_figure(bins: ReliabilityBins) -> Figure:
-    """Click rate against mean prediction, above the distribution of the predictions.
+    """Draw the click rate against the mean prediction, above the distribution of the predictions.
 
-    The whiskers are Wilson's 95 % intervals, so that a bin that misses the diagonal by chance can be told from one that is wrong. The
-    distribution is drawn as a density, because bins of equal counts have unequal widths.
+    The whiskers are Wilson's 95 % intervals: they separate a bin that misses the diagonal by chance from one that is miscalibrated. The
+    distribution is drawn as a density because bins of equal counts have unequal widths.
 
     Args:
-        bins: of :func:`~clickflow.metrics.calibration.reliability`.
+        bins: result of :func:`~clickflow.metrics.calibration.reliability`.
     """
     mean_prediction, click_rate, impressions, edges = (np.asarray(values.cpu()) for values in bins)
     low, high = _wilson_interval(click_rate, impressions)
@@ -93,7 +80,7 @@ def reliability_figure(bins: ReliabilityBins) -> Figure:
         label = f"Bins of about {np.median(impressions):,.0f} impressions, with 95 % interval"
         upper.errorbar(mean_prediction, click_rate, (click_rate - low, high - click_rate), label=label, **POINTS)
     label_axes(upper, "Reliability of the predicted probabilities", "", "Click rate (clicks / impressions)")
-    margin = 0.02 * limit  # room for points that lie on the border
+    margin = 0.02 * limit  # room for points on the border
     upper.set(xlim=(-margin, limit + margin), ylim=(-margin, limit + margin))
     upper.set_box_aspect(1)
     _legend(upper, loc="upper left")
@@ -102,7 +89,7 @@ def reliability_figure(bins: ReliabilityBins) -> Figure:
 
 
 def gradient_norm_figure(norms: Mapping[str, Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]]]) -> Figure:
-    """Gradient norm of every layer over the steps, one panel a run, on one logarithmic axis: a vanishing gradient is a fan of lines.
+    """Draw the gradient norm of every layer over the steps, one panel per run: a vanishing gradient is a fan of lines.
 
     Args:
         norms: run label -> layer name, the first layer first -> (steps, values).
@@ -123,7 +110,7 @@ def gradient_norm_figure(norms: Mapping[str, Mapping[str, tuple[npt.ArrayLike, n
     colours = dict(zip(layers, FIRST_TO_LAST(np.linspace(0.0, 0.92, len(layers))), strict=True))
     for position, (axes, (label, run)) in enumerate(zip(panels, norms.items(), strict=False)):
         for layer, (steps, values) in run.items():
-            positive = np.where(np.asarray(values, np.float64) > 0, values, np.nan)  # a logarithm has no place for 0
+            positive = np.where(np.asarray(values, np.float64) > 0, values, np.nan)  # 0 has no logarithm
             axes.plot(np.asarray(steps), positive, color=colours[layer], linewidth=1.8, marker="o", markersize=2.5, zorder=3)
         label_axes(axes, "", "Training step", "" if position % num_columns else "Gradient norm (L2)")
         axes.set_title(label, fontsize=11, color=INK, loc="left")
@@ -139,8 +126,8 @@ def gradient_norm_figure(norms: Mapping[str, Mapping[str, tuple[npt.ArrayLike, n
     return figure
 
 
-def _density(axes: Axes, impressions: npt.NDArray[np.int64], edges: npt.NDArray[np.float64]) -> None:
-    """The histogram of unequal bins: area is the share of impressions."""
+def _density(axes: Axes, impressions: IntArray, edges: FloatArray) -> None:
+    """Draw a histogram of unequal bins: the area is the share of impressions."""
     if len(impressions) and edges[-1] > edges[0]:
         axes.stairs(impressions / impressions.sum() / np.diff(edges), edges, fill=True, color=COLOURS[0], alpha=0.35)
     elif len(impressions):  # one value only
@@ -151,15 +138,15 @@ def _density(axes: Axes, impressions: npt.NDArray[np.int64], edges: npt.NDArray[
     axes.yaxis.set_major_locator(MaxNLocator(3))
 
 
-def _wilson_interval(
-    rate: npt.NDArray[np.float64], impressions: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """95 % interval of a proportion that stays within [0, 1] and has a width at rate 0 (Wilson 1927)."""
-    z = 1.959964
-    centre = (rate + z**2 / (2 * impressions)) / (1 + z**2 / impressions)
-    half = z * np.sqrt(rate * (1 - rate) / impressions + z**2 / (4 * impressions**2)) / (1 + z**2 / impressions)
-    # Rounding may leave the rate itself a hair outside at 0 and 1.
-    return np.minimum(centre - half, rate), np.maximum(centre + half, rate)
+def _wilson_interval(rate: FloatArray, impressions: IntArray) -> tuple[FloatArray, FloatArray]:
+    """95 % interval of each bin's proportion; it stays within [0, 1] and has a width at rate 0 (Wilson 1927)."""
+    from scipy.stats import binomtest  # only this figure needs it, and its import takes a second
+
+    clicks = np.rint(rate * impressions).astype(np.int64)
+    tests = [binomtest(int(k), int(n)) for k, n in zip(clicks, impressions, strict=True)]
+    ends = np.array([test.proportion_ci(method="wilson") for test in tests]).reshape(-1, 2)
+    # The rates are float32: rounding may leave one slightly outside its interval at 0 and 1.
+    return np.minimum(ends[:, 0], rate), np.maximum(ends[:, 1], rate)
 
 
 def _check_same_names(curves: Mapping[str, Curve], what: str, values: Mapping[str, float]) -> None:
@@ -173,23 +160,6 @@ def _square_figure(title: str, x_label: str, y_label: str) -> tuple[Figure, Axes
     axes.set_box_aspect(1)
     label_axes(axes, title, x_label, y_label)
     return figure, axes
-
-
-def layout() -> ConstrainedLayoutEngine:
-    """Padding in inches; compressed, so that panels of fixed aspect stay of one width."""
-    return ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12, compress=True)
-
-
-def label_axes(axes: Axes, title: str, x_label: str, y_label: str) -> None:
-    """Title, labels, a light grid behind the data and no box around it."""
-    axes.set_title(title, fontsize=13, fontweight="bold", color=INK, loc="left", pad=12)
-    axes.set_xlabel(x_label, fontsize=10.5, color=INK)
-    axes.set_ylabel(y_label, fontsize=10.5, color=INK)
-    axes.grid(color="#E6E6E6", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=INK, labelsize=9.5, length=0, pad=6)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#BBBBBB")
 
 
 def _line(position: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where a model is good and where it is not, in one picture: the AUC of every slice with its interval."""
+"""Figure of the AUC of every slice of the rows, with its interval."""
 
 import itertools
 import math
@@ -9,25 +9,26 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from clickflow.figures.metric_figures import COLOURS, INK, POINTS, REFERENCE, RESOLUTION_DPI, label_axes, layout
+from clickflow.figures.style import COLOURS, INK, POINTS, REFERENCE, RESOLUTION_DPI, label_axes, layout
+from clickflow.text import cut
 
 HEIGHT_PER_LINE = 0.24  # inches
 LONGEST_LABEL = 32
 MOST = 150
-"""Slices in one figure; with more nobody finds a line."""
-NARROWEST = 0.02  # of the axis, so that equal slices do not look far apart
+"""Greatest number of slices in one figure; among more, a line is hard to find."""
+NARROWEST = 0.02  # least width of the AUC axis, so that equal slices do not look far apart
 
 
 class SlicePoint(NamedTuple):
-    """One line of the figure; AUC and ends of the interval are NaN where the slice cannot define them.
+    """One line of the figure; AUC and interval are NaN if the rows of the slice do not define them.
 
     Attributes:
-        name: what the rows are sliced by.
-        value: of the slice.
-        rows: impressions in it.
-        auc: on them.
-        low: lower end of the interval.
-        high: upper end.
+        name: field that the rows are sliced by.
+        value: its value in the slice.
+        rows: number of impressions in the slice.
+        auc: AUC on them.
+        low: lower end of the interval of the AUC.
+        high: upper end of the interval.
     """
 
     name: str
@@ -39,14 +40,14 @@ class SlicePoint(NamedTuple):
 
 
 def slice_figure(points: Sequence[SlicePoint], whole: float, title: str) -> Figure:
-    """One line a slice, grouped by what they are sliced by, with a line at the AUC of all rows.
+    """Draw one line per slice, grouped by name, and a vertical line at the AUC of all rows.
 
-    Slices whose AUC is not defined are left out, those without an interval drawn hollow: their AUC rests on a handful of rows.
+    Slices without a defined AUC are left out; those without an interval are hollow, because their AUC is that of a handful of rows.
 
     Args:
         points: slices in the order from the top, those of one name together.
-        whole: AUC of all rows, NaN where they are of one class.
-        title: of the figure.
+        whole: AUC of all rows; NaN if they are of one class.
+        title: title of the figure.
     """
     defined = [point for point in points if math.isfinite(point.auc)]
     placed, headings = _placed(defined[:MOST])
@@ -69,7 +70,7 @@ def slice_figure(points: Sequence[SlicePoint], whole: float, title: str) -> Figu
 
 
 def _placed(points: Sequence[SlicePoint]) -> tuple[dict[int, SlicePoint], dict[int, str]]:
-    """Line -> point, and line -> name that stands above the points it is of."""
+    """Line -> point, and line -> name above the points of that name."""
     placed: dict[int, SlicePoint] = {}
     headings: dict[int, str] = {}
     for name, found in itertools.groupby(points, key=lambda point: point.name):
@@ -91,15 +92,11 @@ def _draw(axes: Axes, points: Mapping[int, SlicePoint]) -> None:
 
 
 def _label(axes: Axes, points: Mapping[int, SlicePoint], headings: Mapping[int, str]) -> None:
-    """Values on the left, numbers of rows on the right."""
+    """Label each line: values on the left, numbers of rows on the right."""
     labels = dict(sorted({**{line: point.value for line, point in points.items()}, **headings}.items()))
     # The values are the user's: a $ is a $.
-    axes.set_yticks(list(labels), [_cut(label) for label in labels.values()], fontsize=8.5, parse_math=False)
+    axes.set_yticks(list(labels), [cut(label, LONGEST_LABEL) for label in labels.values()], fontsize=8.5, parse_math=False)
     for line, label in zip(labels, axes.get_yticklabels(), strict=True):
         label.set_fontweight("bold" if line in headings else "normal")
     for line, text in {-1: "rows", **{line: f"{point.rows:,}" for line, point in points.items()}}.items():
         axes.text(1.015, line, text, transform=axes.get_yaxis_transform(), va="center", fontsize=8.5, color=INK)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "…"

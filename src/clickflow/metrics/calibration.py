@@ -1,4 +1,4 @@
-"""Whether a predicted probability means what it says: log loss, calibration ratio, reliability.
+"""Agreement of predicted probabilities with observed clicks: log loss, calibration ratio, reliability.
 
 A model can order impressions perfectly and still be wrong by a factor; a system that bids or ranks by expected value needs the number
 itself.

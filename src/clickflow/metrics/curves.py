@@ -11,14 +11,11 @@ the steps 1 ... 1000: precision at recall 0 is 0/0, while step 1000 shows what f
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from clickflow.data.arrays import FloatArray, IntArray
 from clickflow.metrics.ranking import check_inputs, one_class, undefined
-
-Floats = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 NUM_POINTS = 1000
 
@@ -27,14 +24,14 @@ class Curve(NamedTuple):
     """A curve read off at the grid.
 
     Attributes:
-        name: what y is, as the metric is logged: ``roc/tpr`` or ``pr/precision``.
+        name: name of y as a logged metric: ``roc/tpr`` or ``pr/precision``.
         x: (1000,) FPR or recall, ascending, multiples of 0.001.
-        y: (1000,) TPR or precision in [0, 1]; all NaN where the data cannot define the curve.
+        y: (1000,) TPR or precision in [0, 1]; all NaN if the data cannot define the curve.
     """
 
     name: str
-    x: Floats
-    y: Floats
+    x: FloatArray
+    y: FloatArray
 
     @property
     def steps(self) -> IntArray:
@@ -45,7 +42,7 @@ class Curve(NamedTuple):
 def roc_curve(preds: Tensor, target: Tensor) -> Curve:
     """True positive rate at FPR 0, 0.001 ... 0.999.
 
-    Between two thresholds TPR is interpolated linearly, which is what ties counting one half in the AUC means. Where the exact curve rises
+    Between two thresholds TPR is interpolated linearly, which corresponds to ties counting one half in the AUC. If the exact curve rises
     vertically at an FPR of the grid, the upper end is taken: that TPR is reached at this FPR. With the ends (0, 0) and (1, 1) the
     area under the points is within 0.0005 of the exact AUC: a monotone curve cannot move further between the points.
 

@@ -2,10 +2,10 @@
 
 The users of the test split are one draw of many that could have been made, and the impressions of one user are not independent rows. A
 metric's variance is taken over users: Obuchowski's (1997) for AUC, and for the others the infinitesimal jackknife (Jaeckel 1972; Efron
-1982), the limit of the bootstrap over users: the sum of the squares of what each user's weight adds to the metric.
+1982), the limit of the bootstrap over users: the sum of the squared contributions of each user's weight to the metric.
 
 Decision: no resampling. Reweighting users changes every precision of the precision-recall curve, so a bootstrap of average precision
-costs a pass over all rows for each replicate; the jackknife costs one in all, needs no seed, and its ends agree with the bootstrap's
+costs one pass over all rows per replicate; the jackknife costs one pass in all and needs no seed, and its ends agree with the bootstrap's
 (tests).
 
 Intervals are computed on an unbounded scale, the logit for areas and the logarithm for losses and ratios, so that no end is outside the
@@ -96,7 +96,7 @@ def auc_and_error(preds: Tensor, click: Tensor, cluster: Tensor, stratum: Tensor
 
 
 def logit_interval(value: Tensor, error: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    """Ends of the interval of an area, normal on the logit scale; NaN where the error is 0 or NaN."""
+    """Ends of the interval of an area, normal on the logit scale; NaN if the error is 0 or NaN."""
     margin = _margin(error / (value * (1 - value)), alpha)
     return torch.sigmoid(torch.logit(value) - margin), torch.sigmoid(torch.logit(value) + margin)
 
@@ -139,7 +139,7 @@ def _average_precision(preds: Tensor, click: Tensor, of_users: Callable[[Tensor]
 
 
 def _jackknife_error(influence: Tensor) -> Tensor:
-    """Standard error from what the weight of each user (U,) adds to a metric; NaN for a single user."""
+    """Standard error from the contribution (U,) of each user's weight to a metric; NaN for a single user."""
     users = len(influence)
     variance = (influence**2).sum() * users / (users - 1) if users > 1 else influence.new_full((), math.nan)
     return variance.sqrt()

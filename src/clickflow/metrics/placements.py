@@ -18,7 +18,7 @@ _NOISE = 1e-10  # a standard error this small relative to the placements is a 0 
 def twice_placements(preds: Tensor, click: Tensor, stratum: Tensor | None = None) -> Tensor:
     """Twice the number of non-clicks below each click and of clicks above each non-click, ties one half, within each stratum.
 
-    The non-clicks below a click are its midrank among all rows less that among the clicks, which Sun & Xu (2014) get from three sorts.
+    The non-clicks below a click are its midrank among all rows minus that among the clicks, which Sun & Xu (2014) get from three sorts.
     A running count of the non-clicks gives them from one.
 
     Args:
@@ -48,7 +48,7 @@ def twice_placements(preds: Tensor, click: Tensor, stratum: Tensor | None = None
 
 
 def auc_variance(placements: Tensor, click: Tensor, cluster: Tensor, stratum: Tensor) -> Tensor:
-    """Variance of the mean placement of each of K strata, where rows of one cluster may depend on each other (Obuchowski 1997).
+    """Variance of the mean placement of each of K strata if rows of one cluster may depend on each other (Obuchowski 1997).
 
     With a the sum over a cluster's clicks of the placements' deviations from their mean, divided by the number of clicks, b that of its
     non-clicks, and I10, I01 and I the numbers of clusters with clicks, with non-clicks and in all: I10 / (I10 - 1) sum a² + I01 / (I01 - 1)

@@ -27,7 +27,7 @@ class GroupAUC(NamedTuple):
     """GAUC and the users behind it.
 
     Attributes:
-        value: mean AUC of the users, weighted by their impressions; NaN where no user has both classes.
+        value: mean AUC of the users, weighted by their impressions; NaN if no user has both classes.
         users: number of users that count in ``value``.
         users_skipped: number of users left out because all their impressions are of one class.
     """
@@ -142,7 +142,7 @@ def check_inputs(preds: Tensor, target: Tensor, name: str = "preds") -> tuple[Te
     Args:
         preds: (B,) click probabilities of any floating type.
         target: (B,) 1 click, 0 no click, of any type.
-        name: what the caller's user calls ``preds``.
+        name: name of ``preds`` in messages.
 
     Returns:
         ``preds`` (B,) as float32 or float64, without gradient, and ``target`` (B,) as bool.
@@ -195,7 +195,7 @@ def one_class(target: Tensor) -> str:
 
 
 def undefined(metric: str, reason: str) -> float:
-    """NaN, and the :class:`MetricUndefinedWarning` that says why, shown where the metric was called."""
+    """Return NaN and issue a :class:`MetricUndefinedWarning` with the reason, at the line that called the metric."""
     warnings.warn(f"{metric}: undefined, {reason}; the value is NaN", MetricUndefinedWarning, stacklevel=3)
     return math.nan
 

@@ -51,16 +51,16 @@ def delong(preds: Tensor, base_preds: Tensor, target: Tensor, *, group: Tensor |
 
     A click's placement is the share of the non-clicks scored below it, a non-click's that of the clicks scored above it, ties one half; the
     AUC is the mean placement of either class. With d the difference of the models' placements, m clicks and n non-clicks, the variance of
-    the AUCs' difference is var(d of the clicks) / m + var(d of the non-clicks) / n, and with ``group`` what
-    :func:`~clickflow.metrics.placements.auc_variance` makes of it for users. The AUC is linear in the placements, so placements averaged
-    over seeds make this exact for the mean AUC. The interval and the p-value are the normal distribution's; ``low`` and ``high`` are not
+    the AUCs' difference is var(d of the clicks) / m + var(d of the non-clicks) / n; with ``group`` it is the variance over users of
+    :func:`~clickflow.metrics.placements.auc_variance`. The AUC is linear in the placements, so placements averaged over seeds make this
+    exact for the mean AUC. The interval and the p-value are the normal distribution's; ``low`` and ``high`` are not
     cut at -1 and 1.
 
     Args:
         preds: (S, B) click probabilities of the model, one row per seed.
         base_preds: (S', B) those of the base model.
         target: (B,) 1 click, 0 no click.
-        group: (B,) integer, the user of each impression, any values; None where the rows are independent.
+        group: (B,) integer, the user of each impression, any values; None if the rows are independent.
         alpha: in (0, 1), the probability that the interval misses.
 
     Raises:
@@ -108,12 +108,12 @@ def bootstrap_gauc(
     """Paired bootstrap over users for the difference of two GAUCs (Efron & Tibshirani 1993; users are the clusters).
 
     GAUC is the mean of the users' AUC weighted by impressions, users of one class left out, as in
-    :func:`~clickflow.metrics.ranking.gauc`. A replicate draws as many of the users that count, with replacement, and takes for both models
-    the GAUC of the drawn. No row is scored again: each user's difference, averaged over seeds, is weighted by how often the user was drawn.
+    :func:`~clickflow.metrics.ranking.gauc`. A replicate draws with replacement as many users as count, and computes the GAUC of the drawn
+    users for both models. No row is scored again: each user's difference, averaged over seeds, is weighted by how often the user was drawn.
 
     The interval runs from the alpha / 2 to the 1 - alpha / 2 quantile of the replicates' differences. With c the number of replicates at or
-    below 0, or of those at or above 0 where that is less, the p-value is (1 + 2 c) / (1 + replicates), at most 1: it is below alpha exactly
-    where the interval leaves out 0 (where alpha / 2 is a whole number of replicates, as with 0.05 of the 2,000) and never 0.
+    below 0, or of those at or above 0 if they are fewer, the p-value is (1 + 2 c) / (1 + replicates), at most 1. It is never 0, and below
+    alpha exactly when the interval excludes 0 (if alpha / 2 is a whole number of replicates, as with 0.05 of the 2,000).
 
     Args:
         preds: (S, B) click probabilities of the model, one row per seed.
@@ -121,7 +121,7 @@ def bootstrap_gauc(
         target: (B,) 1 click, 0 no click.
         group: (B,) integer, the user of each impression; any values, in any order.
         num_replicates: resamples of the users, at least 2 / alpha: with fewer no replicate is in the tail.
-        seed: of the draws; the order of the rows does not matter to them.
+        seed: seed of the draws, which do not depend on the order of the rows.
         alpha: in (0, 1), the probability that the interval misses.
 
     Raises:

@@ -9,27 +9,15 @@ Guo et al., DeepFM, IJCAI 2017. With fields f_1 ... f_F of width E
 Numeric fields have no vector: they enter the linear part and the tower.
 """
 
-from typing import Literal
-
 from torch import nn
 
 from clickflow.data.batches import Batch
 from clickflow.data.schema import Schema
-from clickflow.models.base import PooledConfig
+from clickflow.models.config import DeepFMConfig
 from clickflow.models.contract import ModelOutput
 from clickflow.models.layers.embedding import FieldEmbeddings
 from clickflow.models.layers.linear import LinearPart
 from clickflow.models.layers.products import factorised_pairs, field_vectors
-
-
-class DeepFMConfig(PooledConfig):
-    """Config of :class:`DeepFM`."""
-
-    name: Literal["deepfm"] = "deepfm"
-
-    def build(self, schema: Schema) -> "DeepFM":
-        """Build the model for a data set."""
-        return DeepFM(self, schema)
 
 
 class DeepFM(nn.Module):

@@ -1,26 +1,23 @@
-"""Deep Interest Evolution Network: a GRU finds the interest behind each behaviour, a second one follows those that concern the target.
+"""Deep Interest Evolution Network: one GRU extracts the interest behind each behaviour, a second one follows those related to the target.
 
-Zhou et al., Deep Interest Evolution Network for Click-Through Rate Prediction, AAAI 2019. All of it runs step by step (see
-:mod:`clickflow.models.layers.recurrent`): the ids are brought into that order before they are looked up, so that no vector has to be moved.
+Zhou et al., Deep Interest Evolution Network for Click-Through Rate Prediction, AAAI 2019. The whole model runs step by step (see
+:mod:`clickflow.models.layers.recurrent`): ids are put into that order before they are looked up, so that no vector has to be moved.
 
 The auxiliary loss is the paper's, -(log sigma(h_t, e_t+1) + log(1 - sigma(h_t, e^_t+1))) with the next behaviour e and a sampled one e^, as
 the mean over all behaviours that have a next one, not halved. The paper divides the sum by the number of histories, the released code by
-the number of padded places; so the weight would depend on how long histories or the batch's longest one are.
+the number of padded positions; the weight of the loss would then depend on the lengths of the histories or on the longest of the batch.
 """
 
 from dataclasses import replace
-from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
-from clickflow.config import PositiveIntegers
 from clickflow.data.batches import Batch
 from clickflow.data.schema import Schema
 from clickflow.errors import ConfigError
-from clickflow.models.base import TowerConfig
+from clickflow.models.config import DIENConfig
 from clickflow.models.contract import ModelOutput
 from clickflow.models.layers.embedding import FieldEmbeddings
 from clickflow.models.layers.mlp import MLP
@@ -29,33 +26,8 @@ from clickflow.models.layers.pooling import segment_softmax
 from clickflow.models.layers.recurrent import GatedRecurrence, StepOrder
 
 
-class DIENConfig(TowerConfig):
-    """Config of :class:`DIEN`."""
-
-    name: Literal["dien"] = "dien"
-    gru_hidden_units: Annotated[int, Field(gt=0)] | None = None
-    """Width of both GRUs' states; None: that of an item's vector, ``embedding_dim`` times its fields."""
-    evolution: Literal["augru", "agru", "aigru"] = "augru"
-    """How attention enters the second GRU: it scales the update gate, replaces it, or scales the input."""
-    auxiliary_weight: Annotated[float, Field(ge=0)] = 1.0
-    """Of the auxiliary loss beside the click loss, the paper's alpha; 0 does without it and without its negatives."""
-    auxiliary_score: Literal["inner", "mlp"] = "inner"
-    """How a state and a behaviour are compared: by their inner product, which needs equal widths, or by an MLP as in the released code,
-    which takes 1.4 times as long in all and learned more slowly on Amazon Sports."""
-    auxiliary_hidden_units: Annotated[PositiveIntegers, Field(min_length=1)] = (100, 50)
-    """Widths of that MLP's hidden layers, with sigmoids as in the released code."""
-
-    def build(self, schema: Schema) -> "DIEN":
-        """Build the model for a data set.
-
-        Raises:
-            ConfigError: the inner product of states and behaviours of different widths.
-        """
-        return DIEN(self, schema)
-
-
 class DIEN(nn.Module):
-    """Final state of the interest evolution; the MLP sees it with target, user, context and numeric fields."""
+    """Final state of the interest evolution; the MLP reads it with target, user, context and numeric fields."""
 
     def __init__(self, config: DIENConfig, schema: Schema) -> None:
         super().__init__()
@@ -71,12 +43,12 @@ class DIEN(nn.Module):
         self.mlp = config.build_tower(self.embeddings.tower_input_dim(width))
 
     def forward(self, batch: Batch) -> ModelOutput:
-        """Batch of B rows -> (B,) logits; the auxiliary loss where the batch has negatives."""
+        """Batch of B rows -> (B,) logits, and the auxiliary loss if the batch has negatives."""
         order = StepOrder.of(batch.offsets)
         num_values = len(order.positions)
         ids = batch.history[:, order.positions]
         if self.auxiliary is not None and batch.negative_history is not None:
-            # Beside the history, so that all item fields are looked up once; each row's first behaviour is nobody's next one.
+            # Beside the history, so that all item fields are looked up once; each row's first behaviour follows no other.
             ids = torch.cat([ids, batch.negative_history[:, order.positions[len(order.alive) :]]], dim=1)
         embedded = self.embeddings(replace(batch, history=ids))
         behaviours, negatives = embedded.history[:num_values], embedded.history[num_values:]
@@ -100,7 +72,7 @@ class DIEN(nn.Module):
 
 
 def _order_of_pairs(pairs: Pairs, order: StepOrder) -> tuple[StepOrder, Tensor | None]:
-    """The steps of the rows, and for each of their P values its place in the steps of the histories; None where it is its own."""
+    """The steps of the rows, and the position in the steps of the histories of each of their P values; None if both are the same."""
     if pairs.behaviours is None:
         return order, None
     of_rows = StepOrder.of(pairs.offsets)
@@ -109,7 +81,7 @@ def _order_of_pairs(pairs: Pairs, order: StepOrder) -> tuple[StepOrder, Tensor |
 
 
 class AuxiliaryLoss(nn.Module):
-    """How badly states tell the next behaviour from a sampled one."""
+    """Loss of telling the next behaviour from a sampled one, given a state."""
 
     def __init__(self, config: DIENConfig, width: int, item_dim: int) -> None:
         super().__init__()
@@ -131,8 +103,8 @@ class AuxiliaryLoss(nn.Module):
 
         Args:
             states: (M, H).
-            following: (M, D), the behaviour after each state.
-            negatives: (M, D), a sampled one instead.
+            following: (M, D) behaviour after each state.
+            negatives: (M, D) sampled behaviour in its place.
 
         Returns:
             scalar.
@@ -145,7 +117,7 @@ class AuxiliaryLoss(nn.Module):
         if self.first is None or self.rest is None:
             return torch.linalg.vecdot(states, following), torch.linalg.vecdot(states, negatives)
         of_state, of_behaviour = torch.split(self.first.weight, [states.shape[1], following.shape[1]], dim=1)
-        # The first layer is linear: what depends on the state is computed once for both.
+        # The first layer is linear, so its part for the state is computed once for both.
         shared = F.linear(states, of_state, self.first.bias)
         hidden = torch.cat([torch.addmm(shared, behaviour, of_behaviour.t()) for behaviour in (following, negatives)])
         positive, negative = self.rest(torch.sigmoid(hidden)).view(2, len(states))

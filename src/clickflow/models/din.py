@@ -1,47 +1,23 @@
-"""Deep Interest Network: pools the history with weights that depend on the target.
+"""Deep Interest Network: the history is pooled with weights that depend on the target.
 
-Zhou et al., Deep Interest Network for Click-Through Rate Prediction, KDD 2018. Differs from Base in the activation unit only, so that a
-comparison of the two shows what attention is worth.
+Zhou et al., Deep Interest Network for Click-Through Rate Prediction, KDD 2018. The model differs from Base in the activation unit only,
+so a comparison of the two shows the value of attention.
 """
 
-from typing import Annotated, Literal
-
-from pydantic import Field
 from torch import nn
 
-from clickflow.config import PositiveIntegers
 from clickflow.data.batches import Batch
 from clickflow.data.schema import Schema
-from clickflow.models.base import TowerConfig
+from clickflow.models.config import DINConfig
 from clickflow.models.contract import ModelOutput
-from clickflow.models.layers.activation_unit import ActivationUnit, AttentionInput
-from clickflow.models.layers.activations import Activation
+from clickflow.models.layers.activation_unit import ActivationUnit
 from clickflow.models.layers.embedding import FieldEmbeddings
 from clickflow.models.layers.pairs import Pairs
 from clickflow.models.layers.pooling import segment_softmax, sum_pool
 
 
-class DINConfig(TowerConfig):
-    """Config of :class:`DIN`."""
-
-    name: Literal["din"] = "din"
-    attention_input: AttentionInput = "product"
-    """What the activation unit sees of target q and behaviour k: ``difference`` [q, q - k, k], ``outer`` [q, vec(q k^T), k], ``product``
-    [q, k, q - k, q * k]."""
-    attention_hidden_units: Annotated[PositiveIntegers, Field(min_length=1)] = (80, 40)
-    """Widths of the activation unit's hidden layers."""
-    attention_activation: Activation = "dice"
-    """Of the activation unit; the paper's choices are PReLU and Dice, the released code's is sigmoid."""
-    attention_softmax: bool = False
-    """Normalise the weights over each history; the paper does not."""
-
-    def build(self, schema: Schema) -> "DIN":
-        """Build the model for a data set."""
-        return DIN(self, schema)
-
-
 class DIN(nn.Module):
-    """Attention-weighted sum of the history; the MLP sees pooled history, target, user, context and numeric fields."""
+    """Attention-weighted sum of the history; the MLP reads pooled history, target, user, context and numeric fields."""
 
     def __init__(self, config: DINConfig, schema: Schema) -> None:
         super().__init__()

@@ -2,33 +2,21 @@
 
     logit = b + Σ_f [w_f(target_f) + pool over behaviours k of u_f(k_f)] + Σ_c v_c(x_c) + n · x_numeric
 
-McMahan et al., Ad Click Prediction, KDD 2013, is the reference for clicks. No term holds both target and history, so LR ranks the
-same candidates alike for every user.
+McMahan et al., Ad Click Prediction, KDD 2013, is the reference for clicks. No term combines target and history, so LR ranks the
+same candidates identically for every user.
 """
-
-from typing import Literal
 
 from torch import nn
 
 from clickflow.data.batches import Batch
 from clickflow.data.schema import Schema
+from clickflow.models.config import LRConfig
 from clickflow.models.contract import ModelOutput
 from clickflow.models.layers.linear import LinearPart
-from clickflow.models.layers.pooling import PoolingConfig
-
-
-class LRConfig(PoolingConfig):
-    """Config of :class:`LR`."""
-
-    name: Literal["lr"] = "lr"
-
-    def build(self, schema: Schema) -> "LR":
-        """Build the model for a data set."""
-        return LR(self, schema)
 
 
 class LR(nn.Module):
-    """The linear part, and nothing else."""
+    """The linear part alone."""
 
     def __init__(self, config: LRConfig, schema: Schema) -> None:
         super().__init__()

@@ -7,37 +7,23 @@ Qu et al., Product-based Neural Networks for User Response Prediction, ICDM 2016
     p = [<f_i, f_j> for i < j]                              product = inner (IPNN)
     p = vec(f_Σ f_Σᵀ) with f_Σ = Σ_i f_i                    product = outer (OPNN with the paper's superposition)
 
-W_z and W_p side by side are the tower's first layer over [z, p]. The paper writes the inner products as a symmetric matrix; each is given
-once here, and the squares <f_i, f_i> are left out, as in the authors' code. Numeric fields have no vector and go in beside z.
+W_z and W_p side by side are the tower's first layer over [z, p]. The paper writes the inner products as a symmetric matrix; here each
+occurs once, and the squares <f_i, f_i> are left out, as in the authors' code. Numeric fields have no vector and are appended to z.
 """
-
-from typing import Literal
 
 import torch
 from torch import nn
 
 from clickflow.data.batches import Batch
 from clickflow.data.schema import Schema
-from clickflow.models.base import PooledConfig
+from clickflow.models.config import PNNConfig
 from clickflow.models.contract import ModelOutput
 from clickflow.models.layers.embedding import FieldEmbeddings
 from clickflow.models.layers.products import field_vectors, inner_products, outer_product
 
 
-class PNNConfig(PooledConfig):
-    """Config of :class:`PNN`."""
-
-    name: Literal["pnn"] = "pnn"
-    product: Literal["inner", "outer"] = "inner"
-    """Products of fields: ``inner`` of each pair, or ``outer`` of the sum of all fields with itself."""
-
-    def build(self, schema: Schema) -> "PNN":
-        """Build the model for a data set."""
-        return PNN(self, schema)
-
-
 class PNN(nn.Module):
-    """The tower over pooled history, target, user, context and numeric fields, and the products of all but the numeric ones."""
+    """The tower over pooled history, target, user, context and numeric fields, and the products of all but the numeric fields."""
 
     def __init__(self, config: PNNConfig, schema: Schema) -> None:
         super().__init__()

@@ -4,24 +4,20 @@ Cheng et al., Wide & Deep Learning for Recommender Systems, DLRS 2016.
 
     logit  = deep(x) + linear(x) + Σ_f pool over behaviours k of c_f[hash(target_f, k_f)]
     deep   the Base model
-    c_f    one weight a bucket, for each crossed item field f
+    c_f    one weight per bucket, for each crossed item field f
 
-A cross-product feature "the target has value x and the history contains y" is 1 where both hold. There are V² of them, so pairs share
+A cross-product feature "the target has value x and the history contains y" is 1 if both hold. There are V² of them, so pairs share
 ``num_cross_buckets`` weights by hashing. Pooled by sum, a feature counts how often y occurs in the history, which is the paper's 0 or 1
-where nothing repeats; by mean, it is y's share of the history. Only pairs of the batch are ever formed: O(N).
+if nothing repeats; pooled by mean, it is y's share of the history. Only pairs of the batch are ever formed: O(N).
 """
 
-from typing import Annotated, Literal
-
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from clickflow.config import Names, suggest
 from clickflow.data.batches import Batch
 from clickflow.data.schema import Schema
-from clickflow.errors import ConfigError
-from clickflow.models.base import EmbeddingMLP, PooledConfig
+from clickflow.models.base import EmbeddingMLP
+from clickflow.models.config import WideDeepConfig
 from clickflow.models.contract import ModelOutput
 from clickflow.models.layers.embedding import EmbeddingTable
 from clickflow.models.layers.linear import LinearPart
@@ -29,37 +25,8 @@ from clickflow.models.layers.pairs import Pairs
 from clickflow.models.layers.pooling import Pool
 
 
-class WideDeepConfig(PooledConfig):
-    """Config of :class:`WideDeep`."""
-
-    name: Literal["wide_deep"] = "wide_deep"
-    cross_fields: Annotated[Names, Field(min_length=1)] | None = None
-    """Item fields whose target value is crossed with each behaviour's; null for all."""
-    num_cross_buckets: Annotated[int, Field(gt=0)] = 100_000
-    """Weights that the pairs of each crossed field share."""
-
-    def build(self, schema: Schema) -> "WideDeep":
-        """Build the model for a data set.
-
-        Raises:
-            ConfigError: one of ``cross_fields`` is no item field of the data set.
-        """
-        return WideDeep(self, schema)
-
-    def crossed(self, schema: Schema) -> list[int]:
-        """Positions in ``Schema.item_fields`` of the crossed fields."""
-        names = [field.name for field in schema.item_fields]
-        wanted = names if self.cross_fields is None else self.cross_fields
-        for name in wanted:
-            if name not in names:
-                hint = suggest(name, names)
-                shown = f"{hint.removesuffix('?')}; item fields: {', '.join(names)}" if hint.endswith("?") else hint
-                raise ConfigError(f"model.cross_fields = {name}: no item field of this data set; {shown}")
-        return [position for position, name in enumerate(names) if name in wanted]
-
-
 class WideDeep(nn.Module):
-    """Base, a linear part, and hashed crosses of target and behaviours."""
+    """Base, a linear part, and hashed cross products of target and behaviours."""
 
     def __init__(self, config: WideDeepConfig, schema: Schema) -> None:
         super().__init__()
@@ -74,7 +41,7 @@ class WideDeep(nn.Module):
 
 
 class CrossProducts(nn.Module):
-    """A weight for each pair of the target's and a behaviour's value in a field, hashed into buckets, pooled over the history."""
+    """One weight per pair of the target's and a behaviour's value in a field, hashed into buckets and pooled over the history."""
 
     def __init__(self, schema: Schema, positions: list[int], num_buckets: int, pool: Pool) -> None:
         super().__init__()
@@ -92,13 +59,13 @@ class CrossProducts(nn.Module):
         weights = []
         for table, position, size in zip(self.tables, self.positions, self.vocabulary_sizes, strict=True):
             targets, behaviours = batch.target[position, pairs.rows], pairs.of_behaviours(batch.history[position])
-            keys = targets * size + behaviours  # (P,), a number of its own for each pair of ids
+            keys = targets * size + behaviours  # (P,), distinct for each pair of ids
             weights.append(table(hash_bucket(keys, self.num_buckets)))  # (P, 1)
         return self.pool(torch.stack(weights).sum(0), pairs.offsets).squeeze(1)
 
 
 def hash_bucket(keys: Tensor, num_buckets: int) -> Tensor:
-    """Spread integers over buckets, the same ones in every process.
+    """Spread integers over buckets, identically in every process.
 
     The mix is the last step of SplitMix64 (Steele et al., Fast Splittable Pseudorandom Number Generators, OOPSLA 2014) on 64 bits: each
     bit of a key changes each bit of the result for about half of all keys, so that no pattern of ids crowds into few buckets.
@@ -119,10 +86,10 @@ def hash_bucket(keys: Tensor, num_buckets: int) -> Tensor:
 
 
 def _shift(values: Tensor, bits: int) -> Tensor:
-    """To the right with zeros, as of unsigned integers, which torch's ``>>`` on int64 does not do."""
+    """Shift right and fill with zeros, as for unsigned integers; torch's ``>>`` on int64 repeats the sign."""
     return (values >> bits) & ((1 << (64 - bits)) - 1)
 
 
 def _signed(constant: int) -> int:
-    """A constant of 64 bits as int64 holds it; multiplication modulo 2^64 is the same for both."""
+    """A constant of 64 bits as int64; multiplication modulo 2^64 is the same for both."""
     return constant - (1 << 64) if constant >= 1 << 63 else constant

@@ -1,12 +1,11 @@
 """What a promotion is asked for."""
 
 import re
-from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from clickflow.config import FilePath, StrictConfig
+from clickflow.config import Contradictions, Home, StrictConfig
 from clickflow.tracking.config import TrackingConfig
 
 
@@ -40,10 +39,10 @@ class PromoteConfig(StrictConfig):
     """Make what the champion replaced the champion again."""
     history: bool = False
     """Print all decisions about the registered model."""
-    home: FilePath
+    home: Home
     tracking: TrackingConfig
 
-    def _contradictions(self) -> Iterator[tuple[str, str]]:
+    def _contradictions(self) -> Contradictions:
         if self.rollback and self.history:
             yield "rollback", "= True and history = True: ask for one at a time"
         if self.rollback or self.history:

@@ -18,6 +18,7 @@ from clickflow.promotion.registry import Version
 from clickflow.runs.evaluate import Evaluation
 from clickflow.runs.slices import slices_as_markdown
 from clickflow.runs.split_report import shown_interval
+from clickflow.text import markdown_table
 
 TEST_TAGS = ("auc", "gauc", "log_loss")
 RUN_TAGS = ("model", "data", "protocol", "dataset.fingerprint")
@@ -123,13 +124,12 @@ def model_card(evidence: Evidence, config: PromoteConfig, run_config: Mapping[st
 
 
 def _table(evaluation: Evaluation, champion: Evaluation | None, version: Version | None) -> str:
-    heading = ["test split", "this model [95 %]", *([f"champion, version {version.number} [95 %]"] if version else [])]
-    rows = [
-        [SHOWN.get(name, name.replace("_", " ")), *(_with_interval(one, name) for one in (evaluation, champion) if one is not None)]
-        for name in evaluation.scored.metrics
-    ]
-    lines = [heading, ["---", *["---:"] * (len(heading) - 1)], *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    shown = {"this model [95 %]": evaluation}
+    if version is not None and champion is not None:
+        shown[f"champion, version {version.number} [95 %]"] = champion
+    rows = [{heading: _with_interval(one, name) for heading, one in shown.items()} for name in evaluation.scored.metrics]
+    names = [SHOWN.get(name, name.replace("_", " ")) for name in evaluation.scored.metrics]
+    return markdown_table([{"test split": name, **row} for name, row in zip(names, rows, strict=True)])
 
 
 def _with_interval(evaluation: Evaluation, name: str) -> str:

@@ -15,9 +15,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, RESOURCE_ALREADY_EXISTS, ErrorCode
 
 from clickflow.errors import TrackingError
+from clickflow.text import first_line
 from clickflow.tracking.location import NOT_THERE
 from clickflow.tracking.run import LOCAL_UI
-from clickflow.tracking.store import PATIENCE, Store, first_line, is_server, keep_environment
+from clickflow.tracking.store import PATIENCE, Store, is_server, keep_environment
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 MODEL_VERSIONS_TAG = "mlflow.modelVersions"

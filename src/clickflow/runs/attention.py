@@ -20,6 +20,7 @@ from clickflow.data.batches import jagged_ranges
 from clickflow.data.dataset import PreparedDataset, Split
 from clickflow.data.schema import ITEM, LABEL
 from clickflow.figures.attention_figure import AttentionSample, attention_figure
+from clickflow.text import cut
 from clickflow.tracking.run import Run
 
 SEED = 0
@@ -149,16 +150,10 @@ def _samples(table: pl.DataFrame, kind: str) -> list[AttentionSample]:
 
 def _called(row: dict[str, Any], prefix: str, kind: str) -> str:
     """Title, or else raw id, with the kind in brackets."""
-    name = _cut(row.get(f"{prefix}_title") or row[f"{prefix}_item"], 32)
+    name = _one_line(row.get(f"{prefix}_title") or row[f"{prefix}_item"], 32)
     value = row[f"{prefix}_{kind}"]
-    return name if kind == ITEM or value is None else f"{name} ({_cut(value, 20)})"
+    return name if kind == ITEM or value is None else f"{name} ({_one_line(value, 20)})"
 
 
-def _cut(value: object, length: int) -> str:
-    """One line of at most ``length`` characters.
-
-    >>> _cut("Monty Python and the Holy Grail (1975)", 20)
-    'Monty Python and th…'
-    """
-    line = " ".join(str(value).split())
-    return line if len(line) <= length else line[: length - 1] + "…"
+def _one_line(value: object, length: int) -> str:
+    return cut(" ".join(str(value).split()), length)

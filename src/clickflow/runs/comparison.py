@@ -1,7 +1,5 @@
 """What a comparison found: one result a model, and the table of them as rows, CSV and Markdown."""
 
-import csv
-import io
 import math
 import statistics
 from collections.abc import Mapping
@@ -9,6 +7,7 @@ from dataclasses import dataclass
 
 from clickflow.metrics.ranking import rela_impr
 from clickflow.metrics.significance import PairedDifference
+from clickflow.text import csv_table, markdown_table
 
 METRICS = {"auc": "AUC", "gauc": "GAUC", "pr_auc": "PR-AUC", "log_loss": "log loss"}
 """Metrics with a mean and a spread in the table, and how they are called there."""
@@ -74,19 +73,13 @@ def significance_columns(result: ModelResult) -> dict[str, str]:
 def as_markdown(results: list[ModelResult]) -> str:
     """Both tables and the runs behind them in Markdown."""
     runs = [{"model": result.label, "runs": ", ".join(result.run_ids)} for result in results]
-    return "\n".join(
-        [_markdown([quality_columns(r) for r in results]), _markdown([significance_columns(r) for r in results]), _markdown(runs)]
-    )
+    tables = ([quality_columns(r) for r in results], [significance_columns(r) for r in results], runs)
+    return "\n".join(markdown_table(table) for table in tables)
 
 
 def as_csv(results: list[ModelResult]) -> str:
     """Everything in one table, a line a model, plain numbers."""
-    lines = [_numbers(result) for result in results]
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(dict.fromkeys(name for line in lines for name in line)), restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return out.getvalue()
+    return csv_table(_numbers(result) for result in results)
 
 
 def _numbers(result: ModelResult) -> dict[str, str | float]:
@@ -97,12 +90,6 @@ def _numbers(result: ModelResult) -> dict[str, str | float]:
         line |= {f"{name}_{key}": value for key, value in found._asdict().items()}
     line |= {f"{name}_published": value for name, value in result.published.items()}
     return line | {name: result.mean(name) for name in COSTS} | {"run_ids": " ".join(result.run_ids)}
-
-
-def _markdown(lines: list[dict[str, str]]) -> str:
-    headings = list(dict.fromkeys(heading for line in lines for heading in line))
-    rows = [headings, ["---", *["---:"] * (len(headings) - 1)], *([line.get(heading, "") for heading in headings] for line in lines)]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def _spread(std: float) -> str:

@@ -1,24 +1,21 @@
 """The composed configs of the pipelines, each of them one strict object."""
 
-from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from clickflow.config import Contradictions, FilePath, Names, StrictConfig, suggest
+from clickflow.config import Contradictions, Home, Names, StrictConfig, suggest
 from clickflow.data.protocols import ImpressionsConfig, ProtocolConfig, RatingConfig
 from clickflow.data.sources.log import LogConfig
 from clickflow.data.sources.movielens import MovieLensConfig
 from clickflow.data.sources.synthetic import SyntheticConfig
 from clickflow.data.sources.union import DataConfig
-from clickflow.models import ModelConfig
+from clickflow.models.config import ModelConfig
 from clickflow.tracking.config import ModelUri, TrackingConfig
-from clickflow.training.config import TrainerConfig
-from clickflow.training.optimizers import OptimizerConfig
-from clickflow.training.regularisation import RegularisationConfig
-from clickflow.training.schedules import PlateauConfig, ScheduleConfig
+from clickflow.training.config import OptimizerConfig, PlateauConfig, RegularisationConfig, ScheduleConfig, TrainerConfig
 
 Seed = Annotated[int, Field(ge=0)]
+RunId = Annotated[str, Field(min_length=1)]
 
 
 class PrepareConfig(StrictConfig):
@@ -26,10 +23,9 @@ class PrepareConfig(StrictConfig):
 
     data: DataConfig
     protocol: ProtocolConfig
-    home: FilePath
-    """Folder of everything clickflow writes: downloads, prepared datasets, the local MLflow store."""
+    home: Home
 
-    def _contradictions(self) -> Iterator[tuple[str, str]]:
+    def _contradictions(self) -> Contradictions:
         yield from _missing_columns(self.data, self.protocol)
         yield from _missing_clock(self.data, self.protocol)
 
@@ -44,11 +40,11 @@ class RunConfig(PrepareConfig):
     trainer: TrainerConfig
     tracking: TrackingConfig
     seed: Seed = 0
-    """Of initial weights, shuffling and dropout."""
+    """Seed of initial weights, shuffling and dropout."""
 
-    def _contradictions(self) -> Iterator[tuple[str, str]]:
+    def _contradictions(self) -> Contradictions:
         yield from super()._contradictions()
-        yield from self.regularisation.contradictions(self.optimizer)
+        yield from self.regularisation.contradictions_with(self.optimizer)
         if isinstance(self.schedule, PlateauConfig) and self.schedule.patience >= self.trainer.patience:
             yield (
                 "schedule.patience",
@@ -57,7 +53,7 @@ class RunConfig(PrepareConfig):
             )
         yield from self._batch_statistics_of_one_row()
 
-    def _batch_statistics_of_one_row(self) -> Iterator[tuple[str, str]]:
+    def _batch_statistics_of_one_row(self) -> Contradictions:
         values = self.model.model_dump()
         users = [key for key, value in values.items() if value == "dice"] + ["batch_norm"] * bool(values.get("batch_norm"))
         if users and self.trainer.batch_size == 1:
@@ -84,23 +80,13 @@ class ComparisonConfig(StrictConfig):
         """The models to compare."""
         return {label: own for label, own in self.models.items() if not self.only or label in self.only}
 
-    @model_validator(mode="after")
-    def _labels_are_those_of_models(self) -> Self:
-        problems = [(key, f"= {label}: no label of compare.models; {suggest(label, list(self.models))}") for key, label in self._labels()]
+    def _contradictions(self) -> Contradictions:
+        named = [("base", self.base), *(("only", label) for label in self.only), *((f"published.{one}", one) for one in self.published)]
+        for key, label in named:
+            if label not in self.models:
+                yield key, f"= {label}: no label of compare.models; {suggest(label, list(self.models))}"
         if len(set(self.seeds)) < len(self.seeds):
-            problems.append(("seeds", f"= {list(self.seeds)}: a seed given twice is the same run twice; give each once"))
-        if problems:
-            raise Contradictions(problems)
-        return self
-
-    def _labels(self) -> Iterator[tuple[str, str]]:
-        """Keys and labels that name no model."""
-        named = [
-            ("base", self.base),
-            *(("only", label) for label in self.only),
-            *((f"published.{label}", label) for label in self.published),
-        ]
-        return ((key, label) for key, label in named if label not in self.models)
+            yield "seeds", f"= {list(self.seeds)}: a seed given twice is the same run twice; give each once"
 
 
 class CompareConfig(RunConfig):
@@ -112,24 +98,53 @@ class CompareConfig(RunConfig):
 class EvaluateConfig(StrictConfig):
     """What to evaluate on the test split: a run's best weights, or a logged or registered model."""
 
-    run_id: Annotated[str, Field(min_length=1)] | None = None
-    """Of a finished training run."""
+    run_id: RunId | None = None
+    """Finished training run; either this or ``model``."""
     model: ModelUri | None = None
     """URI of a model: ``models:/m-…``, ``models:/name/3`` or ``models:/name@champion``."""
     slice_fields: Names | None = None
-    """Fields to slice the test metrics by; null: all with few values."""
-    home: FilePath
+    """Fields to slice the test metrics by, such as ``[category, device]``; null: all with few values."""
+    home: Home
     tracking: TrackingConfig
 
-    @model_validator(mode="after")
-    def _names_one_thing(self) -> Self:
+    def _contradictions(self) -> Contradictions:
         if (self.run_id is None) == (self.model is None):
             given = "both are given" if self.run_id else "neither is given"
-            raise Contradictions([("run_id", f"and model: {given}; set one of run_id=RUN and model=models:/NAME@ALIAS")])
-        return self
+            yield "run_id", f"and model: {given}; set one of run_id=RUN and model=models:/NAME@ALIAS"
 
 
-def _missing_columns(data: DataConfig, protocol: ProtocolConfig) -> Iterator[tuple[str, str]]:
+class TablePlace(StrictConfig):
+    """Where a further table of a log is."""
+
+    path: str | Names | None = None
+    """Its path here; null: where it was when the run was made."""
+
+
+class DataPlace(StrictConfig):
+    """Where the source is here, in the keys of the run's own ``data``."""
+
+    path: str | Names | None = None
+    """Path of the source here; null: where it was when the run was made."""
+    url: str | None = None
+    """Address to download it from; null: the run's own."""
+    behaviours: TablePlace = TablePlace()
+    items: TablePlace = TablePlace()
+
+
+class ReproduceConfig(StrictConfig):
+    """Which run to train again."""
+
+    run_id: RunId
+    """Finished training run."""
+    tolerance: Annotated[float, Field(ge=0)] | None = None
+    """Largest difference that still agrees, relative to a value where that is larger than 1. null: 0, identical, where processor, threads
+    and libraries are those of the run, else 0.001."""
+    data: DataPlace = DataPlace()
+    home: Home
+    tracking: TrackingConfig
+
+
+def _missing_columns(data: DataConfig, protocol: ProtocolConfig) -> Contradictions:
     """Labels for ``impressions``, ratings for ``rating``."""
     if isinstance(protocol, ImpressionsConfig):
         if isinstance(data, LogConfig) and data.columns.label is None:
@@ -149,7 +164,7 @@ def _missing_columns(data: DataConfig, protocol: ProtocolConfig) -> Iterator[tup
             yield "protocol.name", f"= rating: needs ratings, which data source {data.source} does not have; set protocol=next_item"
 
 
-def _missing_clock(data: DataConfig, protocol: ProtocolConfig) -> Iterator[tuple[str, str]]:
+def _missing_clock(data: DataConfig, protocol: ProtocolConfig) -> Contradictions:
     """A split by time, where timestamps are positions in each user's log."""
     by_time = isinstance(protocol, ImpressionsConfig) or (isinstance(protocol, RatingConfig) and protocol.split == "time")
     if by_time and isinstance(data, LogConfig) and data.timestamp_unit == "order":

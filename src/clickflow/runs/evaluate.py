@@ -17,14 +17,15 @@ from clickflow.config import validate
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import prepare
 from clickflow.data.storage import digest_source
-from clickflow.errors import DataError, TrackingError
+from clickflow.errors import ConfigError, DataError, TrackingError
 from clickflow.metrics.intervals import ConfidenceInterval, intervals
-from clickflow.models import build_model
+from clickflow.models.entry_points import check_installed
 from clickflow.runs.config import EvaluateConfig, RunConfig
 from clickflow.runs.slices import check_fields, slice_table
 from clickflow.runs.split_report import ScoredSplit, log_intervals, log_slices, log_split, score
 from clickflow.runs.train import digest_tag
 from clickflow.tracking.lifecycle import KIND_TAG, resume_run
+from clickflow.tracking.lineage import MODEL_PACKAGE_TAG
 from clickflow.tracking.location import FoundModel, find_model
 from clickflow.tracking.logged_model import read_bundle
 from clickflow.tracking.run import Run
@@ -163,6 +164,7 @@ def read_config(run: Run, scratch: Path) -> RunConfig:
 
     Raises:
         TrackingError: it is not there, or not as it was logged.
+        ConfigError: this version cannot run it, or its model comes from a package that is not installed.
     """
     try:
         values = yaml.safe_load(run.download("config.yaml", scratch).read_text(encoding="utf-8"))
@@ -170,7 +172,11 @@ def read_config(run: Run, scratch: Path) -> RunConfig:
         values = None
     if not isinstance(values, dict):
         raise TrackingError(f"run {run.id}: its config.yaml is damaged; restore it from a copy, or train again.")
-    return validate(RunConfig, values, f"config.yaml of run {run.id}")
+    try:
+        return validate(RunConfig, values, f"config.yaml of run {run.id}")
+    except ConfigError:
+        check_installed(run.tags["model"], run.tags.get(MODEL_PACKAGE_TAG))
+        raise
 
 
 def open_dataset(run: Run, config: RunConfig, home: Path) -> PreparedDataset:
@@ -197,7 +203,7 @@ def read_model(run: Run, config: RunConfig, dataset: PreparedDataset, scratch: P
     Raises:
         TrackingError: the checkpoint is not there, or is not as the training wrote it.
     """
-    model = build_model(config.model, dataset.schema)
+    model = config.model.build(dataset.schema)
     try:
         path = run.download("checkpoints/best.ckpt", scratch)
     except TrackingError as error:

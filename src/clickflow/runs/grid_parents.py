@@ -6,6 +6,7 @@ from pathlib import Path
 
 from clickflow.errors import TrainingError
 from clickflow.runs.config import RunConfig
+from clickflow.text import markdown_table
 from clickflow.tracking.lifecycle import KIND_TAG, PARENT_TAG, open_run
 from clickflow.tracking.lineage import lineage_tags
 from clickflow.tracking.run import Run
@@ -62,5 +63,6 @@ def _conclude(parent: Run, store: Store, config: RunConfig, num_jobs: int) -> No
 
 def _table(runs: Sequence[FoundRun], metric: str, *, reverse: bool) -> str:
     ranked = sorted(runs, key=lambda run: run.metrics[metric], reverse=reverse)
-    rows = [f"| {run.tags.get('mlflow.runName')} ({run.run_id[:12]}) | {run.metrics[metric]:.4f} |" for run in ranked]
-    return "\n".join([f"| run | {metric} |", "|---|---:|", *rows])
+    return markdown_table(
+        [{"run": f"{run.tags.get('mlflow.runName')} ({run.run_id[:12]})", metric: f"{run.metrics[metric]:.4f}"} for run in ranked]
+    )

@@ -4,8 +4,6 @@ What a run logs is compared unless it is known to be a matter of time or of the 
 forgotten.
 """
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clickflow.runs.evaluate import TIMES_OPENED
+from clickflow.text import csv_table
 
 Histories = Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
 """Metric -> steps (P,) and values (P,)."""
@@ -92,15 +91,21 @@ def first_difference(metrics: Iterable[MetricDifferences], tolerance: float) -> 
 
 
 def as_csv(metrics: Iterable[MetricDifferences]) -> str:
-    """One row a metric: points, how many differ, the largest difference, and the first one with both values."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["metric", "points", "differing", "largest_difference", "first_step", "old", "new"])
-    for metric in metrics:
-        first = metric.differences[0] if metric.differences else None
-        values = ["", "", ""] if first is None else [first.step, first.old, first.new]
-        writer.writerow([metric.metric, metric.num_points, len(metric.differences), repr(metric.largest), *values])
-    return file.getvalue()
+    """One row per metric: points, how many differ, the largest difference, and the first one with both values."""
+    return csv_table(_columns(metric) for metric in metrics)
+
+
+def _columns(metric: MetricDifferences) -> dict[str, object]:
+    first = metric.differences[0] if metric.differences else None
+    return {
+        "metric": metric.metric,
+        "points": metric.num_points,
+        "differing": len(metric.differences),
+        "largest_difference": repr(metric.largest),
+        "first_step": "" if first is None else first.step,
+        "old": "" if first is None else first.old,
+        "new": "" if first is None else first.new,
+    }
 
 
 def _compare(metric: str, old: Histories, new: Histories) -> MetricDifferences:

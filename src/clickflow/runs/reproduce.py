@@ -9,15 +9,14 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import Field
 
-from clickflow.config import FilePath, Names, StrictConfig, validate
+from clickflow.config import validate
 from clickflow.data.dataset import PreparedDataset
 from clickflow.errors import TrackingError
-from clickflow.runs.config import EvaluateConfig, RunConfig
+from clickflow.runs.config import EvaluateConfig, ReproduceConfig, RunConfig
 from clickflow.runs.evaluate import REPRODUCTION, evaluate, open_dataset, read_config, refuse_parent
 from clickflow.runs.metric_differences import (
     Difference,
@@ -30,7 +29,6 @@ from clickflow.runs.metric_differences import (
 )
 from clickflow.runs.run_environment import RunEnvironment, changes, same_machine
 from clickflow.runs.train import PartOf, Progress, open_training_run, train_in
-from clickflow.tracking.config import TrackingConfig
 from clickflow.tracking.lifecycle import KIND_TAG, TRIAL_PRUNED, TRIAL_STATE_TAG, resume_run
 from clickflow.tracking.lineage import THREADS_TAG, environment_report
 from clickflow.tracking.run import DESCRIPTION_TAG, Run
@@ -40,33 +38,6 @@ from clickflow.tracking.store import Store, open_store
 REPRODUCES_TAG, RESULT_TAG = "reproduces", "reproduction.result"
 DEFAULT_TOLERANCE = 0.001
 """Where machine, threads or libraries differ; see docs/reproduce.md for what was measured."""
-
-
-class TablePlace(StrictConfig):
-    """Where a further table of a log lies."""
-
-    path: str | Names | None = None
-
-
-class DataPlace(StrictConfig):
-    """Where the source lies here, in the keys of the run's own ``data``; null: where it lay when the run was made."""
-
-    path: str | Names | None = None
-    url: str | None = None
-    behaviours: TablePlace = TablePlace()
-    items: TablePlace = TablePlace()
-
-
-class ReproduceConfig(StrictConfig):
-    """Which run to train again."""
-
-    run_id: Annotated[str, Field(min_length=1)]
-    tolerance: Annotated[float, Field(ge=0)] | None = None
-    """Largest difference that still agrees, relative to a value where that is larger than 1. Null: 0, identical, where processor, threads
-    and libraries are those of the run, else 0.05."""
-    data: DataPlace = DataPlace()
-    home: FilePath
-    tracking: TrackingConfig
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from clickflow.data.schema import ITEM, CategoricalField, NumericField, Schema
 from clickflow.errors import ConfigError
 from clickflow.metrics.click_metrics import ScoredRows
 from clickflow.metrics.strata import metrics_by_stratum
+from clickflow.text import markdown_table
 
 Field = CategoricalField | NumericField
 
@@ -156,9 +157,7 @@ def slice_columns(row: Mapping[str, Any]) -> dict[str, str]:
 
 def slices_as_markdown(table: pl.DataFrame) -> str:
     """The table in Markdown."""
-    rows = [slice_columns(row) for row in table.iter_rows(named=True)]
-    lines = [list(rows[0]), ["---", "---", *["---:"] * (len(rows[0]) - 2)], *(list(row.values()) for row in rows)]
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+    return markdown_table([slice_columns(row) for row in table.iter_rows(named=True)], "llr")
 
 
 def _number(value: float | None) -> str:

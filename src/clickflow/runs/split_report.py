@@ -23,6 +23,7 @@ from clickflow.metrics.curves import Curve, pr_curve, roc_curve
 from clickflow.metrics.intervals import ConfidenceInterval
 from clickflow.metrics.ranking import auc
 from clickflow.runs.slices import slices_as_markdown
+from clickflow.text import markdown_table
 from clickflow.tracking.run import DESCRIPTION_TAG, Run
 from clickflow.training.config import TrainerConfig
 from clickflow.training.inference import predict_batches
@@ -91,11 +92,11 @@ def log_intervals(run: Run, scored: ScoredSplit, intervals: Mapping[str, Confide
     """
     ends = {f"{scored.name}/{name}_{end}": value for name, found in intervals.items() for end, value in found._asdict().items()}
     run.log_metrics({name: value for name, value in ends.items() if math.isfinite(value)}, step=0)
-    heading = f"| {scored.name} | value | 95 % interval |"
-    lines = [f"| {' | '.join(line)} |" for line in shown_metrics(scored.metrics, intervals)]
-    table = "\n".join([heading, "|---|---:|---:|", *lines]) + "\n"
+    headings = (scored.name, "value", "95 % interval")
+    table = markdown_table([dict(zip(headings, line, strict=True)) for line in shown_metrics(scored.metrics, intervals)])
     description = run.tags.get(DESCRIPTION_TAG, "")
-    without = re.sub(rf"^{re.escape(heading)}\n(\|.*\n?)*", "", description, flags=re.MULTILINE).rstrip()
+    earlier = rf"^\| {re.escape(scored.name)} +\| +value \| +95 % interval \|\n(\|.*\n?)*"
+    without = re.sub(earlier, "", description, flags=re.MULTILINE).rstrip()
     run.set_description(f"{without}\n\n{table}")
 
 

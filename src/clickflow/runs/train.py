@@ -1,8 +1,6 @@
 """A training run from config to model: one MLflow run around data, fit, validation and the saved model, so that its status is true."""
 
 import contextlib
-import hashlib
-import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,14 +13,16 @@ from clickflow.config import flatten
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import prepare
 from clickflow.data.storage import digest_source
+from clickflow.digests import digest_values
 from clickflow.errors import ConfigError, DataError, TrackingError, TrainingError, without_passwords
-from clickflow.models import build_model
+from clickflow.models.entry_points import package_of
 from clickflow.runs.attention import log_attention
 from clickflow.runs.config import RunConfig
 from clickflow.runs.split_report import ScoredSplit, log_split, score
 from clickflow.serving.bundle import ServingBundle
+from clickflow.text import markdown_table
 from clickflow.tracking.lifecycle import open_run
-from clickflow.tracking.lineage import environment_report, lineage_tags, thread_tags
+from clickflow.tracking.lineage import MODEL_PACKAGE_TAG, environment_report, lineage_tags, thread_tags
 from clickflow.tracking.logged_model import log_model
 from clickflow.tracking.run import Run
 from clickflow.tracking.store import Store, open_store
@@ -98,6 +98,8 @@ def open_training_run(store: Store, config: RunConfig, part_of: PartOf | None = 
     values = logged_values(config)
     name = f"{config.model.name}-seed{config.seed}"
     tags = {"model": config.model.name, "data": config.data.name, "protocol": config.protocol.name}
+    if package := package_of(config.model.name):
+        tags[MODEL_PACKAGE_TAG] = package
     with open_run(
         store,
         name=name if part_of is None or part_of.label is None else part_of.label,
@@ -143,7 +145,7 @@ def train_in(
 
     seed_everything(config.seed, config.trainer.num_threads)
     run.set_tags(thread_tags())
-    model = build_model(config.model, dataset.schema)
+    model = config.model.build(dataset.schema)
     result = _fit_and_keep_checkpoints(run, model, dataset, config, watcher, resume_from)
     progress("validating and logging")
     validation = score(model, dataset, "validation", config.trainer)
@@ -169,7 +171,7 @@ def config_digest(config: RunConfig) -> str:
     """SHA-256 of what a run's result is a function of; where things lie, are tracked or shown is not part of it."""
     elsewhere: Any = {"home": True, "tracking": True, "data": {"path", "url"}, "trainer": {"progress_bar"}}
     values = config.model_dump(mode="json", exclude=elsewhere)
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    return digest_values(values)
 
 
 def serving_bundle(model: nn.Module, dataset: PreparedDataset, config: RunConfig) -> ServingBundle:
@@ -181,6 +183,7 @@ def serving_bundle(model: nn.Module, dataset: PreparedDataset, config: RunConfig
         state_dict=model.state_dict(),
         items=dataset.items().to_arrow(),
         vocabularies={field.name: dataset.vocabulary(field.name).to_arrow() for field in dataset.schema.impression_fields},
+        package=package_of(config.model.name),
     )
 
 
@@ -313,17 +316,14 @@ def logged_name(metric: str) -> str:
 def _description(
     config: RunConfig, dataset: PreparedDataset, result: "FitResult", validation: ScoredSplit, costs: Mapping[str, float]
 ) -> str:
-    metrics = validation.metrics
+    shown = {"AUC": "auc", "GAUC": "gauc", "PR-AUC": "pr_auc", "log loss": "log_loss"}
+    row = {heading: f"{validation.metrics[name]:.4f}" for heading, name in shown.items()}
     splits = ", ".join(f"{name} {split.rows:,}" for name, split in dataset.manifest.splits.items())
     return "\n".join(
         [
             f"**{config.model.name}** on **{config.data.name}** ({config.protocol.name}), seed {config.seed}",
             "",
-            "| validation | AUC | GAUC | PR-AUC | log loss |",
-            "|---|---|---|---|---|",
-            f"| best epoch {result.best_epoch + 1} of {result.num_epochs} | {metrics['auc']:.4f} | {metrics['gauc']:.4f} "
-            f"| {metrics['pr_auc']:.4f} | {metrics['log_loss']:.4f} |",
-            "",
+            markdown_table([{"validation": f"best epoch {result.best_epoch + 1} of {result.num_epochs}", **row}]),
             f"{costs['num_parameters']:,.0f} parameters; {result.rows_per_second:,.0f} training rows/s; rows: {splits}",
         ]
     )

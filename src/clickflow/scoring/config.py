@@ -1,11 +1,10 @@
 """What is scored with which model, and where the scores go."""
 
-from collections.abc import Iterator
 from typing import Annotated
 
 from pydantic import Field
 
-from clickflow.config import FilePath, Names, StrictConfig
+from clickflow.config import Contradictions, FilePath, Home, Names, StrictConfig
 from clickflow.data.schema import HISTORY, ITEM
 from clickflow.tracking.config import ModelUri, TrackingConfig
 
@@ -47,10 +46,10 @@ class PredictConfig(StrictConfig):
     """Number of best candidates for each user."""
     exclude_history: bool = False
     """Leave out the candidates that are in the user's history."""
-    home: FilePath
+    home: Home
     tracking: TrackingConfig
 
-    def _contradictions(self) -> Iterator[tuple[str, str]]:
+    def _contradictions(self) -> Contradictions:
         if self.candidates is not None and self.top_k is None:
             yield "top_k", "= null: required where candidates is set; set how many of them each user gets, as in top_k=10"
         if self.candidates is None and self.top_k is not None:

@@ -17,9 +17,10 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from clickflow.config import suggest
-from clickflow.data.sources.formats import CSV, PARQUET, expand, first_line, labels
+from clickflow.data.sources.formats import CSV, PARQUET, expand, labels
 from clickflow.data.sources.source import several
 from clickflow.errors import DataError
+from clickflow.text import first_line
 
 READ_BUFFER_BYTES = 1 << 20
 

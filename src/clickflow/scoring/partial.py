@@ -6,7 +6,6 @@ share its batch. Batches are cut alike each time, so that carrying on gives the 
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -18,12 +17,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from clickflow.errors import DataError
 
 ROWS_PER_ROW_GROUP = 1 << 17
-MANIFEST, JOURNAL, PARQUET = "manifest.json", "journal.bin", "output.parquet"
+MANIFEST, JOURNAL, PARQUET, LOCK = "manifest.json", "journal.bin", "output.parquet", "lock"
 
 
 class OutputError(DataError):
@@ -49,8 +49,8 @@ class PartialOutput(AbstractContextManager["PartialOutput"]):
         self._identity = json.loads(json.dumps(identity))
         with self._writing():
             self.folder.mkdir(exist_ok=True)
+            self._lock = self._locked()
             self._journal = (self.folder / JOURNAL).open("a+b")
-            self._lock()
             self.changed = self._what_changed()
             """Parts of the identity that changed since the journal was begun; empty where it can be carried on or there is none."""
             if self.changed or not (self.folder / MANIFEST).exists():
@@ -107,17 +107,20 @@ class PartialOutput(AbstractContextManager["PartialOutput"]):
 
     def __exit__(self, *error: object) -> None:
         self._journal.close()
+        self._lock.release()
 
     def discard(self) -> None:
         """Remove the folder with all that has been recorded."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _lock(self) -> None:
+    def _locked(self) -> FileLock:
+        """A lock on the folder; the kernel releases it even when this process is killed."""
+        lock = FileLock(self.folder / LOCK, blocking=False, thread_local=False)
         try:
-            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel releases it even when this process is killed
-        except BlockingIOError:
-            self._journal.close()
+            lock.acquire()
+        except Timeout:
             raise OutputError(f"output = {self.output}: another process is writing it; wait for it, or name another file") from None
+        return lock
 
     def _what_changed(self) -> list[str]:
         try:

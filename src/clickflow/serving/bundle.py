@@ -7,7 +7,6 @@ A SHA-256 of each file is written with them. Without it, a file that was cut sho
 or fail at a request.
 """
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +21,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from clickflow.data.schema import Schema
+from clickflow.digests import digest_file, digest_files
 from clickflow.errors import DataError
-from clickflow.models import ModelConfig, build_model
+from clickflow.models.config import ModelConfig
+from clickflow.models.entry_points import check_installed
 
 CHECKSUMS = "checksums.json"
 
@@ -40,6 +41,7 @@ class ServingBundle:
         items: one row per item: ``raw`` id (row 0, the unknown item: null), ``index/<field>`` for each of ``schema.item_fields``,
             ``numeric/<field>`` (standardised) for each numeric item field.
         vocabularies: for each of ``schema.impression_fields`` a table of ``raw`` ids and their ``index``.
+        package: the package that the model's code comes from, ``name==version``; None for clickflow.
     """
 
     model_config: dict[str, Any]
@@ -48,6 +50,7 @@ class ServingBundle:
     state_dict: dict[str, Tensor]
     items: pa.Table
     vocabularies: dict[str, pa.Table]
+    package: str | None = None
 
     @property
     def config(self) -> ModelConfig:
@@ -56,8 +59,13 @@ class ServingBundle:
         return config
 
     def build_model(self) -> nn.Module:
-        """Build the model with its weights, in evaluation mode."""
-        model = build_model(self.config, self.schema)
+        """Build the model with its weights, in evaluation mode.
+
+        Raises:
+            ConfigError: the model comes from a package that is not installed.
+        """
+        check_installed(self.model_config["name"], self.package)
+        model: nn.Module = self.config.build(self.schema)
         model.load_state_dict(self.state_dict)
         return model.eval()
 
@@ -69,12 +77,12 @@ class ServingBundle:
             {name: tensor.detach().cpu().clone().contiguous() for name, tensor in self.state_dict.items()}, folder / "weights.safetensors"
         )
         description = {"model": self.model_config, "schema": self.schema.model_dump(mode="json"), "max_history": self.max_history}
+        description |= {} if self.package is None else {"package": self.package}
         (folder / "model.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
         _write_table(self.items, folder / "items.parquet")
         for field in self.schema.impression_fields:
             _write_table(self.vocabularies[field.name].select(["raw", "index"]), folder / "vocabulary" / f"{field.name}.parquet")
-        checksums = {path.relative_to(folder).as_posix(): _sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()}
-        (folder / CHECKSUMS).write_text(json.dumps(checksums, indent=1), encoding="utf-8")
+        (folder / CHECKSUMS).write_text(json.dumps(digest_files(folder), indent=1), encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -100,6 +108,7 @@ class ServingBundle:
             state_dict=load_file(folder / "weights.safetensors"),
             items=pq.read_table(folder / "items.parquet"),
             vocabularies={f.name: pq.read_table(folder / "vocabulary" / f"{f.name}.parquet") for f in schema.impression_fields},
+            package=description.get("package"),
         )
 
 
@@ -114,7 +123,7 @@ def _verify(folder: Path) -> None:
         raise _damaged(CHECKSUMS, "cannot be read") from error
     for name, expected in names:
         try:
-            found = _sha256(folder / name)
+            found = digest_file(folder / name)
         except OSError as error:
             raise _damaged(name, f"cannot be read ({error.strerror})") from error
         if found != expected:
@@ -125,11 +134,6 @@ def _damaged(file: str, what: str) -> DataError:
     return DataError(
         f"{file}: {what}; a model's files are never changed after it is logged; restore them from a copy or log the model again."
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write_table(table: pa.Table, path: Path) -> None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clickflow.data.schema import NumericField
+from clickflow.text import cut
 
 
 class BadValue(Exception):
@@ -151,4 +152,4 @@ def shortened(value: object) -> str:
     ("'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…", 'null')
     """
     text = "null" if value is None else repr(value.item() if isinstance(value, np.generic) else value)
-    return text if len(text) <= 40 else text[:36] + "…"
+    return cut(text, 37)

@@ -1,7 +1,7 @@
-"""A search space is checked before the first trial: a fault found by trial 40 would have cost 39.
+"""Check of a search space before the first trial: a fault found in trial 40 would have cost 39.
 
-Both ends of every interval and range, and every choice, are set by themselves in the config of every combination of config groups. A
-contradiction of two searched values is left to the trials, for there are too many pairs to try.
+Both ends of every interval and range, and every choice, are tried one at a time in the config of every combination of config groups. A
+contradiction between two searched values is left to the trials, because there are too many pairs to try.
 """
 
 from collections import Counter
@@ -13,13 +13,14 @@ from clickflow.config import suggest
 from clickflow.errors import ConfigError
 from clickflow.runs.config import RunConfig
 from clickflow.sweep.space import Composer, Interval, Parameter, SearchSpace
+from clickflow.text import problem_list
 
 
 def check_space(space: SearchSpace, composer: Composer) -> None:
-    """Every key exists, and every parameter's ends can be run.
+    """Check that every key exists and that every parameter's ends can be run.
 
     Raises:
-        ConfigError: one line for each fault, naming key and value, and the config groups where it is not a fault with all of them.
+        ConfigError: one line per fault, with key and value, and with the config groups if it is no fault with the others.
     """
     known: set[str] = set()
     tried: Counter[str] = Counter()
@@ -35,35 +36,31 @@ def check_space(space: SearchSpace, composer: Composer) -> None:
             applicable = space.applicable(keys)
         except ConfigError as error:
             for fault in _faults(error):
-                places.setdefault(("", f"  {fault}"), []).append(where)
+                places.setdefault(("", fault), []).append(where)
         tried.update(applicable)
         for key in applicable:
             for fault in _faults_of_ends(key, space.parameters[key], groups, composer):
-                places.setdefault((key, f"  sweep.space.{key}: {fault}"), []).append(where)
-    problems = [f"  sweep.space.{key}: {fault}" for key, fault in _unknown(space, known)]
+                places.setdefault((key, f"sweep.space.{key}: {fault}"), []).append(where)
+    problems = [f"sweep.space.{key}: {fault}" for key, fault in _unknown(space, known)]
     problems += [line if len(found) == tried[key] else f"{line} (with {'; '.join(found)})" for (key, line), found in places.items()]
     if problems:
-        raise ConfigError("\n".join([f"{_count(problems)} in the search space, each value set by itself:", *problems]))
+        raise ConfigError(problem_list(problems, "the search space, each value set by itself"))
 
 
 def check_grid(space: SearchSpace) -> None:
-    """Every parameter has a finite number of values.
+    """Check that every parameter has a finite number of values.
 
     Raises:
-        ConfigError: one line for each interval.
+        ConfigError: one line per interval.
     """
     problems = [
-        f"  sweep.space.{key} = interval({parameter.low}, {parameter.high}): has no grid; sweep.sampler=grid takes choice(…) and range(…); "
+        f"sweep.space.{key} = interval({parameter.low}, {parameter.high}): has no grid; sweep.sampler=grid takes choice(…) and range(…); "
         "use one of them or another sampler"
         for key, parameter in space.parameters.items()
         if isinstance(parameter, Interval)
     ]
     if problems:
-        raise ConfigError("\n".join([f"{_count(problems)} in the search space:", *problems]))
-
-
-def _count(problems: list[str]) -> str:
-    return f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        raise ConfigError(problem_list(problems, "the search space"))
 
 
 def _unknown(space: SearchSpace, known: set[str]) -> Iterator[tuple[str, str]]:
@@ -90,7 +87,7 @@ def _faults_of_ends(key: str, parameter: Parameter, groups: Mapping[str, str], c
 
 
 def _faults(error: ConfigError) -> list[str]:
-    """The lines of a message that lists several faults below a heading, else the message."""
+    """The lines below the heading of a message, or else the message."""
     _, *lines = str(error).splitlines()
     return [line.strip() for line in lines] or [str(error)]
 

@@ -1,21 +1,117 @@
-"""What a sweep is: how many trials, by whom, where they are searched, what is best."""
+"""What a sweep is: how many trials, by whom, where they are searched, what is best. Without Optuna, which takes a second to import."""
 
-from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from clickflow.config import StrictConfig
+from clickflow.config import Contradictions, StrictConfig, named
 from clickflow.runs.config import RunConfig
-from clickflow.sweep.pruners import NoPrunerConfig, PrunerConfig
-from clickflow.sweep.samplers import GridConfig, SamplerConfig
 
 Count = Annotated[int, Field(gt=0)]
+Natural = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0)]
+StartupTrials = Annotated[int, Field(ge=1)]
 Metric = Literal[
     "val/auc", "val/gauc", "val/pr_auc", "val/log_loss", "num_parameters", "train_seconds", "rows_per_second", "latency_milliseconds"
 ]
 Direction = Literal["maximize", "minimize"]
 HIGH_IS_GOOD = frozenset({"val/auc", "val/gauc", "val/pr_auc", "rows_per_second"})
+
+
+class TPEConfig(StrictConfig):
+    """Tree-structured Parzen estimator over all parameters together (Bergstra et al. 2011; multivariate: Falkner et al. 2018)."""
+
+    name: Literal["tpe"] = "tpe"
+    seed: Seed = 0
+    """Seed of its random choices."""
+    num_startup_trials: StartupTrials = 10
+    """Random trials before it begins."""
+
+
+class RandomConfig(StrictConfig):
+    """Independent random values."""
+
+    name: Literal["random"] = "random"
+    seed: Seed = 0
+    """Seed of its random choices."""
+
+
+class GridConfig(StrictConfig):
+    """Every combination of choices and ranges, once, in order."""
+
+    name: Literal["grid"] = "grid"
+    seed: Seed = 0
+    """Has no effect: nothing is left to choose."""
+
+
+class QMCConfig(StrictConfig):
+    """A scrambled Sobol' sequence: random values that leave no gaps (Bergstra & Bengio 2012); choices are random."""
+
+    name: Literal["qmc"] = "qmc"
+    seed: Seed = 0
+    """Seed of its random choices."""
+
+
+class GPConfig(StrictConfig):
+    """Gaussian process with expected improvement; for few, costly trials."""
+
+    name: Literal["gp"] = "gp"
+    seed: Seed = 0
+    """Seed of its random choices."""
+    num_startup_trials: StartupTrials = 10
+    """Random trials before it begins."""
+
+
+class CmaEsConfig(StrictConfig):
+    """Covariance matrix adaptation (Hansen & Ostermeier 2001), for numbers; choices are random."""
+
+    name: Literal["cma_es"] = "cma_es"
+    seed: Seed = 0
+    """Seed of its random choices."""
+    num_startup_trials: StartupTrials = 10
+    """Random trials before it begins."""
+
+
+_Sampler = Annotated[TPEConfig | RandomConfig | GridConfig | QMCConfig | GPConfig | CmaEsConfig, Field(discriminator="name")]
+SamplerConfig = Annotated[_Sampler, BeforeValidator(named)]
+
+
+class MedianConfig(StrictConfig):
+    """Ends a trial whose best value so far is worse than the median of the others at the same validation (Golovin et al. 2017)."""
+
+    name: Literal["median"] = "median"
+    num_startup_trials: Natural = 5
+    """Complete trials before any is ended."""
+    num_warmup_validations: Natural = 0
+    """Number of validations of a trial before it may be pruned."""
+
+
+class HyperbandConfig(StrictConfig):
+    """Successive halving in several brackets (Li et al. 2018)."""
+
+    name: Literal["hyperband"] = "hyperband"
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+    """At each rung one of so many trials goes on."""
+
+
+class PatienceConfig(StrictConfig):
+    """Prunes as ``median`` does, but only a trial that has not improved for a while."""
+
+    name: Literal["patience"] = "patience"
+    patience: Natural = 1
+    """Number of validations without improvement that are tolerated."""
+    num_startup_trials: Natural = 5
+    """Complete trials before any is ended."""
+
+
+class NoPrunerConfig(StrictConfig):
+    """Trains every trial to its end."""
+
+    name: Literal["none"] = "none"
+
+
+_Pruner = Annotated[MedianConfig | HyperbandConfig | PatienceConfig | NoPrunerConfig, Field(discriminator="name")]
+PrunerConfig = Annotated[_Pruner, BeforeValidator(named)]
 
 
 def _listed(value: object) -> object:
@@ -24,30 +120,32 @@ def _listed(value: object) -> object:
 
 
 class SweepConfig(StrictConfig):
-    """The study and its workers."""
+    """Study and workers."""
 
     study_name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^\w[\w.-]*$")]
-    """Letters, digits, _, . and -. The same name carries on; another one is another study."""
+    """Letters, digits, _, . and -. The same name continues a study, another name starts one."""
     storage: Annotated[str, Field(min_length=1)] | None = None
     """``postgresql+psycopg://…`` for workers on several machines; null: a journal file in the home folder."""
     num_trials: Count = 30
-    """In all, over every start of this study: complete and pruned ones."""
+    """Complete and pruned trials in all, over every start of this study."""
     num_workers: Count = 1
     """Processes that this command starts."""
     threads_per_worker: Count | None = None
-    """Of torch; null shares the machine's cores out."""
+    """Threads of torch in each worker; null shares the machine's cores out."""
     metric: Annotated[tuple[Metric, ...], BeforeValidator(_listed), Field(min_length=1, strict=False)]
-    """What is best; several give a Pareto front."""
+    """Decides which trial is best; several give a Pareto front."""
     direction: Annotated[tuple[Direction, ...], BeforeValidator(_listed), Field(min_length=1, strict=False)] | None = None
-    """Of each metric; null: what is good of each is known."""
+    """Direction of each metric; null: what is good of each is known."""
     sampler: SamplerConfig
+    """Chooses the values of each trial; with settings: ``{name: tpe, seed: 1}``."""
     pruner: PrunerConfig
+    """Ends a trial that will not become the best; with settings: ``{name: median, num_startup_trials: 3}``."""
     max_retries: Annotated[int, Field(ge=0)] = 2
-    """How often a trial whose worker died or whose training broke is tried again, from its last checkpoint."""
+    """How often a trial is retried, from its last checkpoint, after its worker died or its training broke."""
     space: dict[str, str]
-    """Dotted key or config group -> where it is searched, in Hydra's sweep grammar."""
+    """Dotted key or config group -> values to search, in Hydra's sweep grammar."""
 
-    def _contradictions(self) -> Iterator[tuple[str, str]]:
+    def _contradictions(self) -> Contradictions:
         if not self.space:
             yield "space", "= {}: nothing to search; give a key its values, as in 'optimizer.learning_rate=tag(log, interval(1e-4, 1e-2))'"
         if self.direction is not None and len(self.metric) != len(self.direction):
@@ -63,12 +161,12 @@ class SweepConfig(StrictConfig):
 
     @property
     def is_grid(self) -> bool:
-        """Whether all trials are laid down beforehand."""
+        """Whether all trials are known beforehand."""
         return isinstance(self.sampler, GridConfig)
 
     @property
     def directions(self) -> tuple[Direction, ...]:
-        """Of each metric."""
+        """Direction of each metric."""
         return self.direction or tuple("maximize" if metric in HIGH_IS_GOOD else "minimize" for metric in self.metric)
 
 

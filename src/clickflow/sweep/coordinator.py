@@ -1,69 +1,66 @@
-"""A sweep from its config to its result: checks, the study, the parent run around the workers, and what the parent shows at the end.
+"""A sweep from its config to its result: checks, the study, the parent run, the workers, and the outcome.
 
-Several coordinators, on several machines, may work on one study: each starts workers of its own, and all of them watch all trials.
+Several coordinators, on several machines, may run one study: each starts its own workers and watches the trials of all.
 """
 
 import contextlib
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from optuna.trial import FrozenTrial, TrialState
 
-from clickflow.config import flatten
 from clickflow.data.prepare import prepare
-from clickflow.errors import TrackingError, TrainingError, without_passwords
-from clickflow.runs.train import Progress, log_dataset, logged_values, refuse_one_class
+from clickflow.errors import TrainingError
+from clickflow.runs.train import Progress, log_dataset, refuse_one_class
 from clickflow.sweep.config import SweepRunConfig
 from clickflow.sweep.recovery import Recovery
-from clickflow.sweep.shown.parent_run import log_outcome, log_progress
+from clickflow.sweep.shown.parent_run import log_outcome, log_progress, open_parent_run
 from clickflow.sweep.space import Composer, SearchSpace
 from clickflow.sweep.study import PARENT, READY, describe, describe_study, enqueue_grid, open_study, total
 from clickflow.sweep.study_storage import open_storage, storage_faults, study_folder
 from clickflow.sweep.trials import GIVEN_UP, REASON, THREADS, Counts, TrialStore, count, is_surplus
 from clickflow.sweep.worker import STOP
 from clickflow.sweep.worker_spec import WorkerSpec
-from clickflow.tracking.lifecycle import DIRECTIONS_TAG, KIND_TAG, METRICS_TAG, open_run, reopen_run
-from clickflow.tracking.lineage import lineage_tags
+from clickflow.tracking.lifecycle import DIRECTIONS_TAG, METRICS_TAG
 from clickflow.tracking.run import Run
-from clickflow.tracking.search import read_run
 from clickflow.tracking.store import Store, open_store
 
 WATCH_SECONDS = 0.5
 MAX_GIVEN_UP = 5
-"""Trials given up one after the other, none finished between, before the sweep ends: what is wrong lies not in the values."""
+"""Trials given up in a row before the sweep ends: the values are not the cause, then."""
 
 
 class Workers(Protocol):
-    """Those who train, wherever they are."""
+    """Workers of one coordinator: processes of this machine, or jobs of a cluster."""
 
     def cause_of(self, pid: int) -> str | None:
-        """How a dead worker ended, where that is known."""
+        """How a dead worker ended, if that is known."""
 
-    def keep_up(self, num_needed: int, trials: Sequence[FrozenTrial]) -> None:
-        """Start as many as there is work for, and others for those that died."""
+    def start_missing(self, num_needed: int, trials: Sequence[FrozenTrial]) -> None:
+        """Start as many workers as there is work for, and replace those that died."""
 
     def wait(self) -> None:
-        """Wait for workers that have nothing left to do."""
+        """Wait until the workers, which have nothing left to do, have ended."""
 
-    def stop(self, tell: Callable[[], None]) -> None:
-        """Tell all to stop and wait until they have; ``tell`` reaches, through the study, those that no signal reaches."""
+    def stop(self, publish_stop: Callable[[], None]) -> None:
+        """Stop all workers and wait for their end; ``publish_stop`` writes a stop into the study, for workers that no signal reaches."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A sweep at a moment, for whoever shows it.
+    """The state of a sweep at one moment, for display.
 
     Attributes:
         trials: all but surplus ones, by number.
-        counts: of them by state.
-        total: finished trials that the sweep comes to.
-        metrics: of the objectives.
-        directions: of the metrics.
+        counts: their number by state.
+        total: number of finished trials at which the sweep is complete.
+        metrics: names of the objectives.
+        directions: whether each metric is maximized or minimized.
     """
 
     trials: list[FrozenTrial]
@@ -75,15 +72,15 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep leaves behind.
+    """The result of a sweep.
 
     Attributes:
-        parent_run_id: of the run above the trials' runs.
-        url: of its page.
-        counts: trials by state.
+        parent_run_id: id of the run above the trials' runs.
+        url: page of that run.
+        counts: number of trials by state.
         best: the best trial, or the Pareto front.
-        values: searched key -> value of each of them.
-        threads: of torch, with which the first of them was trained.
+        values: searched key -> value, for each trial of ``best``.
+        threads: torch threads with which the first trial of ``best`` was trained.
     """
 
     parent_run_id: str
@@ -107,20 +104,20 @@ def sweep(
     progress: Progress = lambda stage: None,
     watch: Watch = lambda snapshot: None,
 ) -> SweepResult:
-    """Run a sweep, or carry on with it, until it has its total of finished trials.
+    """Run a sweep, or continue it, until it has its total of finished trials.
 
     Args:
-        config: of the sweep.
-        space: what is searched, checked by :mod:`clickflow.sweep.check`.
-        composer: of the trials' configs.
-        start_workers: makes the workers; :class:`~clickflow.sweep.processes.LocalWorkers` or those of a cluster.
+        config: config of the sweep.
+        space: search space, checked by :mod:`clickflow.sweep.check`.
+        composer: composes the trials' configs.
+        start_workers: creates the workers: :class:`~clickflow.sweep.processes.LocalWorkers`, or those of a cluster.
         progress: called with the name of each stage as it starts.
-        watch: called twice a second with how far it is.
+        watch: called twice a second with the state of the sweep.
 
     Raises:
-        ClickflowError: the data, the study or the store; before any trial where that can be known.
+        ClickflowError: the data, the study or the store cannot be used; before the first trial where possible.
         TrainingError: trial after trial is given up, or no worker can start.
-        KeyboardInterrupt: the sweep was interrupted; it carries on when it is started again.
+        KeyboardInterrupt: the sweep was interrupted; it continues when it is started again.
     """
     with storage_faults(config.sweep.storage):
         return _sweep(config, space, composer, start_workers, progress, watch)
@@ -138,7 +135,7 @@ def _sweep(
     progress("opening the study")
     study, is_new = open_study(storage, config, description)
     num_trials = total(config, space, composer)
-    with _parent_run(store, config, study.user_attrs.get(PARENT)) as parent:
+    with open_parent_run(store, config, study.user_attrs.get(PARENT)) as parent:
         parent.set_tags({METRICS_TAG: ",".join(config.sweep.metric), DIRECTIONS_TAG: ",".join(config.sweep.directions)})
         if is_new:
             log_dataset(parent, dataset)
@@ -169,7 +166,7 @@ def _sweep(
 
 
 class _Coordinator:
-    """Keeps workers at work and trials truthful until the sweep is complete."""
+    """Keeps workers running and the states of trials true until the sweep is complete."""
 
     def __init__(self, spec: WorkerSpec, trial_store: TrialStore, store: Store, parent: Run, workers: Workers, watch: Watch) -> None:
         self._spec = spec
@@ -182,24 +179,24 @@ class _Coordinator:
         self._given_up: list[str] = []
 
     def run(self) -> None:
-        """Until the sweep is complete; however it ends, no worker of this process and no trial of theirs is left running."""
-        self._recovery.recover()  # what an earlier start left
+        """Run until the sweep is complete; however it ends, no worker of this process and no trial of theirs is left running."""
+        self._recovery.recover()  # trials that an earlier start left running
         try:
             while (num_left := self._trial_store.num_left) > 0:
-                self._workers.keep_up(num_left, self._trial_store.trials())
+                self._workers.start_missing(num_left, self._trial_store.trials())
                 self._recovery.recover(self._workers.cause_of)
-                self._notice()
+                self._report()
                 time.sleep(WATCH_SECONDS)
             self._workers.wait()
         except BaseException as error:
             self._stop(is_interrupt=isinstance(error, KeyboardInterrupt))
             raise
-        self._notice()
+        self._report()
         if count(self._trial_store.trials()).finished == 0:
             raise TrainingError("\n".join(["every trial was given up:", *self._given_up]))
 
-    def _notice(self) -> None:
-        """Tell of trials that ended since the last look."""
+    def _report(self) -> None:
+        """Report the trials that ended since the last call."""
         trials = [trial for trial in self._trial_store.trials() if not is_surplus(trial)]
         sweep_config = self._spec.config.sweep
         self._watch(Snapshot(trials, count(trials), self._trial_store.total, sweep_config.metric, sweep_config.directions))
@@ -216,59 +213,21 @@ class _Coordinator:
             log_progress(self._parent, self._trial_store, self._spec)
         if len(self._given_up) >= MAX_GIVEN_UP:
             raise TrainingError(
-                "\n".join(
-                    [f"{len(self._given_up)} trials in a row were given up; what is wrong may lie outside the values:", *self._given_up]
-                )
+                "\n".join([f"{len(self._given_up)} trials in a row were given up; the cause may be outside their values:", *self._given_up])
             )
 
     def _stop(self, *, is_interrupt: bool) -> None:
         for step in (
-            lambda: self._workers.stop(self._tell_to_stop),
+            lambda: self._workers.stop(self._publish_stop),
             lambda: self._recovery.recover(self._workers.cause_of, is_interrupt=is_interrupt),
             lambda: log_progress(self._parent, self._trial_store, self._spec),
         ):
-            with contextlib.suppress(Exception):  # why it ends matters more
+            with contextlib.suppress(Exception):  # the reason for the end matters more
                 step()
 
-    def _tell_to_stop(self) -> None:
+    def _publish_stop(self) -> None:
         stopped = self._trial_store.study.user_attrs.get(STOP, [])
         self._trial_store.study.set_user_attr(STOP, [*stopped, self._spec.start_id])
-
-
-@contextlib.contextmanager
-def _parent_run(store: Store, config: SweepRunConfig, run_id: str | None) -> Iterator[Run]:
-    """The run above the trials' runs: a new one, or the study's."""
-    if run_id is not None:
-        try:
-            read_run(store, run_id)
-        except TrackingError as error:
-            raise TrackingError(
-                f"sweep.study_name = {config.sweep.study_name}: the study's parent run cannot be opened ({error}); bring it back, or set "
-                "sweep.study_name to a new name"
-            ) from error
-        with reopen_run(store, run_id) as run:
-            yield run
-        return
-    values = _shown_values(config)
-    tags = {
-        KIND_TAG: "sweep",
-        "sweep.study": config.sweep.study_name,
-        "data": config.data.name,
-        "protocol": config.protocol.name,
-        **lineage_tags(Path(__file__).parent),
-    }
-    name = f"sweep-{config.sweep.study_name}"
-    with open_run(store, name=name, params=flatten(values), tags=tags, log_system_metrics=False) as run:
-        run.log_dict(values, "config.yaml")
-        yield run
-
-
-def _shown_values(config: SweepRunConfig) -> dict[str, object]:
-    """The config without the databases' passwords."""
-    values = logged_values(config)
-    if config.sweep.storage is not None:
-        values["sweep"]["storage"] = without_passwords(config.sweep.storage)
-    return values
 
 
 def _threads(config: SweepRunConfig) -> int:

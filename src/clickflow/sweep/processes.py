@@ -1,7 +1,7 @@
 """Workers as processes of this machine: started, replaced when they die, stopped together.
 
-A worker reads its :class:`~clickflow.sweep.worker_spec.WorkerSpec` from a pipe. The pipe closes when this process dies, and then the
-worker stops. Each worker has a session of its own, so Ctrl-C in a terminal reaches this process only, which then stops the workers.
+A worker reads its :class:`~clickflow.sweep.worker_spec.WorkerSpec` from a pipe. When this process dies the pipe closes, and the worker
+stops. Each worker has its own session, so Ctrl-C in a terminal reaches this process only, which then stops the workers.
 """
 
 import contextlib
@@ -22,9 +22,9 @@ from clickflow.sweep.worker_spec import WorkerSpec
 STOP_SECONDS = 60.0
 """How long a worker may take to close its run."""
 MAX_IDLE_DEATHS = 3
-"""Workers that end with an error before their first trial, one after the other, before the sweep ends: no worker can start here."""
+"""Workers in a row that fail before their first trial, before the sweep ends: no worker can start here."""
 MAX_IDLE_KILLS = 20
-"""The same for workers that are killed: by hand that says nothing, by the kernel it may never end."""
+"""The same for workers that are killed: a kill by hand says nothing, but the kernel may kill every worker for want of memory."""
 LOG_LINES = 15
 
 
@@ -32,10 +32,10 @@ class LocalWorkers:
     """Worker processes.
 
     Args:
-        command: that reads a worker spec from its input.
+        command: command of a worker, which reads its spec from its input.
         spec: what to do.
-        num_workers: how many at once.
-        folder: for their logs.
+        num_workers: number of processes.
+        folder: folder of their logs.
     """
 
     def __init__(self, command: Sequence[str], spec: WorkerSpec, num_workers: int, folder: Path) -> None:
@@ -47,32 +47,32 @@ class LocalWorkers:
         self._causes: dict[int, str] = {}
 
     def cause_of(self, pid: int) -> str | None:
-        """How a dead worker ended; None for a process that is none of these."""
+        """How a dead worker ended; None for any other process."""
         for process in self._slots:
             if process is not None and process.pid == pid and process.poll() is not None:
                 return _cause(process)
         return self._causes.get(pid)
 
-    def keep_up(self, num_needed: int, trials: Sequence[FrozenTrial]) -> None:
-        """Start workers, and others for those that died.
+    def start_missing(self, num_needed: int, trials: Sequence[FrozenTrial]) -> None:
+        """Start as many workers as there is work for, and replace those that died.
 
         Args:
-            num_needed: trials that are left to finish.
-            trials: all that were taken so far.
+            num_needed: number of trials left to finish.
+            trials: all trials of the study.
 
         Raises:
-            TrainingError: no worker comes as far as a trial.
+            TrainingError: no worker gets as far as a trial.
         """
         owners = (worker_of(trial) for trial in trials)
         with_trials = {owner.pid for owner in owners if owner is not None and owner.is_here}
         for place, process in enumerate(self._slots):
             if process is not None and process.poll() is not None:
-                self._bury(place, process, had_a_trial=process.pid in with_trials)
+                self._remove_ended(place, process, had_a_trial=process.pid in with_trials)
             if self._slots[place] is None and place < num_needed:
                 self._slots[place] = self._start(place)
 
-    def stop(self, tell: Callable[[], None]) -> None:
-        """Tell all workers to stop, by a signal and once, and wait until they have; those that do not within a minute are killed."""
+    def stop(self, publish_stop: Callable[[], None]) -> None:
+        """Send each worker one SIGTERM and wait for its end; a worker that needs more than a minute is killed."""
         alive = [process for process in self._slots if process is not None and process.poll() is None]
         for process in alive:
             with contextlib.suppress(ProcessLookupError):
@@ -80,7 +80,7 @@ class LocalWorkers:
         self._wait(alive, STOP_SECONDS)
 
     def wait(self) -> None:
-        """Wait for workers that have nothing left to do."""
+        """Wait until the workers, which have nothing left to do, have ended."""
         self._wait([process for process in self._slots if process is not None], STOP_SECONDS)
 
     def _wait(self, processes: list[subprocess.Popen[str]], seconds: float) -> None:
@@ -106,7 +106,7 @@ class LocalWorkers:
             process.stdin.flush()
         return process
 
-    def _bury(self, place: int, process: subprocess.Popen[str], *, had_a_trial: bool) -> None:
+    def _remove_ended(self, place: int, process: subprocess.Popen[str], *, had_a_trial: bool) -> None:
         self._causes[process.pid] = _cause(process)
         _close_input(process)
         self._slots[place] = None
@@ -119,7 +119,7 @@ class LocalWorkers:
             )
 
     def _log(self, place: int) -> Path:
-        """Named by the start, too: several commands on one machine may work on a study."""
+        """Named after the start, too: several commands on one machine may run one study."""
         return self._folder / f"worker-{self._spec.start_id[:6]}-{place}.log"
 
 
@@ -130,7 +130,7 @@ def _close_input(process: subprocess.Popen[str]) -> None:
 
 
 def read_worker_spec() -> WorkerSpec:
-    """The order of a worker process, from its input; from now on the end of the input ends the process."""
+    """Read a worker's spec from its input; from now on, the end of the input ends the process."""
     spec = WorkerSpec.model_validate_json(sys.stdin.readline(), strict=False)
     threading.Thread(target=_stop_at_the_end_of_input, name="clickflow-lifeline", daemon=True).start()
     return spec

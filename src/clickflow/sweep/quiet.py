@@ -1,4 +1,4 @@
-"""Optuna speaks to whoever calls it; a sweep speaks to its user itself."""
+"""Silence for Optuna's own messages: a sweep speaks to its user itself."""
 
 import warnings
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from optuna.exceptions import ExperimentalWarning
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Without Optuna's word on new studies, experimental functions and studies that are too small for an analysis."""
+    """Suppress Optuna's messages about new studies, experimental functions and studies that are too small for an analysis."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

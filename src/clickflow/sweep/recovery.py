@@ -1,7 +1,7 @@
-"""Trials whose worker died: their run is closed with the reason, and they are tried again, or taken over where the run had finished.
+"""Recovery of trials whose worker died: their run is closed with the reason, and they are retried, or told if the run had finished.
 
-A worker of this machine is dead when its process is gone. Any worker is taken for dead when it gives no sign of life for two minutes, by
-the clock of whoever watches, so that the machines' clocks need not agree.
+A worker of this machine is dead when its process is gone. Any worker counts as dead when it has sent no heartbeat for two minutes by the
+clock of the process that watches, so the machines' clocks need not agree.
 """
 
 import time
@@ -29,8 +29,9 @@ from clickflow.tracking.store import Store
 CauseOf = Callable[[int], str | None]
 
 SILENCE_SECONDS = 120.0
+"""Without a heartbeat, before a worker counts as dead."""
 UNCLAIMED_SECONDS = 20.0
-"""Between a trial's start and its worker's name in the study lie milliseconds."""
+"""How long a running trial may have no worker; it is recorded milliseconds after the trial's start."""
 
 
 class Recovery:
@@ -38,8 +39,8 @@ class Recovery:
 
     Args:
         trial_store: the study.
-        spec: of the sweep.
-        store: of the runs.
+        spec: what the sweep's workers are told.
+        store: run store of the trials' runs.
     """
 
     def __init__(self, trial_store: TrialStore, spec: WorkerSpec, store: Store) -> None:
@@ -52,11 +53,11 @@ class Recovery:
         """End the trials of dead workers.
 
         Args:
-            cause_of: how a worker's process ended, where that is known.
-            is_interrupt: whether the workers were told to stop.
+            cause_of: process id of a worker -> how it ended, if that is known.
+            is_interrupt: whether the workers were stopped on purpose.
 
         Returns:
-            Numbers of the trials that were ended here.
+            Numbers of the trials that this call ended.
         """
         return [trial.number for trial in self._orphans() if self._end(trial, cause_of, is_interrupt)]
 
@@ -87,7 +88,7 @@ class Recovery:
         return self._trial_store.fail(trial, failure, self._spec.config.sweep.max_retries)
 
     def _close(self, run: FoundRun, failure: Failure) -> None:
-        """Give a run its end and its checkpoints; one that ended itself may have died while it moved them."""
+        """Close a run and log its checkpoints; a worker may also have died after its run's end, while it moved them."""
         home = self._spec.config.home
         if run.status == "RUNNING":
             status, reason = ("KILLED", TRIAL_INTERRUPTED) if failure.is_interrupt else ("FAILED", TRIAL_FAILED)
@@ -102,16 +103,16 @@ class Recovery:
         return {PARENT_TAG: self._spec.parent_run_id, STUDY_TAG: self._spec.config.sweep.study_name, NUMBER_TAG: str(number)}
 
     def _take_over(self, trial: FrozenTrial, run: FoundRun) -> bool:
-        """The worker died between the end of the run and telling it."""
+        """Tell a trial whose worker died after the run had ended; returns whether this call did."""
         if run.tags.get(TRIAL_STATE_TAG) != TRIAL_COMPLETE:
-            return self._trial_store.finish(trial.number, TrialState.PRUNED)
+            return self._trial_store.tell(trial.number, TrialState.PRUNED)
         results = results_of_run(self._spec.config.sweep.metric, run)
-        return results is not None and self._trial_store.finish(trial.number, TrialState.COMPLETE, results)
+        return results is not None and self._trial_store.tell(trial.number, TrialState.COMPLETE, results)
 
     def _reason(self, trial: FrozenTrial, cause_of: CauseOf) -> str:
         worker = worker_of(trial)
         if worker is None:
-            return "its worker died before it could say who it was"
+            return "its worker died before it was recorded"
         if not worker.is_here or worker.is_alive():
-            return f"no sign of life from its worker on {worker.host} for {SILENCE_SECONDS:.0f} seconds"
+            return f"no heartbeat of its worker on {worker.host} for {SILENCE_SECONDS:.0f} seconds"
         return cause_of(worker.pid) or f"worker process {worker.pid} died"

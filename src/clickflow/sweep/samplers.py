@@ -1,120 +1,56 @@
-"""Who chooses the next trial's values.
+"""Samplers, which choose the next trial's values.
 
-Every sampler is made anew for each trial, seeded by the trial's number: so workers with the same seed do not try the same values, a sweep
-that carries on does not begin again, and one worker's sweep is the same each time. What a sampler remembers lies in the study.
+Each trial has its own sampler, seeded by the trial's number: workers with the same seed do not try the same values, a resumed sweep does
+not repeat itself, and the sweep of one worker is reproducible. The state of a sampler is in the study.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
-from pydantic import BeforeValidator, Field
 
-from clickflow.config import StrictConfig, named
+from clickflow.sweep.config import CmaEsConfig, GPConfig, GridConfig, QMCConfig, RandomConfig, SamplerConfig, TPEConfig
 from clickflow.sweep.quiet import quietly
 
-Seed = Annotated[int, Field(ge=0)]
-StartupTrials = Annotated[int, Field(ge=1)]
 
-
-class TPEConfig(StrictConfig):
-    """Tree-structured Parzen estimator over all parameters together (Bergstra et al. 2011; multivariate: Falkner et al. 2018)."""
-
-    name: Literal["tpe"] = "tpe"
-    seed: Seed = 0
-    num_startup_trials: StartupTrials = 10
-    """Random ones before it."""
-
-    def build(self, trial_seed: int) -> BaseSampler:
-        """In groups, since a conditional space has several sets of parameters; running trials count as bad, so that workers spread."""
-        return TPESampler(n_startup_trials=self.num_startup_trials, seed=trial_seed, multivariate=True, group=True, constant_liar=True)
-
-
-class RandomConfig(StrictConfig):
-    """Independent random values."""
-
-    name: Literal["random"] = "random"
-    seed: Seed = 0
-
-    def build(self, trial_seed: int) -> BaseSampler:
-        """Seeded by the trial."""
-        return RandomSampler(seed=trial_seed)
-
-
-class GridConfig(StrictConfig):
-    """Every combination of choices and ranges, once, in order."""
-
-    name: Literal["grid"] = "grid"
-    seed: Seed = 0
-
-    def build(self, trial_seed: int) -> BaseSampler:
-        """The points stand in the study as waiting trials, which no two workers can both take; nothing is left to choose."""
-        return RandomSampler(seed=trial_seed)
-
-
-class QMCConfig(StrictConfig):
-    """A scrambled Sobol' sequence: random values that leave no gaps (Bergstra & Bengio 2012); choices are random."""
-
-    name: Literal["qmc"] = "qmc"
-    seed: Seed = 0
-
-    def build(self, trial_seed: int) -> BaseSampler:
-        """One sequence for all trials; the study counts how far it has come."""
-        return QMCSampler(
-            scramble=True,
-            seed=self.seed,
-            independent_sampler=RandomSampler(seed=trial_seed),
-            warn_asynchronous_seeding=False,
-            warn_independent_sampling=False,
-        )
-
-
-class GPConfig(StrictConfig):
-    """Gaussian process with expected improvement; for few, costly trials."""
-
-    name: Literal["gp"] = "gp"
-    seed: Seed = 0
-    num_startup_trials: StartupTrials = 10
-    """Random ones before it."""
-
-    def build(self, trial_seed: int) -> BaseSampler:
-        """Seeded by the trial."""
-        independent = RandomSampler(seed=trial_seed)
-        startup = self.num_startup_trials
-        return GPSampler(seed=trial_seed, independent_sampler=independent, n_startup_trials=startup, warn_independent_sampling=False)
-
-
-class CmaEsConfig(StrictConfig):
-    """Covariance matrix adaptation (Hansen & Ostermeier 2001), for numbers; choices are random."""
-
-    name: Literal["cma_es"] = "cma_es"
-    seed: Seed = 0
-    num_startup_trials: StartupTrials = 10
-    """Random ones before it."""
-
-    def build(self, trial_seed: int) -> BaseSampler:
-        """The state of the evolution lies in the study."""
-        return CmaEsSampler(
-            seed=trial_seed,
-            n_startup_trials=self.num_startup_trials,
-            independent_sampler=RandomSampler(seed=trial_seed),
-            warn_independent_sampling=False,
-            with_margin=True,
-        )
-
-
-_Sampler = Annotated[TPEConfig | RandomConfig | GridConfig | QMCConfig | GPConfig | CmaEsConfig, Field(discriminator="name")]
-SamplerConfig = Annotated[_Sampler, BeforeValidator(named)]
+def build_sampler(config: SamplerConfig, trial_seed: int) -> BaseSampler:
+    """The sampler of one trial, seeded by the trial."""
+    independent = RandomSampler(seed=trial_seed)
+    match config:
+        case RandomConfig() | GridConfig():  # a grid's points wait in the study as trials, which no two workers can both take
+            return independent
+        case TPEConfig():  # in groups, for conditional spaces; running trials count as bad, so that workers spread
+            startup = config.num_startup_trials
+            return TPESampler(n_startup_trials=startup, seed=trial_seed, multivariate=True, group=True, constant_liar=True)
+        case QMCConfig():  # one sequence for all trials; the study counts how far it has come
+            return QMCSampler(
+                scramble=True,
+                seed=config.seed,
+                independent_sampler=independent,
+                warn_asynchronous_seeding=False,
+                warn_independent_sampling=False,
+            )
+        case GPConfig():
+            startup = config.num_startup_trials
+            return GPSampler(seed=trial_seed, independent_sampler=independent, n_startup_trials=startup, warn_independent_sampling=False)
+        case CmaEsConfig():  # the study holds the state of the evolution
+            return CmaEsSampler(
+                seed=trial_seed,
+                n_startup_trials=config.num_startup_trials,
+                independent_sampler=independent,
+                warn_independent_sampling=False,
+                with_margin=True,
+            )
 
 
 class PerTrialSampler(BaseSampler):
-    """A sampler that is made for each trial, by the trial's number.
+    """Builds a sampler for each trial and delegates to it.
 
     Args:
-        config: what to make.
+        config: config of the sampler.
     """
 
     def __init__(self, config: SamplerConfig) -> None:
@@ -122,23 +58,24 @@ class PerTrialSampler(BaseSampler):
         self._sampler: BaseSampler = RandomSampler(seed=config.seed)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Make the trial's sampler."""
+        """Build the trial's sampler."""
+        seeds = np.random.SeedSequence([self._config.seed, trial.number])
         with quietly():
-            self._sampler = self._config.build(int(np.random.SeedSequence([self._config.seed, trial.number]).generate_state(1)[0]))
+            self._sampler = build_sampler(self._config, int(seeds.generate_state(1)[0]))
         self._sampler.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Pass on."""
+        """Delegate to the trial's sampler."""
         return self._sampler.infer_relative_search_space(study, trial)
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
-        """Pass on."""
+        """Delegate to the trial's sampler."""
         return self._sampler.sample_relative(study, trial, search_space)
 
     def sample_independent(self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution) -> Any:
-        """Pass on."""
+        """Delegate to the trial's sampler."""
         return self._sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
-        """Pass on."""
+        """Delegate to the trial's sampler."""
         self._sampler.after_trial(study, trial, state, values)

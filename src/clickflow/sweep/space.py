@@ -1,7 +1,7 @@
-"""The search space: which keys of the config are searched, and where.
+"""The search space: which keys of the config are searched, and over which values.
 
-Typed and without a grammar of its own; the pipelines read Hydra's. A key that is a config group (``model``, ``optimizer``) decides which
-other keys there are, so a space is conditional by itself: a trial has those parameters that its composed config has.
+It is typed and has no grammar of its own; ``cli`` reads Hydra's. A key that is a config group (``model``, ``optimizer``) decides which
+other keys exist, so a space is conditional by itself: a trial has those parameters that its composed config has.
 """
 
 import itertools
@@ -9,35 +9,39 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
-from typing import Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import Trial
 from pydantic import Field
 
 from clickflow.config import StrictConfig
 from clickflow.runs.config import RunConfig
 
+if TYPE_CHECKING:  # a space is checked before Optuna is imported
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import Trial
+
 Number = int | float
 
 
 class Choice(StrictConfig):
-    """One of several values, without an order."""
+    """One of several unordered values."""
 
     kind: Literal["choice"] = "choice"
     values: Annotated[tuple[Any, ...], Field(min_length=1, strict=False)]
     """Scalars, lists or null."""
 
     def ends(self) -> list[Any]:
-        """Every value: each may be wrong by itself."""
+        """Every value: each one may be wrong."""
         return list(self.values)
 
     def grid(self) -> list[Any]:
         """Every value."""
         return list(self.values)
 
-    def distribution(self) -> BaseDistribution:
+    def distribution(self) -> "BaseDistribution":
         """Over the values as JSON, because Optuna's choices are scalars."""
+        from optuna.distributions import CategoricalDistribution
+
         return CategoricalDistribution([json.dumps(value) for value in self.values])
 
     def value(self, suggested: Any) -> Any:
@@ -45,7 +49,7 @@ class Choice(StrictConfig):
         return json.loads(suggested)
 
     def fixed(self, value: Any) -> Any:
-        """What Optuna calls a value."""
+        """The value as Optuna stores it."""
         return json.dumps(value)
 
 
@@ -60,7 +64,7 @@ class _Ordered(StrictConfig):
 
 
 class Range(_Ordered):
-    """Equally spaced numbers, whole ones where all three are whole."""
+    """Equally spaced numbers; integers if low, high and step are."""
 
     kind: Literal["range"] = "range"
     low: Number
@@ -82,15 +86,17 @@ class Range(_Ordered):
         number: Callable[[Decimal], Number] = int if self._is_whole else float
         return [number(low + position * step) for position in range(int((high - low) / step) + 1)]
 
-    def distribution(self) -> BaseDistribution:
+    def distribution(self) -> "BaseDistribution":
         """Uniform over the values."""
+        from optuna.distributions import FloatDistribution, IntDistribution
+
         if self._is_whole:
             return IntDistribution(int(self.low), int(self.high), step=int(self.step))
         return FloatDistribution(self.low, self.high, step=self.step)
 
 
 class Interval(_Ordered):
-    """All numbers between two, whole ones where both are whole."""
+    """All numbers between two ends; integers if both ends are."""
 
     kind: Literal["interval"] = "interval"
     low: Number
@@ -103,10 +109,12 @@ class Interval(_Ordered):
         return [self.low, self.high]
 
     def grid(self) -> None:
-        """An interval has none."""
+        """None: an interval has no grid."""
 
-    def distribution(self) -> BaseDistribution:
+    def distribution(self) -> "BaseDistribution":
         """Uniform, or uniform in the logarithm."""
+        from optuna.distributions import FloatDistribution, IntDistribution
+
         if isinstance(self.low, int) and isinstance(self.high, int):
             return IntDistribution(self.low, self.high, log=self.log)
         return FloatDistribution(self.low, self.high, log=self.log)
@@ -116,28 +124,28 @@ Parameter = Annotated[Choice | Range | Interval, Field(discriminator="kind")]
 
 
 class Composer(Protocol):
-    """Makes configs; what a pipeline passes in, so that a sweep knows no Hydra."""
+    """Composes configs; ``cli`` provides it, so that a sweep does not depend on Hydra."""
 
     @property
     def overrides(self) -> Sequence[str]:
-        """What all trials share, as on the command line; with ``config_dir`` they make the same composer in another process."""
+        """Overrides that all trials share, as on the command line; with ``config_dir`` they recreate the composer in another process."""
 
     @property
     def config_dir(self) -> str | None:
-        """The command line's folder of further configs."""
+        """Folder of further configs, from the command line."""
 
     def keys(self, groups: Mapping[str, str]) -> Collection[str]:
-        """All dotted keys of the config with these config groups chosen, sections among them.
+        """All dotted keys of the config with these config groups, including sections.
 
         Raises:
-            ConfigError: a group has no such config.
+            ConfigError: a group does not have this config.
         """
 
     def compose(self, values: Mapping[str, Any]) -> RunConfig:
         """The config of a trial.
 
         Args:
-            values: key -> value, config groups among them.
+            values: key -> value, including config groups.
 
         Raises:
             ConfigError: the config cannot be run.
@@ -145,30 +153,30 @@ class Composer(Protocol):
 
 
 class SearchSpace(StrictConfig):
-    """What a sweep searches."""
+    """The parameters of a sweep."""
 
     parameters: Annotated[dict[str, Parameter], Field(min_length=1)]
-    """Dotted key, or a config group, -> where it is searched; groups are choices of names."""
+    """Dotted key or config group -> values to search; a group is a choice of names."""
     groups: Annotated[frozenset[str], Field(strict=False)] = frozenset()
-    """Which of the keys are config groups."""
+    """Those keys that are config groups."""
 
     @cached_property
     def combinations(self) -> list[dict[str, str]]:
-        """Every choice of config groups; one empty choice where none is searched."""
+        """Every combination of config groups; one empty combination if none is searched."""
         names = [key for key in self.parameters if key in self.groups]
         return [dict(zip(names, chosen, strict=True)) for chosen in itertools.product(*(self.parameters[name].ends() for name in names))]
 
     def applicable(self, keys: Collection[str]) -> list[str]:
-        """The searched keys, groups left out, which a config with these keys has."""
+        """The searched keys, without groups, that a config with these keys has."""
         return [key for key in self.parameters if key not in self.groups and key in keys]
 
-    def suggest(self, trial: Trial, composer: Composer) -> dict[str, Any]:
-        """Ask a trial for its values: config groups first, then the keys that the composed config has."""
+    def suggest(self, trial: "Trial", composer: Composer) -> dict[str, Any]:
+        """Suggest a trial's values: config groups first, then the keys that the composed config has."""
         groups = {name: self._suggest(trial, name) for name in self.parameters if name in self.groups}
         return groups | {key: self._suggest(trial, key) for key in self.applicable(composer.keys(groups))}
 
     def values(self, suggested: Mapping[str, Any]) -> dict[str, Any]:
-        """The values behind a trial's ``params``."""
+        """The config values of a trial's ``params``."""
         return {key: self.parameters[key].value(value) for key, value in suggested.items()}
 
     def points(self, composer: Composer) -> Iterator[dict[str, Any]]:
@@ -187,7 +195,9 @@ class SearchSpace(StrictConfig):
             for point in itertools.product(*axes.values()):
                 yield {key: self.parameters[key].fixed(value) for key, value in zip(axes, point, strict=True)}
 
-    def _suggest(self, trial: Trial, key: str) -> Any:
+    def _suggest(self, trial: "Trial", key: str) -> Any:
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
         parameter = self.parameters[key]
         distribution = parameter.distribution()
         if isinstance(distribution, CategoricalDistribution):

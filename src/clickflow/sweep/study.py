@@ -1,4 +1,4 @@
-"""The study behind a sweep: made once, carried on as often as needed, and only with the space and the data it was made for."""
+"""The study of a sweep: created once, and continued only with the search space and the data it was created for."""
 
 import json
 import time
@@ -14,38 +14,39 @@ from optuna.trial import TrialState
 from clickflow.config import flatten
 from clickflow.errors import TrackingError
 from clickflow.sweep.config import SweepRunConfig
+from clickflow.sweep.pruners import build_pruner
 from clickflow.sweep.samplers import PerTrialSampler
 from clickflow.sweep.space import Composer, SearchSpace
 from clickflow.sweep.trials import FIXED_PARAMS, GIVEN_UP
 
 Spec = Mapping[str, str]
-"""What all trials of a study share, as shown in a message: key -> value."""
+"""What all trials of a study share: key -> value, as a message shows it."""
 
 SPEC, PARENT, READY = "spec", "parent_run_id", "ready"
 READY_SECONDS = 10.0
-"""How long whoever made a study may take to describe it, before it is taken for dead."""
+"""How long a process may take to describe the study that it has created, before it counts as dead."""
 
-# Where things lie, and who does the work, may differ from start to start.
+# Places, and the number and kind of workers, may differ from start to start.
 ELSEWHERE: Any = {"home": True, "tracking": True, "sweep": True, "data": {"path", "url"}, "trainer": {"progress_bar", "num_threads"}}
 
 
 def sampler_and_pruner(config: SweepRunConfig) -> dict[str, Any]:
-    """The keyword arguments with which a study is opened."""
+    """Keyword arguments for opening a study."""
     num_validations = config.trainer.max_epochs * config.trainer.validations_per_epoch
-    return {"sampler": PerTrialSampler(config.sweep.sampler), "pruner": config.sweep.pruner.build(num_validations)}
+    return {"sampler": PerTrialSampler(config.sweep.sampler), "pruner": build_pruner(config.sweep.pruner, num_validations)}
 
 
 def describe(config: SweepRunConfig, space: SearchSpace, composer: Composer, fingerprint: str) -> dict[str, str]:
-    """What all trials of a study share: data, metrics, space, and every key that is not searched.
+    """Describe what all trials of a study share: data, metrics, search space, and every key that is not searched.
 
     Args:
-        config: of the sweep.
-        space: what is searched.
-        composer: of the trials' configs.
-        fingerprint: of the prepared data.
+        config: the sweep.
+        space: its search space.
+        composer: composes the trials' configs.
+        fingerprint: fingerprint of the prepared data.
     """
     spec = {"data fingerprint": fingerprint, "tracking.experiment_name": str(config.tracking.experiment_name)}
-    spec["sweep.sampler"] = "grid" if config.sweep.is_grid else "not grid"  # which is no matter of its points
+    spec["sweep.sampler"] = "grid" if config.sweep.is_grid else "not grid"  # the points themselves are those of the space
     spec |= {f"sweep.metric {metric}": way for metric, way in zip(config.sweep.metric, config.sweep.directions, strict=True)}
     spec |= {f"sweep.space.{key}": _shown(parameter.model_dump(mode="json")) for key, parameter in space.parameters.items()}
     for groups in space.combinations:
@@ -56,13 +57,13 @@ def describe(config: SweepRunConfig, space: SearchSpace, composer: Composer, fin
 
 
 def open_study(storage: BaseStorage, config: SweepRunConfig, spec: Spec) -> tuple[Study, bool]:
-    """Make a study, or open one of the same name; whether it is to be described yet.
+    """Create a study, or open the one of this name; the second value is whether it still has to be described.
 
-    Exactly one of several processes that ask at the same time makes it; the others wait until it is described, or take that over when its
-    maker died.
+    Exactly one of several concurrent processes creates it; the others wait until it is described, or describe it themselves if its creator
+    died.
 
     Raises:
-        TrackingError: the study is one of another space, other data or other settings.
+        TrackingError: the study was created for another space, other data or other settings.
     """
     name = config.sweep.study_name
     arguments = {"study_name": name, "storage": storage, **sampler_and_pruner(config)}
@@ -82,21 +83,21 @@ def open_study(storage: BaseStorage, config: SweepRunConfig, spec: Spec) -> tupl
 
 
 def describe_study(study: Study, spec: Spec, parent_run_id: str) -> None:
-    """Write down what a new study is; without this nobody works on it."""
+    """Record what a new study was created for, and its parent run."""
     study.set_user_attr(SPEC, dict(spec))
     study.set_user_attr(PARENT, parent_run_id)
 
 
 def total(config: SweepRunConfig, space: SearchSpace, composer: Composer) -> int:
-    """How many trials the sweep comes to: a grid has no more than its points."""
+    """Number of finished trials at which the sweep is complete: a grid has no more than its points."""
     if not config.sweep.is_grid:
         return config.sweep.num_trials
     return min(config.sweep.num_trials, sum(1 for _ in space.points(composer)))
 
 
 def enqueue_grid(study: Study, space: SearchSpace, composer: Composer, num_points: int) -> None:
-    """Put the first points of a grid that the study has not yet into it, as trials that wait to be taken."""
-    # A point whose trials all failed is missing, unless it was given up: whoever should have put it back died.
+    """Enqueue those of the grid's first points that the study does not have yet."""
+    # A point whose trials all failed is missing, unless it was given up: the process that should have enqueued its retry died.
     known = {
         _point(trial.system_attrs[FIXED_PARAMS])
         for trial in study.get_trials(deepcopy=False)
@@ -123,7 +124,7 @@ def _refuse_another(name: str, known: Spec, asked: Spec) -> None:
 
 def _differences(known: Spec, asked: Spec) -> Iterator[str]:
     for key in dict.fromkeys([*known, *asked]):
-        before, now = known.get(key, "not there"), asked.get(key, "not there")
+        before, now = known.get(key, "nothing"), asked.get(key, "nothing")
         if before != now:
             yield f"  {key}: {before} in the study, {now} asked for"
 

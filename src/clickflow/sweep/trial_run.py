@@ -1,4 +1,4 @@
-"""One trial: its values, its run in MLflow, its training, its end."""
+"""One trial: its run in the run store, its training, its final state."""
 
 import math
 import tempfile
@@ -17,32 +17,33 @@ from clickflow.runs.train import PartOf, TrainedRun, logged_name, open_training_
 from clickflow.sweep.space import Composer
 from clickflow.sweep.trials import RETRY_OF, RUN_ID, Failure, TrialStore
 from clickflow.sweep.worker_spec import WorkerSpec
+from clickflow.text import first_line
 from clickflow.tracking.lifecycle import TRIAL_COMPLETE, TRIAL_FAILED, TRIAL_INTERRUPTED, TRIAL_PRUNED, TRIAL_RUNNING, TRIAL_STATE_TAG
 from clickflow.tracking.run import Run
 from clickflow.tracking.search import FoundRun, fetch_artifact
-from clickflow.tracking.store import Store, first_line
+from clickflow.tracking.store import Store
 from clickflow.training.checkpoints import read_progress
 from clickflow.training.watching import Pruned
 
 NUMBER_TAG, RETRY_TAG, STUDY_TAG = "trial.number", "trial.retry_of", "sweep.study"
 CURVES = ("train/", "val/", "epoch", "gradient_norm/", "activation_norm/")
-"""Metrics that a resumed training goes on with."""
+"""Metrics (or their prefixes) that a resumed training continues."""
 
 
 class TrialLost(Exception):
-    """The trial was ended from outside, by somebody who took its worker for dead."""
+    """The trial was failed by another process, for which its worker counted as dead."""
 
 
 @dataclass(frozen=True)
-class Workplace:
-    """What a worker has at hand for all its trials.
+class WorkerContext:
+    """What all trials of a worker share.
 
     Attributes:
-        spec: the work.
+        spec: what the worker was told.
         trial_store: the study.
-        store: of the runs.
+        store: run store of the trials' runs.
         dataset: the prepared data.
-        composer: of the trials' configs.
+        composer: composes the trials' configs.
     """
 
     spec: WorkerSpec
@@ -53,14 +54,14 @@ class Workplace:
 
 
 class TrialWatcher:
-    """Reports a training to the study, and ends it when the pruner says so or the trial is lost.
+    """Reports a training to the study, and ends it when the pruner decides so or the trial is lost.
 
     Attributes:
-        epochs: done so far, fractions among them.
-        rows_per_second: training rows a second so far.
-        values: validation -> the first metric, where that is measured after each one.
-        lost: set from outside when the trial is another's.
-        flush: brings what was logged so far into the store.
+        epochs: completed so far, with fractions.
+        rows_per_second: training rows per second so far.
+        values: number of the validation -> first metric, if validations measure it.
+        lost: set by the heartbeat when another process has ended the trial.
+        flush: writes what was logged so far into the run store.
     """
 
     def __init__(self, trial: optuna.Trial, metrics: tuple[str, ...], num_validations: int) -> None:
@@ -75,83 +76,83 @@ class TrialWatcher:
         self._num_validations = num_validations
 
     def after_step(self, epochs: float, rows_per_second: float) -> None:
-        """Keep for the next sign of life.
+        """Keep the progress for the next heartbeat.
 
         Raises:
-            TrialLost: the trial is another's now.
+            TrialLost: another process has ended the trial.
         """
         self.epochs, self.rows_per_second = epochs, rows_per_second
         if self.lost:
             raise TrialLost
 
     def after_validation(self, number: int, metrics: Mapping[str, float]) -> None:
-        """Report the metric.
+        """Report the metric to the study.
 
         Raises:
-            Pruned: it is not worth going on.
+            Pruned: the pruner ends the trial.
         """
-        self.flush()  # what the checkpoint to come has done must be logged even if the process dies right after it
+        self.flush()  # the steps of the next checkpoint must be logged even if the process dies right after it
         if self._metric in metrics:
             self.report(number, metrics[self._metric])
-            # At the last validation there is nothing left to save.
+            # Pruning after the last validation would save nothing.
             if self._is_reported and number < self._num_validations and self._trial.should_prune():
                 raise Pruned
 
     def report(self, number: int, value: float) -> None:
-        """Tell the study the value after a validation."""
+        """Report the value of a validation to the study."""
         self.values[number] = value
         if self._is_reported:
             self._trial.report(value, number)
 
 
-def run_trial(place: Workplace, trial: optuna.Trial, config: RunConfig, values: Mapping[str, Any], watcher: TrialWatcher) -> None:
-    """Train a trial in a run of its own below the sweep's, and tell its end.
+def run_trial(context: WorkerContext, trial: optuna.Trial, config: RunConfig, values: Mapping[str, Any], watcher: TrialWatcher) -> None:
+    """Train a trial in a child run of the sweep's, and tell its final state.
 
     Args:
-        place: what the worker has at hand.
-        trial: as taken.
-        config: of the trial.
+        context: what all trials of the worker share.
+        trial: the trial, in state running.
+        config: config of the trial.
         values: searched key -> value.
-        watcher: of the training.
+        watcher: watcher of the training.
 
     Raises:
-        Exception: whatever ends a training; the run has its status then, and the trial is still to be failed.
+        Exception: the training ended without a result; the run has its status, the caller has to fail the trial.
     """
-    frozen = place.trial_store.trials()[trial.number]
+    frozen = context.trial_store.trials()[trial.number]
     retry_of = frozen.user_attrs.get(RETRY_OF)
-    tags = {NUMBER_TAG: str(trial.number), TRIAL_STATE_TAG: TRIAL_RUNNING, STUDY_TAG: place.spec.config.sweep.study_name}
+    tags = {NUMBER_TAG: str(trial.number), TRIAL_STATE_TAG: TRIAL_RUNNING, STUDY_TAG: context.spec.config.sweep.study_name}
     tags |= {} if retry_of is None else {RETRY_TAG: str(retry_of)}
     params = {f"trial.{key}": value for key, value in values.items()}
-    part_of = PartOf(place.spec.parent_run_id, f"trial {trial.number}", tags, params)
-    with open_training_run(place.store, config, part_of) as run, tempfile.TemporaryDirectory() as scratch:
-        place.trial_store.note(trial.number, **{RUN_ID: run.id})
+    part_of = PartOf(context.spec.parent_run_id, f"trial {trial.number}", tags, params)
+    with open_training_run(context.store, config, part_of) as run, tempfile.TemporaryDirectory() as scratch:
+        context.trial_store.set_user_attrs(trial.number, **{RUN_ID: run.id})
         run.log_metrics({"trial_number": trial.number}, step=0)
-        checkpoint = None if retry_of is None else _carry_on(place, run, place.trial_store.trials()[retry_of], watcher, Path(scratch))
+        checkpoint = None if retry_of is None else _carry_on(context, run, context.trial_store.trials()[retry_of], watcher, Path(scratch))
         watcher.flush = run.flush
         try:
-            trained = train_in(run, config, place.dataset, watcher=watcher, resume_from=checkpoint, figures=False)
+            trained = train_in(run, config, context.dataset, watcher=watcher, resume_from=checkpoint, figures=False)
         except Pruned:
             state, results = TrialState.PRUNED, None
-            _log_pruned(run, place.spec, watcher)
+            _log_pruned(run, context.spec, watcher)
         except BaseException as error:
             run.set_tags({TRIAL_STATE_TAG: TRIAL_FAILED if isinstance(error, Exception) else TRIAL_INTERRUPTED})
             raise
         else:
-            state, results = TrialState.COMPLETE, _results(place.spec.config.sweep.metric, trained)
+            state, results = TrialState.COMPLETE, _results(context.spec.config.sweep.metric, trained)
         run.set_tags({TRIAL_STATE_TAG: TRIAL_COMPLETE if state == TrialState.COMPLETE else TRIAL_PRUNED})
-    place.trial_store.finish(trial.number, state, results)
+    context.trial_store.tell(trial.number, state, results)
 
 
 def failure_of(error: Exception) -> Failure:
-    """Why a trial failed; what the same values would meet again is not tried again."""
+    """Why a trial failed; an error that the same values would raise again is final."""
     if isinstance(error, TrialLost):
-        return Failure("its worker was taken for dead")
-    is_disk = isinstance(error.__cause__, OSError)  # which may be free again
+        return Failure("its worker counted as dead")
+    is_disk = isinstance(error.__cause__, OSError)  # which may have space again
     return Failure(first_line(error), is_final=isinstance(error, ConfigError | DataError | TrainingError) and not is_disk)
 
 
 def results_of_run(metrics: tuple[str, ...], run: FoundRun) -> list[float] | None:
-    """The values of a finished trial as its run has them; None where one is missing."""
+    """The objective values of a finished trial, from its run; None if one is missing."""
     names = [logged_name(metric) for metric in metrics]
     return [run.metrics[name] for name in names] if all(name in run.metrics for name in names) else None
 
@@ -172,15 +173,15 @@ def _log_pruned(run: Run, spec: WorkerSpec, watcher: TrialWatcher) -> None:
     run.set_description(f"pruned after validation {max(watcher.values)}: best {metric} {best:.4f}")
 
 
-def _carry_on(place: Workplace, run: Run, failed: FrozenTrial, watcher: TrialWatcher, scratch: Path) -> Path | None:
-    """Fetch the last checkpoint of a failed trial and take over what it had logged until then; None where there is none to go on from."""
+def _carry_on(context: WorkerContext, run: Run, failed: FrozenTrial, watcher: TrialWatcher, scratch: Path) -> Path | None:
+    """Fetch the last checkpoint of a failed trial and copy what it had logged until then; None if there is no checkpoint."""
     run_id = failed.user_attrs.get(RUN_ID, "")
     try:
-        folder = fetch_artifact(place.store, run_id, "checkpoints", scratch / run_id)
+        folder = fetch_artifact(context.store, run_id, "checkpoints", scratch / run_id)
         step, num_validations = read_progress(folder / "last.ckpt")
-    except (TrackingError, TrainingError):  # it did not come so far; the one before it may have
+    except (TrackingError, TrainingError):  # it has none; the attempt before it may have one
         before = failed.user_attrs.get(RETRY_OF)
-        return None if before is None else _carry_on(place, run, place.trial_store.trials()[before], watcher, scratch)
+        return None if before is None else _carry_on(context, run, context.trial_store.trials()[before], watcher, scratch)
     run.copy_metrics(run_id, CURVES, step)
     for number in range(1, num_validations + 1):
         if number in failed.intermediate_values:

@@ -1,7 +1,7 @@
-"""The life of a trial in the study: taken by a worker, finished or failed, tried again.
+"""The trials of a study shared by several processes: asked for, told, failed, retried.
 
-Whoever tells a trial's end first has told it: the storage refuses a second end. Everything else here follows from the study alone, so any
-process may do it, in any order, as often as it likes.
+The first process that tells a trial's end wins: the storage refuses a second end. Everything else here follows from the study alone, so
+any process may do it, in any order and repeatedly.
 """
 
 import contextlib
@@ -24,12 +24,12 @@ RETRY_OF, RETRIES, GIVEN_UP, THREADS = "retry_of", "retries", "given_up", "threa
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 FIXED_PARAMS = "fixed_params"
-"""Optuna's own system attribute of an enqueued trial."""
+"""System attribute in which Optuna keeps the values of an enqueued trial."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Trials by state; surplus ones are not counted."""
+    """Numbers of trials by state, without surplus ones."""
 
     complete: int
     pruned: int
@@ -39,7 +39,7 @@ class Counts:
 
     @property
     def finished(self) -> int:
-        """Those that count towards the total."""
+        """Trials that count towards the sweep's total."""
         return self.complete + self.pruned
 
 
@@ -48,9 +48,9 @@ class Failure:
     """Why a trial ended without a value.
 
     Attributes:
-        reason: for a person.
+        reason: text for a person.
         is_final: whether the same values would fail again.
-        is_interrupt: whether somebody ended it on purpose: it goes on at the next start, and that is no retry.
+        is_interrupt: whether it was ended on purpose; it continues at the next start, which does not count as a retry.
     """
 
     reason: str
@@ -59,31 +59,31 @@ class Failure:
 
 
 def count(trials: Sequence[FrozenTrial]) -> Counts:
-    """Trials by state."""
+    """Count trials by state."""
     states = Counter(trial.state for trial in trials if not is_surplus(trial))
     names = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING, TrialState.WAITING)
     return Counts(*(states[name] for name in names))
 
 
 def is_surplus(trial: FrozenTrial) -> bool:
-    """Whether a worker took the trial and gave it back at once."""
+    """Whether the trial was one too many: a worker asked for it and failed it at once."""
     return bool(trial.user_attrs.get(SURPLUS))
 
 
 def worker_of(trial: FrozenTrial) -> Owner | None:
-    """Who took a trial; None where it was not written down yet."""
+    """The process that runs a trial; None as long as it is not recorded."""
     values = trial.user_attrs.get(WORKER)
     return None if values is None else Owner(**values)
 
 
 class TrialStore:
-    """A study with what a worker or a watching process writes into it.
+    """A study as workers and coordinators write to it.
 
     Args:
         study: the study.
-        storage: in which it is.
-        total: finished trials that the sweep comes to.
-        is_grid: whether all trials were put into the study beforehand.
+        storage: storage of the study.
+        total: number of finished trials at which the sweep is complete.
+        is_grid: whether all trials were enqueued beforehand.
     """
 
     def __init__(self, study: Study, storage: BaseStorage, total: int, *, is_grid: bool) -> None:
@@ -99,22 +99,22 @@ class TrialStore:
 
     @property
     def total(self) -> int:
-        """Finished trials that the sweep comes to; a trial that was given up is made up for by another, but not in a grid."""
+        """Number of finished trials at which the sweep is complete; in a grid, a trial that was given up is not replaced by another."""
         return self._total - sum(bool(trial.user_attrs.get(GIVEN_UP)) for trial in self.trials()) if self.is_grid else self._total
 
     @property
     def num_left(self) -> int:
-        """Trials that are left to finish; 0 or less when the sweep is complete."""
+        """Number of trials left to finish; 0 or less when the sweep is complete."""
         return self.total - count(self.trials()).finished
 
-    def take(self, worker: Owner) -> optuna.Trial | None:
-        """Take a trial, a waiting one first; None where nothing is to be taken now.
+    def ask(self, worker: Owner) -> optuna.Trial | None:
+        """Ask for a trial to run, an enqueued one first; None where there is none to run now.
 
-        Two workers may ask at once and both see the last place free. Trial numbers are given one after the other, so the one with the
-        higher number knows of the other one, and gives its trial back.
+        Two workers may ask at once and both see room for one more trial. Trial numbers are unique and ascending, so the worker with the
+        higher number sees the other trial and marks its own as surplus.
 
         Args:
-            worker: who takes it.
+            worker: process that will run it.
         """
         now = count(self.trials())
         if now.finished + now.running >= self.total or (self.is_grid and now.waiting == 0):
@@ -124,27 +124,27 @@ class TrialStore:
         trials = self.trials()
         taken = trials[trial.number]
         if _is_needless(taken, trials) or (self.is_grid and not has_params(taken)):
-            self._give_back(taken)
+            self._mark_surplus(taken)
             return None
         if sum(other.state != TrialState.FAIL for other in trials[: trial.number]) < self.total:
             return trial
-        if has_params(taken):  # a waiting one, which is needed when a trial before it fails
-            self._put_back(taken, retries(taken), taken.user_attrs.get(RETRY_OF))
-        self._give_back(taken)
+        if has_params(taken):  # an enqueued one, which is needed if an earlier trial fails
+            self._enqueue_again(taken, retries(taken), taken.user_attrs.get(RETRY_OF))
+        self._mark_surplus(taken)
         return None
 
-    def note(self, number: int, **attributes: Any) -> None:
-        """Set user attributes of a trial that has not ended.
+    def set_user_attrs(self, number: int, **attributes: Any) -> None:
+        """Set user attributes of an unfinished trial.
 
         Raises:
-            UpdateFinishedTrialError: it has ended.
+            UpdateFinishedTrialError: it is finished.
         """
         trial_id = self.storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
         for key, value in attributes.items():
             self.storage.set_trial_user_attr(trial_id, key, value)
 
-    def finish(self, number: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        """Tell the end of a trial; whether this call told it."""
+    def tell(self, number: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        """Set a trial's final state; returns whether this call did, and not another one before it."""
         try:
             self.study.tell(number, list(values) if values is not None else None, state=state)
         except (ValueError, UpdateFinishedTrialError):
@@ -154,29 +154,29 @@ class TrialStore:
         return True
 
     def fail(self, trial: FrozenTrial, failure: Failure, max_retries: int) -> bool:
-        """Tell that a trial failed, and put it back to be tried again; whether this call did.
+        """Fail a trial and enqueue a retry; returns whether this call did.
 
         Args:
-            trial: as it is now.
-            failure: why.
-            max_retries: how often its values may be tried again.
+            trial: its current state.
+            failure: why it failed.
+            max_retries: how often its values may be retried.
         """
         trials = self.trials()
         if trials[trial.number].state.is_finished():
             return False
         given_up = not failure.is_interrupt and (failure.is_final or retries(trial) >= max_retries)
         with contextlib.suppress(UpdateFinishedTrialError):
-            self.note(trial.number, **{REASON: failure.reason, GIVEN_UP: given_up})
-        # First put back, then failed: who dies in between loses nothing, and what is put back twice is taken once.
-        if not given_up and has_params(trial) and not _is_put_back(trial.number, trials):
-            self._put_back(trial, retries(trial) + (not failure.is_interrupt), trial.number)
-        return self.finish(trial.number, TrialState.FAIL)
+            self.set_user_attrs(trial.number, **{REASON: failure.reason, GIVEN_UP: given_up})
+        # First enqueued, then failed: a process that dies in between loses nothing, and a retry that is enqueued twice runs once.
+        if not given_up and has_params(trial) and not _is_enqueued_again(trial.number, trials):
+            self._enqueue_again(trial, retries(trial) + (not failure.is_interrupt), trial.number)
+        return self.tell(trial.number, TrialState.FAIL)
 
-    def _give_back(self, trial: FrozenTrial) -> None:
-        self.note(trial.number, **{SURPLUS: True})
-        self.finish(trial.number, TrialState.FAIL)
+    def _mark_surplus(self, trial: FrozenTrial) -> None:
+        self.set_user_attrs(trial.number, **{SURPLUS: True})
+        self.tell(trial.number, TrialState.FAIL)
 
-    def _put_back(self, trial: FrozenTrial, num_retries: int, retry_of: int | None) -> None:
+    def _enqueue_again(self, trial: FrozenTrial, num_retries: int, retry_of: int | None) -> None:
         fixed = {FIXED_PARAMS: trial.system_attrs[FIXED_PARAMS]} if FIXED_PARAMS in trial.system_attrs else {}
         self.study.add_trial(
             optuna.trial.create_trial(
@@ -190,24 +190,24 @@ class TrialStore:
 
 
 def has_params(trial: FrozenTrial) -> bool:
-    """Whether a trial has values already, or they are laid down for it."""
+    """Whether a trial has values, or is enqueued with some."""
     return bool(trial.params) or FIXED_PARAMS in trial.system_attrs
 
 
 def retries(trial: FrozenTrial) -> int:
-    """How often the trial's values were tried before."""
+    """How often the trial's values were retried before."""
     return int(trial.user_attrs.get(RETRIES, 0))
 
 
-def _is_put_back(number: int, trials: Sequence[FrozenTrial]) -> bool:
+def _is_enqueued_again(number: int, trials: Sequence[FrozenTrial]) -> bool:
     return any(other.user_attrs.get(RETRY_OF) == number and not is_surplus(other) for other in trials)
 
 
 def _is_needless(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> bool:
-    """Whether what a trial was put in for is done or under way: two processes may have put in the same."""
+    """Whether another trial already does what this one was enqueued for: two processes may have enqueued the same."""
     retry_of = trial.user_attrs.get(RETRY_OF)
     before = trials[: trial.number]
     if retry_of is not None:
-        return trials[retry_of].state in FINISHED or _is_put_back(retry_of, before)
+        return trials[retry_of].state in FINISHED or _is_enqueued_again(retry_of, before)
     point = trial.system_attrs.get(FIXED_PARAMS)
     return point is not None and any(other.state != TrialState.FAIL and other.system_attrs.get(FIXED_PARAMS) == point for other in before)

@@ -1,4 +1,4 @@
-"""A worker: takes trials until the sweep is complete, trains each, and gives signs of life."""
+"""A worker: asks for trials until the sweep is complete, trains each, and sends heartbeats."""
 
 import contextlib
 import os
@@ -18,59 +18,59 @@ from clickflow.runs.config import RunConfig
 from clickflow.sweep.space import Composer
 from clickflow.sweep.study import sampler_and_pruner
 from clickflow.sweep.study_storage import open_storage
-from clickflow.sweep.trial_run import TrialWatcher, Workplace, failure_of, run_trial
+from clickflow.sweep.trial_run import TrialWatcher, WorkerContext, failure_of, run_trial
 from clickflow.sweep.trials import PROGRESS, THREADS, Failure, TrialStore
 from clickflow.sweep.worker_spec import WorkerSpec
 from clickflow.tracking.owner import Owner
 from clickflow.tracking.store import open_store
 
 STOP = "stop"
-"""User attribute of the study: the ``start_id`` of a command whose workers shall stop."""
+"""User attribute of the study: the ``start_id`` of each command whose workers have to stop."""
 IDLE_SECONDS = 0.5
-SIGN_SECONDS = 5.0
-"""Between two signs of life."""
+HEARTBEAT_SECONDS = 5.0
+"""Between two heartbeats."""
 
 
 def work(spec: WorkerSpec, composer: Composer) -> None:
-    """Work on a sweep until it is complete.
+    """Run trials of a sweep until it is complete.
 
     Args:
         spec: what to do.
-        composer: of the trials' configs.
+        composer: composes the trials' configs.
 
     Raises:
         DataError: the prepared data is not the sweep's.
-        TrackingError: the storage or the store cannot be reached.
-        KeyboardInterrupt: the worker was told to stop; its trial goes on at the next start.
+        TrackingError: the study's storage or the run store cannot be reached.
+        KeyboardInterrupt: the worker was stopped; its trial continues at the next start.
     """
     signal.signal(signal.SIGTERM, _interrupt)
-    place = _workplace(spec, composer)
+    context = _worker_context(spec, composer)
     worker = Owner.here()
-    while place.trial_store.num_left > 0:
-        if _is_stopped(place.trial_store, spec):
+    while context.trial_store.num_left > 0:
+        if _is_stopped(context.trial_store, spec):
             return
-        trial = place.trial_store.take(worker)
+        trial = context.trial_store.ask(worker)
         if trial is None:
-            time.sleep(IDLE_SECONDS)  # the last trials are others'; one of them may still fail
+            time.sleep(IDLE_SECONDS)  # others run the last trials; one of them may still fail
         else:
-            _work_on(place, trial)
+            _work_on(context, trial)
 
 
 def open_trial_store(spec: WorkerSpec) -> TrialStore:
-    """The study of a sweep that was described before."""
+    """Open the study of a sweep that has been described."""
     config = spec.config
     storage = open_storage(config.sweep.storage, config.home, config.sweep.study_name)
     study = optuna.load_study(study_name=config.sweep.study_name, storage=storage, **sampler_and_pruner(config))
     return TrialStore(study, storage, spec.total, is_grid=config.sweep.is_grid)
 
 
-def _workplace(spec: WorkerSpec, composer: Composer) -> Workplace:
+def _worker_context(spec: WorkerSpec, composer: Composer) -> WorkerContext:
     config = spec.config
-    return Workplace(spec, open_trial_store(spec), open_store(config.tracking, config.home), _dataset(spec), composer)
+    return WorkerContext(spec, open_trial_store(spec), open_store(config.tracking, config.home), _dataset(spec), composer)
 
 
 def _dataset(spec: WorkerSpec) -> PreparedDataset:
-    """Opened where it was prepared, or prepared here."""
+    """Open the data set where it was prepared, or prepare it here."""
     config, folder = spec.config, spec.dataset_folder
     dataset = PreparedDataset.open(folder) if folder.is_dir() else prepare(config.data, config.protocol, config.home)
     if dataset.manifest.fingerprint != spec.fingerprint:
@@ -81,38 +81,38 @@ def _dataset(spec: WorkerSpec) -> PreparedDataset:
     return dataset
 
 
-def _work_on(place: Workplace, trial: optuna.Trial) -> None:
-    """Train a trial; what goes wrong costs this trial only."""
-    max_retries = place.spec.config.sweep.max_retries
+def _work_on(context: WorkerContext, trial: optuna.Trial) -> None:
+    """Train a trial; an error fails this trial only."""
+    max_retries = context.spec.config.sweep.max_retries
     try:
-        values = place.spec.space.suggest(trial, place.composer)
-        config = _trial_config(place, values)
-        place.trial_store.note(trial.number, **{THREADS: place.spec.threads})
+        values = context.spec.space.suggest(trial, context.composer)
+        config = _trial_config(context, values)
+        context.trial_store.set_user_attrs(trial.number, **{THREADS: context.spec.threads})
         trainer = config.trainer
-        watcher = TrialWatcher(trial, place.spec.config.sweep.metric, trainer.max_epochs * trainer.validations_per_epoch)
-        with _signs_of_life(place, trial.number, watcher, trainer.max_epochs):
-            run_trial(place, trial, config, values, watcher)
-    except (KeyboardInterrupt, SystemExit):  # a cluster's own way to end a job is an exit
-        place.trial_store.fail(place.trial_store.trials()[trial.number], Failure("interrupted", is_interrupt=True), max_retries)
+        watcher = TrialWatcher(trial, context.spec.config.sweep.metric, trainer.max_epochs * trainer.validations_per_epoch)
+        with _heartbeat(context, trial.number, watcher, trainer.max_epochs):
+            run_trial(context, trial, config, values, watcher)
+    except (KeyboardInterrupt, SystemExit):  # a cluster ends a job by an exit
+        context.trial_store.fail(context.trial_store.trials()[trial.number], Failure("interrupted", is_interrupt=True), max_retries)
         raise
     except Exception as error:
-        place.trial_store.fail(place.trial_store.trials()[trial.number], failure_of(error), max_retries)
+        context.trial_store.fail(context.trial_store.trials()[trial.number], failure_of(error), max_retries)
 
 
-def _trial_config(place: Workplace, values: dict[str, object]) -> RunConfig:
-    config = place.composer.compose(values)
-    trainer = config.trainer.model_copy(update={"num_threads": place.spec.threads, "progress_bar": False})
+def _trial_config(context: WorkerContext, values: dict[str, object]) -> RunConfig:
+    config = context.composer.compose(values)
+    trainer = config.trainer.model_copy(update={"num_threads": context.spec.threads, "progress_bar": False})
     return config.model_copy(update={"trainer": trainer})
 
 
 @contextlib.contextmanager
-def _signs_of_life(place: Workplace, number: int, watcher: TrialWatcher, max_epochs: int) -> Iterator[None]:
-    """Write down how far a trial is, every few seconds; who watches takes a worker without signs for dead."""
+def _heartbeat(context: WorkerContext, number: int, watcher: TrialWatcher, max_epochs: int) -> Iterator[None]:
+    """Write a trial's progress into the study every few seconds; a worker that stops doing so counts as dead."""
     ended = threading.Event()
     start = time.monotonic()
 
-    def give_signs() -> None:
-        while not ended.wait(SIGN_SECONDS if watcher.rows_per_second else 1.0):
+    def beat() -> None:
+        while not ended.wait(HEARTBEAT_SECONDS if watcher.rows_per_second else 1.0):
             best = list(watcher.values.values())
             progress = {
                 "epochs": round(watcher.epochs, 3),
@@ -122,17 +122,17 @@ def _signs_of_life(place: Workplace, number: int, watcher: TrialWatcher, max_epo
                 "value": best[-1] if best else None,
             }
             try:
-                place.trial_store.note(number, **{PROGRESS: progress})
+                context.trial_store.set_user_attrs(number, **{PROGRESS: progress})
             except UpdateFinishedTrialError:
                 watcher.lost = True
                 return
-            except Exception:  # a storage that is away for a moment: the next sign may come through
+            except Exception:  # the storage may be back at the next heartbeat
                 continue
-            if _is_stopped(place.trial_store, place.spec):
+            if _is_stopped(context.trial_store, context.spec):
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
 
-    thread = threading.Thread(target=give_signs, name="clickflow-signs", daemon=True)
+    thread = threading.Thread(target=beat, name="clickflow-heartbeat", daemon=True)
     thread.start()
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a worker is told: everything it needs, as plain data that fits into a pipe or a job of a cluster."""
+"""The spec of a worker: everything it needs, as plain data for a pipe or a job of a cluster."""
 
 from clickflow.config import FilePath, StrictConfig
 from clickflow.sweep.config import SweepRunConfig
@@ -6,23 +6,23 @@ from clickflow.sweep.space import SearchSpace
 
 
 class WorkerSpec(StrictConfig):
-    """The work on one sweep."""
+    """What the workers of one command do."""
 
     config: SweepRunConfig
-    """The sweep, and what its trials share."""
+    """The sweep, with what its trials share."""
     space: SearchSpace
     overrides: tuple[str, ...]
-    """The command line's, from which the pipeline composes the trials' configs."""
+    """Overrides of the command line, from which the trials' configs are composed."""
     config_dir: str | None
-    """The command line's folder of further configs."""
+    """Folder of further configs, from the command line."""
     parent_run_id: str
     dataset_folder: FilePath
-    """The prepared data set, where it can be seen from."""
+    """Folder of the prepared data set, if this machine sees it."""
     fingerprint: str
-    """Of the prepared data."""
+    """Fingerprint of the prepared data."""
     total: int
-    """Finished trials that the sweep comes to."""
+    """Number of finished trials at which the sweep is complete."""
     threads: int
-    """Of torch."""
+    """Threads of torch."""
     start_id: str
-    """Of the command that started the workers; they stop when it says so in the study."""
+    """Id of the command that started the workers; they stop when the study's attribute ``stop`` has it."""

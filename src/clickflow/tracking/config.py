@@ -8,7 +8,9 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from clickflow.config import StrictConfig
+from clickflow.config import Home, StrictConfig
+
+Port = Annotated[int, Field(gt=0, lt=65536)]
 
 ModelUri = Annotated[
     str,
@@ -33,3 +35,28 @@ class TrackingConfig(StrictConfig):
 
     log_system_metrics: bool = True
     """Log CPU, memory, disk and network use (every 10 seconds)."""
+
+
+class ServeConfig(StrictConfig):
+    """Which registered model is served, and where."""
+
+    name: Annotated[str, Field(min_length=1)]
+    """Registered model."""
+    alias: Annotated[str, Field(min_length=1)] = "champion"
+    """Alias of the version to serve."""
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 listens on all of this machine's."""
+    port: Port = 5001
+    """Port to listen on."""
+    workers: Annotated[int, Field(gt=0)] = 1
+    """Processes that answer requests, each with a model of its own."""
+    home: Home
+    tracking: TrackingConfig
+
+
+class UiConfig(StrictConfig):
+    """Where the MLflow pages are shown."""
+
+    port: Port = 5000
+    """Port of 127.0.0.1 to listen on."""
+    home: Home

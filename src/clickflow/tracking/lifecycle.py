@@ -17,11 +17,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from clickflow.errors import TrackingError, without_passwords
+from clickflow.text import first_line
 from clickflow.tracking.lineage import machine_tags
 from clickflow.tracking.owner import Owner
 from clickflow.tracking.run import Run
 from clickflow.tracking.search import read_run
-from clickflow.tracking.store import Store, first_line
+from clickflow.tracking.store import Store
 
 logger = logging.getLogger(__name__)
 

@@ -23,6 +23,8 @@ from clickflow.errors import without_passwords
 
 UNKNOWN = "unknown"
 CPU_TAG, THREADS_TAG = "machine.cpu", "machine.threads"
+MODEL_PACKAGE_TAG = "model.package"
+"""The package that a model's code comes from, where that is not clickflow."""
 
 
 class GitState(NamedTuple):
@@ -33,7 +35,12 @@ class GitState(NamedTuple):
 
 
 def git_state(folder: Path) -> GitState:
-    """Commit of the repository that ``folder`` is in, and whether there are changes or new files that are not ignored."""
+    """Commit of the repository that has ``folder``, and whether there are changes or new files that are not ignored.
+
+    A repository that merely surrounds it, as a project does the environment in it, has no commit of it.
+    """
+    if _git(folder, "ls-files", "--error-unmatch", ".") is None:
+        return GitState(UNKNOWN, UNKNOWN)
     commit = _git(folder, "rev-parse", "HEAD")
     changes = _git(folder, "status", "--porcelain")
     if commit is None or changes is None:
@@ -90,7 +97,10 @@ def now() -> str:
 
 def command_line() -> str:
     """The command that started this process, quoted so that it can be pasted into a shell; passwords in URIs are hidden."""
-    return shlex.join(without_passwords(argument) for argument in [Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]])
+    program, *arguments = sys.orig_argv
+    if arguments and Path(arguments[0]).name == "clickflow":  # the console command is a file that Python runs
+        program, *arguments = arguments
+    return shlex.join(without_passwords(argument) for argument in [Path(program).name, *arguments])
 
 
 def environment_report() -> str:

@@ -11,7 +11,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from clickflow.errors import TrackingError
-from clickflow.tracking.store import Store, first_line
+from clickflow.text import first_line
+from clickflow.tracking.store import Store
 
 SCHEME = "models:/"
 ALLOWED = "models:/m-… (as a run logged it), models:/name@alias or models:/name/version"

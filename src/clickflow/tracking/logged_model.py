@@ -31,10 +31,11 @@ from clickflow.errors import TrackingError
 from clickflow.serving import model_code as serving
 from clickflow.serving.bundle import ServingBundle
 from clickflow.serving.click_model import BUNDLE
+from clickflow.text import first_line
 from clickflow.tracking.carried_code import carry_code
 from clickflow.tracking.location import model_location
 from clickflow.tracking.run import Run
-from clickflow.tracking.store import Store, first_line, keep_environment
+from clickflow.tracking.store import Store, keep_environment
 
 if TYPE_CHECKING:  # at run time serving imports mlflow.pyfunc, without its warnings
     from mlflow.pyfunc import PyFuncModel
@@ -86,7 +87,7 @@ def save_model(bundle: ServingBundle, folder: Path, model: Model | None = None) 
             artifacts={BUNDLE: str(Path(scratch) / BUNDLE)},
             signature=signature(bundle),
             input_example=input_example(bundle),
-            pip_requirements=_requirements(),
+            pip_requirements=_requirements(bundle),
             code_paths=[str(carry_code(type(bundle.config), Path(scratch)))],
         )
 
@@ -180,6 +181,7 @@ def input_example(bundle: ServingBundle) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _requirements() -> list[str]:
-    """Installed versions; without the build's own suffix (``+cpu``), which no index serves."""
-    return [f"{name}=={metadata.version(name).split('+')[0]}" for name in REQUIREMENTS]
+def _requirements(bundle: ServingBundle) -> list[str]:
+    """Installed versions, without the build's own suffix (``+cpu``), which no index serves; and the package that the model comes from."""
+    installed = [f"{name}=={metadata.version(name).split('+')[0]}" for name in REQUIREMENTS]
+    return installed if bundle.package is None else [*installed, bundle.package]

@@ -12,8 +12,9 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from clickflow.errors import TrackingError
+from clickflow.text import first_line
 from clickflow.tracking.search import FoundRun, read_run
-from clickflow.tracking.store import SQLITE, Store, first_line, is_server
+from clickflow.tracking.store import SQLITE, Store, is_server
 
 ANALYSIS_LIMIT = 1000
 """Rows of an index that SQLite looks at: on large tables a whole ANALYZE would keep trainings from writing for seconds."""

@@ -20,8 +20,9 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 
 from clickflow.errors import TrackingError
+from clickflow.text import cut, first_line
 from clickflow.tracking.search import fetch_artifact
-from clickflow.tracking.store import Store, first_line, is_server, keep_environment, remedy
+from clickflow.tracking.store import Store, is_server, keep_environment, remedy
 from clickflow.tracking.writer import METRICS_PER_REQUEST, MetricWriter
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Run:
         Raises:
             TrackingError: a param was logged before with another value.
         """
-        entries = [Param(re.sub(r"[^\w./: -]", "_", key), _cut(str(value), PARAM_LENGTH)) for key, value in params.items()]
+        entries = [Param(re.sub(r"[^\w./: -]", "_", key), cut(str(value), PARAM_LENGTH, CUT)) for key, value in params.items()]
         with self._storing("params"):
             for start in range(0, len(entries), PARAMS_PER_REQUEST):
                 self._client.log_batch(self.id, params=entries[start : start + PARAMS_PER_REQUEST])
@@ -103,7 +104,7 @@ class Run:
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags; a later value replaces an earlier one."""
         with self._storing("tags"):
-            self._client.log_batch(self.id, tags=[RunTag(key, _cut(value, TAG_LENGTH)) for key, value in tags.items()])
+            self._client.log_batch(self.id, tags=[RunTag(key, cut(value, TAG_LENGTH, CUT)) for key, value in tags.items()])
 
     def remove_tag(self, key: str) -> None:
         """Remove a tag if it is there."""
@@ -265,10 +266,6 @@ class Run:
         except (MlflowException, OSError) as error:
             advice = remedy(error, f"check the tracking store {self.store.uri}")
             raise TrackingError(f"run {self.id}: {what} failed ({first_line(error)}); {advice}") from error
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - len(CUT)] + CUT
 
 
 def _json(values: Mapping[str, Any]) -> str:

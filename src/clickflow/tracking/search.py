@@ -14,8 +14,9 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 
 from clickflow.errors import TrackingError
+from clickflow.text import first_line
 from clickflow.tracking.location import NOT_THERE
-from clickflow.tracking.store import Store, first_line
+from clickflow.tracking.store import Store
 
 Answer = TypeVar("Answer")
 

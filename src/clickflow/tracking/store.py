@@ -19,7 +19,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
 from sqlalchemy import create_engine
 
-from clickflow.errors import TrackingError, without_passwords
+from clickflow.errors import TrackingError
+from clickflow.text import first_line
 from clickflow.tracking.config import TrackingConfig
 
 SQLITE = "sqlite:///"
@@ -218,9 +219,3 @@ def remedy(error: BaseException, otherwise: str) -> str:
     # MLflow passes the database's and its server's errors on as text only.
     is_full = is_full or any(sign in str(error) for sign in ("disk is full", "No space left on device"))
     return "disk full: free some space" if is_full else otherwise
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an exception with its class: short enough for a tag or a message, and without passwords."""
-    lines = str(error).strip().splitlines() or [""]
-    return without_passwords(f"{type(error).__name__}: {lines[0]}".removesuffix(": "))[:500]

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from mlflow.entities import Metric
 
 from clickflow.errors import TrackingError
-from clickflow.tracking.store import first_line, remedy
+from clickflow.text import first_line
+from clickflow.tracking.store import remedy
 
 METRICS_PER_REQUEST = 1000  # MLflow's limit
 

@@ -1,4 +1,4 @@
-"""What watches a fit: throughput, norms of layers, finite weights, the progress bar, and the door through which metrics leave."""
+"""Callbacks of a fit: throughput, norms of layers, finite weights, the progress bar, and the logger that passes metrics on."""
 
 import math
 import time
@@ -19,11 +19,11 @@ from clickflow.training.watching import WATCHED, MetricSink, Watcher
 
 CLICK_LOSS = "click_loss"
 AUXILIARY_LOSS = "auxiliary_loss"
-"""Parts of a training step's loss, which the module gives and :class:`StepMetrics` logs."""
+"""Parts of a training step's loss, which the module returns and :class:`StepMetrics` logs."""
 
 
 class SinkLogger(Logger):
-    """Hands what Lightning logs to a :class:`MetricSink`; the run's life cycle stays with the pipeline."""
+    """Passes Lightning's metrics on to a :class:`MetricSink`; the pipeline opens and closes the run."""
 
     def __init__(self, sink: MetricSink) -> None:
         super().__init__()
@@ -31,20 +31,20 @@ class SinkLogger(Logger):
 
     @property
     def name(self) -> str:
-        """Lightning wants one."""
+        """Name of the logger, which Lightning requires."""
         return "clickflow"
 
     @property
     def version(self) -> str:
-        """Lightning wants one."""
+        """Version of the logger, which Lightning requires."""
         return ""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Pass metrics on."""
+        """Pass the metrics of a step on."""
         self.sink(metrics, step or 0)
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Params are the whole config and are logged before the work starts."""
+        """Do nothing: the whole config is logged as params before the fit starts."""
 
 
 class Throughput(Callback):
@@ -57,16 +57,16 @@ class Throughput(Callback):
 
     @property
     def rows_per_second(self) -> float:
-        """Training rows a second so far."""
+        """Training rows per second so far."""
         return self.rows / self.seconds if self.seconds > 0 else 0.0
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int) -> None:
-        """Start the clock if it stands."""
+        """Start the clock unless it is running."""
         if self._since is None:
             self._since = time.perf_counter()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Count a batch; the time until the next one (the loader's) is counted with that one."""
+        """Count a batch; the loader's time for the next batch is counted with that batch."""
         now = time.perf_counter()
         if self._since is not None:
             self.seconds += now - self._since
@@ -78,7 +78,7 @@ class Throughput(Callback):
         self._since = None
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop the clock and report; a resumed fit begins with the end of the epoch that it resumes, without any rows."""
+        """Stop the clock and report; a resumed fit begins at the end of an epoch, for which it has trained no rows."""
         self._since = None
         if self.rows:
             _log(trainer, {"train/rows_per_second": self.rows_per_second, "epoch": float(trainer.current_epoch)})
@@ -94,36 +94,36 @@ class Watched(Callback):
 
     @property
     def state_key(self) -> str:
-        """Under which Lightning keeps the state."""
+        """Key under which a checkpoint stores the state."""
         return WATCHED
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Pass on how far it is."""
+        """Report the progress."""
         epochs = trainer.current_epoch + (batch_idx + 1) / max(1.0, float(trainer.num_training_batches))
         self.watcher.after_step(epochs, self.throughput.rows_per_second)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Pass the metrics on."""
+        """Report the metrics."""
         self.num_validations += 1
         self.watcher.after_validation(self.num_validations, {name: float(value) for name, value in trainer.callback_metrics.items()})
 
     def state_dict(self) -> dict[str, Any]:
-        """How many validations there were."""
+        """Number of validations so far."""
         return {"num_validations": self.num_validations}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Count on from there."""
+        """Restore the number of validations."""
         self.num_validations = state_dict["num_validations"]
 
 
 class MonitorIsDefined(Callback):
-    """Stops a fit whose monitored metric the validation split cannot define: no epoch would be better than the first."""
+    """Stops a fit whose monitored metric is undefined on the validation split: no epoch would be better than the first."""
 
     def __init__(self, monitor: str) -> None:
         self.monitor = monitor
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look before the checkpoint is chosen.
+        """Check the metric before the checkpoint is chosen.
 
         Raises:
             TrainingError: the metric is NaN.
@@ -131,23 +131,23 @@ class MonitorIsDefined(Callback):
         value = float(trainer.callback_metrics[self.monitor])
         if not math.isfinite(value):
             raise TrainingError(
-                f"trainer.monitor = {self.monitor}: is {value} on the validation split, where no user or no row has the other class; "
-                "it must be defined to choose the best weights; set trainer.monitor=val/log_loss or bring more validation rows."
+                f"trainer.monitor = {self.monitor}: is {value} on the validation split, where all rows, or all of each user, are of "
+                "one class; it must be defined to choose the best weights; set trainer.monitor=val/log_loss or bring more validation rows."
             )
 
 
 class WeightsAreFinite(Callback):
-    """Stops a fit before a validation's checkpoint would put weights that are not finite over good ones."""
+    """Stops a fit before a validation's checkpoint overwrites good weights with weights that are not finite."""
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look before the checkpoint is written; reading the weights costs a fraction of writing them."""
+        """Check the weights before the checkpoint is written; reading them costs a fraction of writing them."""
         refuse_non_finite_weights(pl_module.model, trainer.global_step)  # type: ignore[arg-type]
 
 
 class StepMetrics(Callback):
-    """Click loss, auxiliary loss, learning rate and every layer's gradient and activation norm, every ``every_num_steps`` steps.
+    """Click loss, auxiliary loss, learning rate and every layer's gradient and activation norm, once per ``every_num_steps`` steps.
 
-    The norms make a vanishing gradient visible; they are taken on logged steps only, so that they cost next to nothing.
+    The norms make a vanishing gradient visible; they are measured on logged steps only, so they cost next to nothing.
     """
 
     def __init__(self, every_num_steps: int) -> None:
@@ -159,23 +159,23 @@ class StepMetrics(Callback):
         return trainer.global_step % self.every_num_steps == 0
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch, batch_idx: int) -> None:
-        """Measure activations in the forward pass to come."""
+        """Measure activations in the next forward pass."""
         if self._is_due(trainer):
             self._activations.begin(pl_module.model)  # type: ignore[arg-type]
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
-        """The forward pass is over."""
+        """Stop measuring: the forward pass is over."""
         self._activations.end()
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
-        """Measure while the gradients are there."""
+        """Measure while the gradients exist."""
         if self._is_due(trainer):
-            # The rate that this step takes: Lightning moves schedules on before the batch ends.
+            # The rate of this step: Lightning advances schedules before the batch ends.
             rate = {"train/learning_rate": optimizer.param_groups[0]["lr"]}
             self._measured = gradient_norms(pl_module.model) | self._activations.norms() | rate  # type: ignore[arg-type]
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Log what was measured in this step."""
+        """Log the measurements of this step."""
         if self._measured:
             losses = {"train/loss": float(outputs[CLICK_LOSS])}
             if AUXILIARY_LOSS in outputs:
@@ -184,12 +184,12 @@ class StepMetrics(Callback):
             self._measured = {}
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """A forward pass that failed leaves the model as it was."""
+        """Remove the hooks after a forward pass that failed."""
         self._activations.end()
 
 
 class RowsProgressBar(TQDMProgressBar):
-    """Lightning's bar with rows/s and the latest validation metric; validation has no bar of its own."""
+    """Lightning's bar with rows/s and the latest validation metric, without a bar for validation."""
 
     def __init__(self, throughput: Throughput, monitor: str) -> None:
         super().__init__(refresh_rate=20)
@@ -197,16 +197,16 @@ class RowsProgressBar(TQDMProgressBar):
         self.monitor = monitor
 
     def init_validation_tqdm(self) -> Tqdm:
-        """A bar that is not shown: it would be gone within a second."""
+        """Make a bar that is not shown: validation is over within a second."""
         return Tqdm(disable=True)
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, int | str | float | dict[str, float]]:
-        """What stands at the end of the bar."""
+        """Metrics at the end of the bar."""
         return {**progress_metrics(trainer, self.throughput, self.monitor)}
 
 
 class EpochLines(Callback):
-    """One line an epoch, where nobody watches a bar: in a log file."""
+    """Prints one line per epoch, for log files, where a bar is of no use."""
 
     def __init__(self, throughput: Throughput, monitor: str) -> None:
         self.throughput = throughput
@@ -221,7 +221,7 @@ class EpochLines(Callback):
 
 
 def progress_metrics(trainer: pl.Trainer, throughput: Throughput, monitor: str) -> dict[str, str]:
-    """Rows/s and the latest value of the monitored metric, as they are shown."""
+    """Rows/s and the latest value of the monitored metric, formatted."""
     shown = {"rows/s": f"{throughput.rows_per_second:,.0f}"}
     if monitor in trainer.callback_metrics:
         shown[monitor] = f"{float(trainer.callback_metrics[monitor]):.4f}"

@@ -1,4 +1,4 @@
-"""Read the checkpoints of a fit; they are Lightning's, but plain torch loads them, as weights and numbers only."""
+"""Reading of a fit's checkpoints; Lightning writes them, but plain torch loads them, as weights and numbers only."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from clickflow.training.watching import WATCHED
 
 
 def load_weights(model: nn.Module, checkpoint: Path) -> int:
-    """Put the weights of a checkpoint into a model; returns the checkpoint's epoch.
+    """Load the weights of a checkpoint into a model and return the checkpoint's epoch.
 
     Raises:
         TrainingError: the file is damaged or belongs to another model.
@@ -28,7 +28,7 @@ def load_weights(model: nn.Module, checkpoint: Path) -> int:
 
 
 def read_progress(checkpoint: Path) -> tuple[int, int]:
-    """Steps and validations that were done when a watched fit wrote a checkpoint.
+    """Steps and validations that a watched fit had done when it wrote a checkpoint.
 
     Raises:
         TrainingError: the file is damaged.

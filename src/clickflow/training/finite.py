@@ -1,7 +1,7 @@
-"""Finds where a model's numbers stop being finite: the first layer in forward order whose input, weights or output hold NaN or infinity.
+"""Search for the first layer in forward order whose input, weights or output hold NaN or infinity.
 
-The check of a loss costs a comparison a step. Only when it fails is the batch's forward pass run once more, with hooks on every module, so
-that the search costs nothing as long as training is sound.
+The check of a loss costs one comparison per step. Only if it fails does the batch's forward pass run once more, with hooks on every module,
+so the search costs nothing as long as training is sound.
 """
 
 import math
@@ -23,12 +23,12 @@ def refuse_non_finite(values: Tensor, where: str, model: nn.Module, batch: Batch
 
     Args:
         values: any shape.
-        where: what they are and when, such as ``training at step 7, loss``.
-        model: what made them.
-        batch: what it made them of.
+        where: name and time of the values, such as ``training at step 7, loss``.
+        model: the model that computed them.
+        batch: the batch that it computed them from.
 
     Raises:
-        TrainingError: one is NaN or infinite; names the first layer that holds such a number.
+        TrainingError: a value is NaN or infinite; names the first layer that holds such a number.
     """
     if _is_finite(values):
         return
@@ -41,7 +41,8 @@ def refuse_non_finite(values: Tensor, where: str, model: nn.Module, batch: Batch
 def refuse_non_finite_weights(model: nn.Module, step: int) -> None:
     """Stop training before weights that are not finite are saved.
 
-    Predictions do not tell: they know nothing of table rows that validation does not look up, nor of layers that serve the auxiliary loss.
+    Predictions alone do not show it: they depend neither on table rows that validation does not look up nor on layers of the auxiliary
+    loss.
 
     Raises:
         TrainingError: a weight or a moving statistic is NaN or infinite.
@@ -49,16 +50,16 @@ def refuse_non_finite_weights(model: nn.Module, step: int) -> None:
     for name, tensor in model.state_dict().items():
         if not _is_finite(tensor):
             raise TrainingError(
-                f"weights after step {step}, {name} = {_count(tensor)}: training diverged; weights must be finite to be saved, the last "
-                f"checkpoint that is stays; {REMEDY}"
+                f"weights after step {step}, {name} = {_count(tensor)}: training diverged; weights must be finite to be saved, so the last "
+                f"finite checkpoint is kept; {REMEDY}"
             )
 
 
 def first_non_finite(model: nn.Module, batch: Batch) -> str:
-    """Where the forward pass of a batch first meets a number that is not finite, as a sentence.
+    """Sentence that names the first place in the forward pass of a batch with a number that is not finite.
 
-    A module's input is looked at before its weights and these before its output. Of an embedding table only the rows that are looked up are
-    read. Weights that a parent uses without calling their module count as used where the parent begins.
+    A module's input is checked before its weights, and these before its output. Only the rows of an embedding table that are looked up are
+    read. Weights that a parent uses without calling their module count as used when the parent begins.
     """
     if not _is_finite(batch.numeric):
         return f"first in forward order: the batch's numeric fields, {_count(batch.numeric)}"
@@ -74,7 +75,7 @@ def first_non_finite(model: nn.Module, batch: Batch) -> str:
 
 
 def _watch(name: str, module: nn.Module, events: list[Event]) -> Iterator[Any]:
-    """Hooks that note every call of a module, before and after."""
+    """Hooks that record every call of a module, before and after."""
 
     def before(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         events.append((name, _fault(f"the input of {_shown(name)}", inputs) or _fault_of_weights(name, module)))
@@ -88,7 +89,7 @@ def _watch(name: str, module: nn.Module, events: list[Event]) -> Iterator[Any]:
 
 
 def _findings(model: nn.Module, events: list[Event]) -> Iterator[str]:
-    """What is wrong, in forward order; weights of modules that were never called come with the nearest parent that was."""
+    """Sentences on the faults, in forward order; weights of modules that were never called come with the nearest parent that was."""
     called = {name for name, _ in events}
     silent: dict[str, list[str]] = {}
     for name, module in model.named_modules():
@@ -98,13 +99,13 @@ def _findings(model: nn.Module, events: list[Event]) -> Iterator[str]:
                 parent = parent.rpartition(".")[0]
             silent.setdefault(parent, []).append(fault)
     for name, fault in events:
-        for one in (fault, *silent.pop(name, ())):  # a module's first event is its beginning
+        for one in (fault, *silent.pop(name, ())):  # a module's first event is the start of its call
             if one:
                 yield f"first in forward order: {one}"
 
 
 def _fault_of_weights(name: str, module: nn.Module) -> str | None:
-    """What is wrong with a module's own weights and moving statistics; an embedding table is not read as a whole."""
+    """Fault of a module's own weights and moving statistics, or None; an embedding table is not read as a whole."""
     if isinstance(module, nn.Embedding):
         return None
     own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
@@ -115,7 +116,7 @@ def _fault_of_weights(name: str, module: nn.Module) -> str | None:
 
 
 def _fault(what: str, values: Any) -> str | None:
-    """``what`` with a count, where a tensor in ``values`` is not finite; a named tuple's part by its name."""
+    """``what`` with a count if a tensor in ``values`` is not finite, else None; it names the part of a named tuple."""
     if isinstance(values, Tensor):
         return None if _is_finite(values) else f"{what}, {_count(values)}"
     if isinstance(values, tuple | list):
@@ -130,7 +131,7 @@ def _shown(name: str) -> str:
 
 
 def _is_finite(tensor: Tensor) -> bool:
-    """By the extremes, which hold NaN where there is one: a mask of a large table would cost a quarter of its memory."""
+    """Whether the minimum and the maximum are finite; NaN shows in both, and a mask of a large table would cost a quarter of its memory."""
     if not tensor.is_floating_point() or not tensor.numel():
         return True
     if tensor.is_nested:
@@ -142,7 +143,7 @@ def _is_finite(tensor: Tensor) -> bool:
 
 
 def _count(tensor: Tensor) -> str:
-    """How many, and which."""
+    """The first number that is not finite, and how many there are."""
     flat = (tensor.values() if tensor.is_nested else tensor).detach()
     bad = flat[~torch.isfinite(flat)]
     return f"{bad[0].item()} in {len(bad):,} of {tensor.numel():,} numbers"

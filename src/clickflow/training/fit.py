@@ -27,12 +27,10 @@ from clickflow.training.callbacks import (
     WeightsAreFinite,
 )
 from clickflow.training.checkpoints import load_weights
-from clickflow.training.config import TrainerConfig
+from clickflow.training.config import OptimizerConfig, RegularisationConfig, ScheduleConfig, TrainerConfig
 from clickflow.training.loaders import loaders
 from clickflow.training.module import ClickModule
-from clickflow.training.optimizers import OptimizerConfig
-from clickflow.training.regularisation import RegularisationConfig
-from clickflow.training.schedules import ScheduleConfig
+from clickflow.training.schedules import build_schedulers
 from clickflow.training.watching import MetricSink, Watcher
 
 
@@ -96,7 +94,7 @@ def fit(
     """Train a model on the train split and validate on the validation split.
 
     Args:
-        model: as built by ``build_model``, under the same seed; holds the best weights afterwards.
+        model: as its config builds it, under the same seed; holds the best weights afterwards.
         dataset: the prepared data.
         trainer_config: epochs, batches, early stopping.
         optimizer: the optimizer's config.
@@ -115,7 +113,7 @@ def fit(
         ValueError: the regularisation does not go with the optimizer.
     """
     if regularisation is not None:
-        for key, message in regularisation.contradictions(optimizer):
+        for key, message in regularisation.contradictions_with(optimizer):
             raise ValueError(f"{key} {message}")
     train, validation = loaders(dataset, trainer_config, seed, draws_negatives=draws_negatives(model))
     if resume_from is not None:
@@ -168,7 +166,7 @@ def fit(
             model,
             optimizer,
             # Lightning's own estimate of the number of steps would set the loader up before its state is restored.
-            build_schedulers=partial(schedule.build, num_steps=len(train) * trainer_config.max_epochs, mode=trainer_config.mode)
+            build_schedulers=partial(build_schedulers, schedule, num_steps=len(train) * trainer_config.max_epochs, mode=trainer_config.mode)
             if schedule
             else None,
             monitor=trainer_config.monitor,

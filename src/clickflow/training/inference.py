@@ -10,7 +10,7 @@ def predict_batches(model: nn.Module, loader: BatchLoader) -> tuple[Tensor, Tens
     """Score every row of a loader, in its order.
 
     Returns:
-        preds (R,) probabilities, label (R,) float 0/1, group (R,) int64.
+        preds (R,) probabilities, label (R,) float 0 or 1, group (R,) int64.
     """
     was_training = model.training
     model.eval()

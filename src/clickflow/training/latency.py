@@ -1,4 +1,4 @@
-"""How long a model takes to score one user's candidates, which share the user's history as they do where it is served."""
+"""Time to score the candidates of one user, which share the user's history as they do when a model is served."""
 
 import time
 from dataclasses import replace
@@ -14,14 +14,14 @@ NUM_REPEATS = 30
 
 
 def latency_milliseconds(model: nn.Module, split: Split, max_history: int) -> float:
-    """Shortest of 30 forward passes over the first 200 targets of a split, or all it has, for the user with the median history among them.
+    """Shortest time of 30 forward passes over the first 200 targets of a split, or all it has, for the user with the median history.
 
-    The shortest, because other processes share the machine and only ever add to it.
+    The shortest time is taken because other processes on the machine can only add to it.
 
     Args:
-        model: as built by ``build_model``.
-        split: whose rows to score.
-        max_history: behaviours a row, the latest ones.
+        model: as its config builds it.
+        split: the split whose rows are scored.
+        max_history: behaviours per row, the latest ones.
     """
     batch = of_one_user(split.take(slice(0, min(NUM_CANDIDATES, len(split))), max_history))
     was_training = model.training
@@ -37,7 +37,7 @@ def latency_milliseconds(model: nn.Module, split: Split, max_history: int) -> fl
 
 
 def of_one_user(batch: Batch) -> Batch:
-    """The same B rows as candidates of one user, who has the median one of their histories by length."""
+    """The same B rows as candidates of one user, whose history is the one of median length among theirs."""
     median = int(batch.lengths.argsort()[len(batch) // 2])
     user = batch.part(median, median + 1)
     return replace(batch, history=user.history, offsets=user.offsets, history_of=torch.zeros(len(batch), dtype=torch.int64))

@@ -1,16 +1,16 @@
-"""Which batches a fit trains on and which an evaluation scores."""
+"""Loaders of the batches of a fit and of an evaluation."""
 
 from clickflow.data.dataset import BatchLoader, PreparedDataset
 from clickflow.training.config import TrainerConfig
 
-# Forward passes hold no gradients, so four times the rows fit and the fixed cost of a batch is paid less often.
+# Forward passes alone keep no activations for gradients, so four times as many rows fit, and fewer batches pay their fixed cost.
 EVALUATION_BATCH_FACTOR = 4
 
 
 def loaders(
     dataset: PreparedDataset, config: TrainerConfig, seed: int, *, draws_negatives: bool = False
 ) -> tuple[BatchLoader, BatchLoader]:
-    """Loaders of the train and the validation split; only the train split's may draw a negative for each behaviour."""
+    """Loaders of the train and the validation split; only that of train may draw one negative per behaviour."""
     train = BatchLoader(
         dataset.split("train"),
         batch_size=config.batch_size,

@@ -1,4 +1,4 @@
-"""The one LightningModule of all models: click loss plus the model's auxiliary loss, metrics on whole validation epochs."""
+"""The only LightningModule, for all models: click loss plus the model's auxiliary loss, metrics on whole validation epochs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,8 +13,9 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from clickflow.data.batches import Batch
 from clickflow.metrics.click_metrics import ClickMetrics
 from clickflow.training.callbacks import AUXILIARY_LOSS, CLICK_LOSS
+from clickflow.training.config import OptimizerConfig
 from clickflow.training.finite import refuse_non_finite
-from clickflow.training.optimizers import DenseAndSparse, OptimizerConfig, build_optimizer
+from clickflow.training.optimizers import DenseAndSparse, build_optimizer
 from clickflow.training.regularisation import Regulariser
 from clickflow.training.sparse_gradients import clip_gradient_norm
 
@@ -22,7 +23,7 @@ RNG_STATE = "rng_state"
 
 
 class ClickModule(pl.LightningModule):
-    """Trains any ``Batch -> ModelOutput``."""
+    """Training of any model ``Batch -> ModelOutput``."""
 
     def __init__(
         self,
@@ -33,14 +34,14 @@ class ClickModule(pl.LightningModule):
         monitor: str = "val/gauc",
         regulariser: Regulariser | None = None,
     ) -> None:
-        """Put together what a training step needs.
+        """Combine the parts of a training step.
 
         Args:
-            model: what is trained.
-            optimizer: its optimizer's config.
-            build_schedulers: makes the schedulers of the learning rate; None keeps it.
-            monitor: name of the metric that a plateau looks at.
-            regulariser: adds the penalties' gradients; None adds none.
+            model: the model to train.
+            optimizer: config of its optimizer.
+            build_schedulers: builds the schedulers of the learning rate; None keeps the rate constant.
+            monitor: name of the metric that a plateau schedule watches.
+            regulariser: adds the gradients of the penalties; None adds none.
         """
         super().__init__()
         self.model = model
@@ -52,7 +53,7 @@ class ClickModule(pl.LightningModule):
         self._schedulers: list[LRScheduler] = []
 
     def training_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
-        """Losses of one batch: what is minimised, as Lightning calls it ``loss``, and its parts."""
+        """Losses of one batch: the minimised one under Lightning's name ``loss``, and its parts."""
         output = self.model(batch)
         assert batch.label is not None
         click_loss: Tensor = F.binary_cross_entropy_with_logits(output.logit, batch.label)
@@ -75,7 +76,7 @@ class ClickModule(pl.LightningModule):
             clip_gradient_norm(self.model.parameters(), gradient_clip_val)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Gather the predictions of one batch."""
+        """Collect the predictions of one batch."""
         assert batch.label is not None
         assert batch.group is not None
         preds = torch.sigmoid(self.model(batch).logit)
@@ -83,7 +84,7 @@ class ClickModule(pl.LightningModule):
         self.metrics.update(preds, batch.label, batch.group)
 
     def on_validation_epoch_end(self) -> None:
-        """Log ``val/...`` of all rows at once, and lower the learning rate if it is time to."""
+        """Log the ``val/...`` metrics of all rows together, and step a plateau schedule."""
         values = {f"val/{name}": float(value) for name, value in self.metrics.compute().items()}
         self.log_dict(values, logger=True)
         self.metrics.reset()
@@ -99,21 +100,21 @@ class ClickModule(pl.LightningModule):
         return [optimizer], configs
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Step what is a function of the step.
+        """Step the schedules that depend on the step alone.
 
-        Lightning would step a plateau after the checkpoint of the same validation was written, which a resumed training would not know.
+        Lightning would step a plateau after writing the checkpoint of the same validation, so a resumed training would miss that step.
         """
         if not isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep torch's random state, so that dropout goes on as it would have."""
+        """Store torch's random state, so that dropout continues as if training had not stopped."""
         checkpoint[RNG_STATE] = torch.get_rng_state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take torch's random state back."""
+        """Restore torch's random state."""
         torch.set_rng_state(checkpoint[RNG_STATE])
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Move a batch."""
+        """Move a batch to a device."""
         return batch.to(device)

@@ -1,7 +1,7 @@
-"""Norms of every layer: of the gradient, whose fall from the last layer to the first is the vanishing gradient, and of the output.
+"""Norms of every layer: of its gradient, whose fall from the last layer to the first is the vanishing gradient, and of its output.
 
-Gradients are read where backward left them. Outputs are gone by then, so they are measured as they are made, by hooks that hang on the
-model for the steps that are logged only.
+Gradients are read after the backward pass. Outputs are gone by then, so hooks measure them during the forward pass; the hooks are attached
+for logged steps only.
 """
 
 import math
@@ -16,13 +16,13 @@ from clickflow.models.layers.recurrent import GatedRecurrence
 from clickflow.training.sparse_gradients import coalesce_gradient
 
 LAYERS = (nn.Linear, nn.Embedding, nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.GELU, nn.SELU, nn.Sigmoid, nn.Tanh, Dice, Maxout, GatedRecurrence)
-"""What has an activation norm: layers with weights, recurrences and all activations."""
+"""Layers that have an activation norm: those with weights, recurrences and all activations."""
 
 
 def gradient_norms(model: nn.Module) -> dict[str, float]:
     """``gradient_norm/<layer>``: L2 norm of the gradient over all parameters of each layer, sparse ones included.
 
-    Parameters of the model itself, outside any layer, stand under ``gradient_norm/model``.
+    Parameters of the model itself, outside any layer, count as ``gradient_norm/model``.
     """
     norms = {}
     for name, layer in model.named_modules():
@@ -33,14 +33,14 @@ def gradient_norms(model: nn.Module) -> dict[str, float]:
 
 
 class ActivationNorms:
-    """Root mean square of each layer's output, over all its units, rows and calls: neither width nor batch size changes its scale."""
+    """Root mean square of each layer's output, over all its units, rows and calls: width and batch size do not change its scale."""
 
     def __init__(self) -> None:
         self._hooks: list[Any] = []
         self._outputs: dict[str, list[tuple[float, int]]] = {}
 
     def begin(self, model: nn.Module) -> None:
-        """Measure from now on."""
+        """Start measuring the outputs of a model."""
         self.end()
         self._outputs = {}
         for name, layer in model.named_modules():
@@ -48,12 +48,12 @@ class ActivationNorms:
                 self._hooks.append(layer.register_forward_hook(self._measure(name)))
 
     def end(self) -> None:
-        """Leave the model as it was."""
+        """Stop measuring and remove the hooks."""
         while self._hooks:
             self._hooks.pop().remove()
 
     def norms(self) -> dict[str, float]:
-        """``activation_norm/<layer>`` of the layers that were called and gave one tensor that is not empty."""
+        """``activation_norm/<layer>`` of the layers that were called and returned a single tensor that is not empty."""
         return {
             f"activation_norm/{name}": math.sqrt(sum(squares for squares, _ in calls) / sum(count for _, count in calls))
             for name, calls in self._outputs.items()

@@ -4,77 +4,33 @@ Mini-batch-aware regularisation (Zhou et al., Deep Interest Network, KDD 2018, e
 
     λ Σ_{tables} Σ_{rows j of the table that occur in the batch} ||w_j||² / n_j
 
-with n_j the occurrences of id j in train. Its gradient is 2 λ w_j / n_j, once a distinct row (the paper's eq. 7 drops the 2), and is added
-to the values of the coalesced sparse gradient: O(batch), where the full L2 penalty λ Σ_j ||w_j||² has a gradient in every row of every
-table: O(vocabulary). Tables of hashed pairs, which have no counts, are left out.
+with n_j the occurrences of id j in train. Its gradient is 2 λ w_j / n_j, once per distinct row (the paper's eq. 7 drops the 2), and is
+added to the values of the coalesced sparse gradient, in O(batch). The full L2 penalty λ Σ_j ||w_j||² has a gradient in every row of every
+table, hence O(vocabulary). Tables of hashed pairs, which have no counts, are left out.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from clickflow.config import Contradictions, StrictConfig
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.schema import ITEM
 from clickflow.models.layers.embedding import EmbeddingTable
-from clickflow.training.optimizers import OptimizerConfig
+from clickflow.training.config import RegularisationConfig
 from clickflow.training.sparse_gradients import coalesce_gradient
-
-Strength = Annotated[float, Field(ge=0)]
-
-
-class RegularisationConfig(StrictConfig):
-    """Which weights are penalised, and how much."""
-
-    embedding: Literal["none", "l2", "mini_batch_aware"] = "none"
-    """Penalty on embedding tables: ``l2`` on all rows, ``mini_batch_aware`` on the batch's rows, on rare ids more than on frequent ones."""
-    embedding_lambda: Strength = 0.0
-    """Its factor, the paper's λ."""
-    dense_l1: Strength = 0.0
-    """Factor of Σ|w| over the weights of all other layers; biases and other vectors are left out."""
-    dense_l2: Strength = 0.0
-    """Factor of Σw² over the same weights."""
-
-    @model_validator(mode="after")
-    def _lambda_has_a_penalty(self) -> Self:
-        if self.embedding == "none" and self.embedding_lambda > 0:
-            message = f"= {self.embedding_lambda}: has no effect with embedding=none; set embedding=mini_batch_aware or embedding_lambda=0"
-            raise Contradictions([("embedding_lambda", message)])
-        return self
-
-    def build(self, model: nn.Module, dataset: PreparedDataset) -> "Regulariser":
-        """What adds the penalties of a model's weights."""
-        return Regulariser(self, model, id_counts(dataset) if self.embedding == "mini_batch_aware" else {})
-
-    def contradictions(self, optimizer: OptimizerConfig) -> Iterator[tuple[str, str]]:
-        """``(key, message)`` of what does not go with an optimizer."""
-        if self.embedding == "l2" and optimizer.embedding_update == "sparse":
-            yield (
-                "regularisation.embedding",
-                "= l2: changes every row of every table in every step, but optimizer.embedding_update = sparse updates the batch's rows "
-                "only; set optimizer.embedding_update=dense or regularisation.embedding=mini_batch_aware",
-            )
-        if self.embedding == "mini_batch_aware" and optimizer.embedding_update == "dense":
-            yield (
-                "regularisation.embedding",
-                "= mini_batch_aware: needs gradients that tell which rows occur in the batch, but optimizer.embedding_update = dense has "
-                "none; set optimizer.embedding_update=sparse or regularisation.embedding=l2",
-            )
 
 
 class Regulariser:
     """Adds the gradients of a config's penalties to those of a model."""
 
     def __init__(self, config: RegularisationConfig, model: nn.Module, counts: Mapping[str, Tensor]) -> None:
-        """Look up what is penalised.
+        """Look up the penalised weights.
 
         Args:
             config: the penalties.
-            model: its embedding tables are :class:`EmbeddingTable` modules.
-            counts: (V,) occurrences in train of each row, by field, as :func:`id_counts` gives them; for ``mini_batch_aware`` only.
+            model: a model whose embedding tables are :class:`EmbeddingTable` modules.
+            counts: (V,) occurrences in train of each row, by field, as returned by :func:`id_counts`; for ``mini_batch_aware`` only.
         """
         tables = [(module.field, module.get_parameter("weight")) for module in model.modules() if isinstance(module, EmbeddingTable)]
         in_tables = {id(weight) for _, weight in tables}
@@ -88,7 +44,7 @@ class Regulariser:
 
     @torch.no_grad()
     def add_gradients(self) -> None:
-        """Add to the gradients of a backward pass; what has none is left alone."""
+        """Add to the gradients of a backward pass; weights without a gradient are left alone."""
         for weight, factor in self.batch_rows:
             if weight.grad is not None:
                 rows, values = coalesce_gradient(weight)  # (R,), (R, D)
@@ -108,8 +64,8 @@ def _add(weights: list[nn.Parameter], l1: float, l2: float) -> None:
 def id_counts(dataset: PreparedDataset) -> dict[str, Tensor]:
     """(V,) float32 occurrences in train of each row of a field's table, by field.
 
-    Row 0, the unknown id, stands for what the known ids do not cover: train rows where a user or context field is missing, occurrences of
-    items whose field is missing. It counts at least 1, since an unknown id of validation may meet it.
+    Row 0, the unknown id, counts the rows that no known id covers: train rows with a missing user or context field, and occurrences of
+    items whose field is missing. Its count is at least 1, since validation may hold unknown ids.
     """
     known = {field.name: dataset.vocabulary(field.name)["count"].to_torch().float() for field in dataset.schema.categorical}
     occurrences = {"item": float(known[ITEM].double().sum())}

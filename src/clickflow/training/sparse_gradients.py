@@ -1,7 +1,7 @@
-"""Sparse gradients of embedding tables: duplicate rows added up once a step, and a norm over dense and sparse gradients together.
+"""Sparse gradients of embedding tables: duplicate rows summed once per step, and a norm over dense and sparse gradients together.
 
-A sparse gradient lists every lookup of the batch, an id that occurs twice two times. Regularisation, clipping, logged norms and optimizers
-all need the sums, so the first that asks puts the coalesced gradient in the place of the raw one and the others find it there. Sorting and
+A sparse gradient lists every lookup of the batch, so an id that occurs twice is listed twice. Regularisation, clipping, logged norms and
+optimizers all need the sums, so the first of them replaces the raw gradient by the coalesced one, and the others find it there. Sorting and
 ``embedding_bag`` over runs of equal ids take 0.54 ms for 10,240 lookups of 32 numbers, ``unique`` and ``index_add_`` 0.68 ms, torch's
 ``coalesce`` 0.77 ms.
 """
@@ -33,7 +33,7 @@ def coalesce_gradient(table: Tensor) -> tuple[Tensor, Tensor]:
 def clip_gradient_norm(parameters: Iterable[Tensor], max_norm: float) -> None:
     """Scale all gradients so that their L2 norm, over dense and sparse ones together, is at most ``max_norm``.
 
-    torch's ``clip_grad_norm_`` takes no sparse gradients; the formula is its own.
+    torch's ``clip_grad_norm_`` does not take sparse gradients; the formula is the same.
     """
     gradients = [values for parameter in parameters if (values := _values(parameter)) is not None]
     norm = torch.nn.utils.get_total_norm(gradients)

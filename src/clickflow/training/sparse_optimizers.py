@@ -1,12 +1,12 @@
 """Lazy optimizers of embedding tables: a step reads and writes the rows of the batch only, so its time does not grow with the vocabulary.
 
-Each is its textbook rule, applied to the rows that occur in the batch. The difference to the textbook shows on the other rows: their
-momentum and moments do not decay, momentum does not move them on, and weight decay leaves them alone. SGD and Adagrad change no row without
-a gradient, so for them lazy is exact; for the others a row counts only the steps in which it occurs, except that Adam's bias correction
-counts all steps of the table, as torch's ``SparseAdam`` does. Where every row occurs in every step, lazy and textbook are the same.
+Each optimizer applies its textbook rule to the rows that occur in the batch. It differs from the textbook on the other rows: their
+momentum and moments do not decay, momentum does not keep moving them, and weight decay leaves them alone. SGD and Adagrad change no row
+without a gradient, so for them lazy is exact; for the others a row counts only the steps in which it occurs, except that Adam's bias
+correction counts all steps of the table, as torch's ``SparseAdam`` does. If every row occurs in every step, lazy and textbook are the same.
 
 Rows are gathered, changed densely and copied back, a portion at a time: ``index_select`` and ``index_copy_`` take 0.2 ms for 7,700 rows of
-32 numbers where ``index_add_`` takes 0.5 ms.
+32 numbers, ``index_add_`` takes 0.5 ms.
 """
 
 import math
@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from clickflow.training.sparse_gradients import coalesce_gradient
 
-# Numbers of a table that are changed at once: copies of this size stay in the cache, and the allocator keeps their memory.
+# Numbers of a table that are changed at a time: copies of this size stay in the cache, and the allocator keeps their memory.
 PORTION = 2**16
 
 Group = dict[str, Any]
@@ -27,10 +27,10 @@ Rows = dict[str, Tensor]
 
 
 class LazyOptimizer(Optimizer):
-    """Base: gathers the batch's rows of table and state, has :meth:`update` change them, and copies them back.
+    """Base class: gathers the batch's rows of table and state, changes them by :meth:`update` and copies them back.
 
     Attributes:
-        state_names: names of the state that each row has, zero at the start.
+        state_names: names of the states of each row, zero at the start.
     """
 
     state_names: ClassVar[tuple[str, ...]] = ()
@@ -39,7 +39,7 @@ class LazyOptimizer(Optimizer):
         super().__init__(tables, {"lr": lr, **choices})
 
     def state_width(self, embedding_dim: int) -> int:
-        """Numbers of each state a row."""
+        """Numbers per row of each state."""
         return embedding_dim
 
     def update(self, weight: Tensor, gradient: Tensor, state: Rows, step: int, group: Group) -> None:
@@ -47,16 +47,16 @@ class LazyOptimizer(Optimizer):
 
         Args:
             weight: (R, D) rows of the table that occur in the batch.
-            gradient: (R, D) summed over the batch; to be left as it is.
-            state: (R, ``state_width``) of each name.
-            step: of the table, from 1.
-            group: learning rate ``lr`` and the optimizer's choices.
+            gradient: (R, D) gradients summed over the batch; must not be changed.
+            state: (R, ``state_width``) state of each name.
+            step: number of the table's step, from 1.
+            group: learning rate ``lr`` and the optimizer's other settings.
         """
         raise NotImplementedError
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """Update the rows of the batch; a table without a gradient rests."""
+        """Update the rows of the batch; a table without a gradient does not change."""
         assert closure is None
         for group in self.param_groups:
             for table in group["params"]:
@@ -67,7 +67,7 @@ class LazyOptimizer(Optimizer):
         state = self.state[table]
         if not state:
             width = len(self.state_names) * self.state_width(table.shape[1])
-            # All state of a row side by side: in a large table each row is a miss of the cache, and so it is one instead of several.
+            # All state of a row side by side: in a large table each access is a cache miss, so a row costs one miss instead of several.
             state |= {"step": 0, "rows": torch.zeros(table.shape[0], width, dtype=table.dtype, device=table.device)}
         state["step"] += 1
         portion = max(1, PORTION // table.shape[1])
@@ -88,7 +88,7 @@ class LazySGD(LazyOptimizer):
 
 
 class LazyMomentum(LazyOptimizer):
-    """Momentum as torch's SGD has it: m = momentum m + g; w -= lr m, with Nesterov's look ahead w -= lr (g + momentum m)."""
+    """Momentum as in torch's SGD: m = momentum m + g; w -= lr m, with Nesterov's look-ahead w -= lr (g + momentum m)."""
 
     state_names = ("momentum_buffer",)
 
@@ -115,10 +115,10 @@ class LazyAdagrad(LazyOptimizer):
 
 
 class RowwiseAdagrad(LazyAdagrad):
-    """Adagrad with one number of state a row, s += mean(g²) over the row; state of a table of D columns is D times smaller."""
+    """Adagrad with one number of state per row, s += mean(g²) over the row; the state of a table of D columns is D times smaller."""
 
     def state_width(self, embedding_dim: int) -> int:
-        """One."""
+        """One number per row."""
         return 1
 
     def square(self, gradient: Tensor) -> Tensor:
@@ -138,9 +138,9 @@ class LazyRMSprop(LazyOptimizer):
 
 
 class LazyAdam(LazyOptimizer):
-    """Adam (Kingma & Ba 2015) as torch's ``SparseAdam``, with AdamW's decoupled weight decay (Loshchilov & Hutter 2019).
+    """Adam (Kingma & Ba 2015) as in torch's ``SparseAdam``, with AdamW's decoupled weight decay (Loshchilov & Hutter 2019).
 
-    ``eps`` is added before the bias correction, the paper's epsilon hat; torch's dense Adam adds it after.
+    ``eps`` is added before the bias correction, as the paper's epsilon hat; torch's dense Adam adds it after.
     """
 
     state_names = ("exp_avg", "exp_avg_sq")

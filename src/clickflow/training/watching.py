@@ -1,38 +1,38 @@
-"""What a fit tells to the outside, and how the outside ends it."""
+"""The interface of a fit to the code around it, which receives metrics and may end the fit."""
 
 from collections.abc import Mapping
 from typing import Protocol
 
 WATCHED = "Watched"
-"""Under which a checkpoint of a watched fit holds how many validations were done."""
+"""Key under which a checkpoint of a watched fit stores the number of validations done."""
 
 
 class MetricSink(Protocol):
-    """Takes metrics: a tracked run, or a list in a test."""
+    """Receiver of metrics: a tracked run, or a list in a test."""
 
     def __call__(self, metrics: Mapping[str, float], step: int) -> None:
         """Take the metrics of one step."""
 
 
 class Pruned(Exception):
-    """Raised by a :class:`Watcher` to end a fit that is not worth going on with."""
+    """Raised by a :class:`Watcher` to end a fit that is not worth continuing."""
 
 
 class Watcher(Protocol):
-    """Follows a fit from outside: shows how far it is, or ends it by raising."""
+    """Observer of a fit, which shows its progress or ends it by raising."""
 
     def after_step(self, epochs: float, rows_per_second: float) -> None:
-        """A training step is done; called often, so it must be quick.
+        """Follow a training step; called often, so it must be quick.
 
         Args:
-            epochs: done so far, fractions among them.
-            rows_per_second: training rows a second so far.
+            epochs: epochs done so far, with a fraction for the current one.
+            rows_per_second: training rows per second so far.
         """
 
     def after_validation(self, number: int, metrics: Mapping[str, float]) -> None:
-        """A validation is done.
+        """Follow a validation.
 
         Args:
-            number: of the validation, from 1; a resumed fit counts on.
-            metrics: by name, ``val/…`` among them.
+            number: number of the validation, from 1; a resumed fit continues the count.
+            metrics: metrics by name, ``val/…`` among them.
         """

@@ -15,14 +15,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field
-
-from clickflow.config import FilePath, StrictConfig
 from clickflow.errors import ClickflowError
 from clickflow.runs.train import checkpoint_folder, keep_checkpoints, logged_name
-from clickflow.tracking.config import TrackingConfig
 from clickflow.tracking.lifecycle import (
     DIRECTIONS_TAG,
     KIND_TAG,
@@ -39,23 +34,11 @@ from clickflow.tracking.maintenance import analyze, artifact_bytes, can_analyze,
 from clickflow.tracking.run import CHECKPOINTS_REMOVED_TAG, Run
 from clickflow.tracking.search import FoundRun, find_run, search_runs
 from clickflow.tracking.store import Store, open_store
+from clickflow.upkeep.config import CleanupConfig
 from clickflow.upkeep.dead_runs import Liveness, find_dead_runs, hours_of_silence, process_lives
 
 HALF_WRITTEN_HOURS = 24.0
 """After how long untouched a half-written data set is nobody's; its writer touches it all the time."""
-
-
-class CleanupConfig(StrictConfig):
-    """How much is kept, and who is taken for dead."""
-
-    keep_best: Annotated[int, Field(ge=1)] = 3
-    """Of each finished sweep, the trials whose checkpoints are kept."""
-    silent_hours: Annotated[float, Field(gt=0)] | None = None
-    """After how many hours without a new metric a RUNNING run of another machine, or of an unknown process, is closed; null: never."""
-    dry_run: bool = False
-    """Say what would be done and do nothing."""
-    home: FilePath
-    tracking: TrackingConfig
 
 
 @dataclass(frozen=True)

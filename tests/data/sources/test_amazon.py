@@ -93,12 +93,12 @@ def test_a_value_of_a_wrong_type_is_quoted_or_dropped(tmp_path):
     assert log.interactions["timestamp"].to_list() == [1370131200, 1370131200, 1290643200]
 
 
-def test_a_missing_reviewer_is_told_by_its_official_name(tmp_path):
+def test_a_missing_reviewer_is_reported_by_its_official_name(tmp_path):
     with pytest.raises(DataError, match=r"column 'reviewerID', row 1 = null: missing, and every row needs a user"):
         checked(write(tmp_path, ['{"asin": "0001", "overall": 2.0, "unixReviewTime": 1370131200}']))
 
 
-def test_a_line_that_is_no_json_is_quoted(tmp_path):
+def test_a_line_that_is_not_json_is_quoted(tmp_path):
     with pytest.raises(DataError, match=r"reviews_Electronics_5\.json\.gz, row 2 = '\{broken': not a JSON object"):
         checked(write(tmp_path, [json.dumps(REVIEWS[0]), "{broken"]))
 
@@ -111,7 +111,7 @@ def test_an_item_without_metadata_is_refused_or_unknown(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda content: b"no gzip " + content])
-def test_a_file_that_is_no_whole_gzip_is_refused(tmp_path, damage):
+def test_a_file_that_is_not_a_whole_gzip_is_refused(tmp_path, damage):
     path = write(tmp_path) / "reviews_Electronics_5.json.gz"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(DataError, match=r"not a whole gzip file .*fetch it again"):
@@ -127,7 +127,7 @@ def test_a_folder_without_the_files_and_a_path_that_is_no_folder_are_refused(tmp
         config(tmp_path / "x.gz").files(tmp_path)
 
 
-def test_a_category_that_is_no_part_of_a_file_name_is_refused():
+def test_a_category_that_cannot_be_part_of_a_file_name_is_refused():
     with pytest.raises(ConfigError, match=r"category = '\.\./x'"):
         config(None, category="../x")
 

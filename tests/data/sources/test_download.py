@@ -21,7 +21,7 @@ MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
 class FileServer(ThreadingHTTPServer):
-    """Serves one file to every address; can break off after some bytes and can refuse ranges."""
+    """Server of one file at every address, which can stop after some bytes and refuse ranges."""
 
     daemon_threads = True
 
@@ -80,7 +80,7 @@ def test_a_download_is_placed_under_its_name_and_leaves_no_part(server, tmp_path
     assert [file.name for file in path.parent.iterdir()] == ["data.zip"]
 
 
-def test_what_is_there_already_is_not_fetched_again(server, tmp_path):
+def test_a_file_that_exists_is_not_fetched_again(server, tmp_path):
     path = tmp_path / "data.zip"
     path.write_bytes(b"mine")
     assert download(server.url, path, MD5).read_bytes() == b"mine"
@@ -124,7 +124,7 @@ def test_another_checksum_removes_the_part_and_says_so(server, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_address_out_of_reach_is_named_with_the_way_around_it(tmp_path):
+def test_an_unreachable_address_is_named_with_a_way_around_it(tmp_path):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # bound, but nobody listens
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/ml-1m.zip"
@@ -137,7 +137,7 @@ def test_a_refusing_server_is_quoted(server, tmp_path):
         download(f"{server.url}/missing", tmp_path / "data.zip")
 
 
-def test_too_little_space_is_told_before_the_transfer(server, tmp_path, monkeypatch):
+def test_too_little_space_is_reported_before_the_transfer(server, tmp_path, monkeypatch):
     monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
     with pytest.raises(DataError, match=r"3,000,000 bytes are to come and 1,000 are free"):
         download(server.url, tmp_path / "data.zip")
@@ -154,7 +154,7 @@ def files_limited_to(num_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_disk_that_takes_no_more_is_an_error_one_can_act_on(server, tmp_path):
+def test_a_full_disk_is_an_error_one_can_act_on(server, tmp_path):
     with files_limited_to(1 << 20), pytest.raises(DataError, match=r"cannot be written \(File too large\); free or choose another disk"):
         download(server.url, tmp_path / "data.zip")
     assert not (tmp_path / "data.zip").exists()

@@ -101,7 +101,7 @@ def test_ratings_that_span_several_blocks_stay_whole(tmp_path, monkeypatch):
     assert log.interactions.rows() == ratings
 
 
-def test_a_value_that_is_no_number_is_quoted_with_its_row_or_dropped(tmp_path):
+def test_a_value_that_is_not_a_number_is_quoted_with_its_row_or_dropped(tmp_path):
     folder = as_folder(tmp_path, "1m")
     (folder / "ratings.dat").write_text(RATINGS_DAT + "2::661::many::978298413\nnonsense\n")
     with pytest.raises(DataError) as caught:
@@ -138,7 +138,7 @@ def test_ratings_with_another_header_are_refused(tmp_path):
         checked("20m", folder)
 
 
-def test_a_file_that_is_no_zip_and_a_zip_cut_short_are_refused(tmp_path):
+def test_a_file_that_is_not_a_zip_and_a_zip_cut_short_are_refused(tmp_path):
     path = as_zip(tmp_path, "1m")
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])

@@ -1,4 +1,4 @@
-"""The generated log against the formula it is said to follow, recomputed by plain loops."""
+"""The generated log against its documented formula, recomputed by plain loops."""
 
 import math
 from collections import Counter
@@ -16,7 +16,7 @@ from clickflow.errors import ConfigError
 
 
 def generate(**more: object) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Impressions, behaviours and items."""
+    """Generate impressions, behaviours and items."""
     raw = make_config(**more).read(())
     return raw.interactions.collect(), raw.behaviours.collect(), raw.items.collect()
 
@@ -41,7 +41,7 @@ def test_a_log_passes_the_checks_and_repeats_nothing_but_by_chance():
     assert log.items["category"].n_unique() == 20
 
 
-def test_behaviours_and_impressions_lie_in_their_windows():
+def test_behaviours_and_impressions_fall_in_their_windows():
     impressions, behaviours, _ = generate()
     assert behaviours["timestamp"].is_between(START_SECONDS, START_SECONDS + WINDOW_SECONDS, closed="left").all()
     assert impressions["timestamp"].is_between(START_SECONDS + WARM_UP_SECONDS, START_SECONDS + WINDOW_SECONDS, closed="left").all()
@@ -52,7 +52,7 @@ def test_a_clicks_probability_is_the_documented_formula(more):
     config = make_config(**more)
     impressions, behaviours, items = generate(**more)
     category = items["category"].to_list()
-    # The appeal is an item's own number: it is read back from one impression and must explain all others.
+    # The appeal is a number of the item: it is computed from one impression and must explain all others.
     appeal: dict[int, float] = {}
     past: dict[tuple[int, int], list[int]] = {}
     for user, item, timestamp in behaviours.iter_rows():
@@ -68,7 +68,7 @@ def test_a_clicks_probability_is_the_documented_formula(more):
     assert np.std(list(appeal.values())) == pytest.approx(config.appeal_std, rel=0.15, abs=1e-9)
 
 
-def test_clicks_come_as_often_as_their_probabilities_say():
+def test_the_click_rate_follows_the_probabilities():
     impressions, _, _ = generate(num_impressions=100_000)
     for low in np.arange(0, 0.9, 0.1):
         bucket = impressions.filter(pl.col("true_probability").is_between(low, low + 0.1))
@@ -81,7 +81,7 @@ def test_clicks_come_as_often_as_their_probabilities_say():
 
 
 @pytest.mark.parametrize("mean_history", [3.0, 20.0])
-def test_histories_are_as_long_as_said_on_average(mean_history):
+def test_histories_have_the_configured_mean_length(mean_history):
     impressions, behaviours, _ = generate(mean_history=mean_history, num_users=5_000)
     by_user = dict(behaviours.group_by("user").agg("timestamp").iter_rows())
     lengths = [
@@ -109,7 +109,7 @@ def test_behaviours_follow_few_interests_of_each_user():
     assert noisy.join(items, on="item").group_by("user").agg(pl.col("category").n_unique())["category"].max() > 3
 
 
-def test_targets_follow_the_users_interests_as_often_as_said():
+def test_targets_follow_the_users_interests_at_the_configured_share():
     shares = {}
     for share in (0.0, 1.0):
         impressions, behaviours, items = generate(targeted_share=share, behaviour_noise=0.0, mean_history=60.0)
@@ -131,7 +131,7 @@ def test_users_beyond_a_block_of_drawing_get_interests_too():
     assert behaviours["user"].max() > 24_900
 
 
-def test_sizes_that_contradict_each_other_are_all_told():
+def test_sizes_that_contradict_each_other_are_all_reported():
     with pytest.raises(ConfigError, match=r"num_categories = 500: more than the items there are; choose at most 400"):
         make_config(num_categories=500)
     with pytest.raises(ConfigError, match=r"interests_per_user = 30: more than the categories there are; choose at most 20"):

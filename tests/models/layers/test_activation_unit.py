@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from clickflow.models.config import Activation
 from clickflow.models.layers import activation_unit
 from clickflow.models.layers.activation_unit import ActivationUnit
-from clickflow.models.layers.activations import Activation
 from clickflow.models.layers.pairs import Pairs
 from clickflow.models.layers.pooling import row_of_each
 
@@ -30,12 +30,12 @@ def pairs_of(lengths):
 
 
 PAIRS = pairs_of(LENGTHS)
-# Two rows read three behaviours both, one reads none, one the last behaviour alone.
+# Two rows share three behaviours, one row reads none, one reads the last behaviour alone.
 SHARED = Pairs(torch.tensor([0, 3, 6, 6, 7, 7]), torch.tensor([0, 0, 0, 1, 1, 1, 3]), torch.tensor([2, 3, 4, 2, 3, 4, 10]))
 
 
 def plain_weights(unit, target, history, pairs):
-    """The same layers over inputs built pair by pair."""
+    """Weights from the same layers over inputs built pair by pair."""
     behaviours = range(len(history)) if pairs.behaviours is None else pairs.behaviours
     features = [FEATURES[unit.inputs](target[row], history[place]) for row, place in zip(pairs.rows, behaviours, strict=True)]
     inputs = torch.stack(features)
@@ -61,7 +61,7 @@ def random_inputs():
 def value_and_gradients(weights_of, unit, pairs=PAIRS):
     target, history = random_inputs()
     weights = weights_of(unit, target, history, pairs)
-    steepness = torch.linspace(-1, 1, len(weights))  # so that no two behaviours pull alike
+    steepness = torch.linspace(-1, 1, len(weights))  # a different gradient for each behaviour
     (weights * steepness).sum().backward()
     gradients = {name: parameter.grad.clone() for name, parameter in unit.named_parameters()}
     unit.zero_grad()
@@ -97,7 +97,7 @@ def test_rows_that_share_behaviours_get_the_weights_of_the_plain_unit_too(inputs
     torch.testing.assert_close(gradients, expected_gradients, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("pairs", [PAIRS, SHARED], ids=["a history a row", "shared"])
+@pytest.mark.parametrize("pairs", [PAIRS, SHARED], ids=["one history per row", "shared"])
 @pytest.mark.parametrize("inputs", FEATURES)
 def test_evaluation_in_blocks_gives_the_same(inputs, pairs, monkeypatch):
     unit = build("dice", inputs=inputs).eval()
@@ -123,7 +123,7 @@ def test_the_weight_of_a_behaviour_depends_on_nothing_but_itself_and_its_target(
 
 
 def test_dice_takes_its_statistics_over_real_behaviours_only():
-    """One row of five behaviours beside a row without any: the statistics are those of the five, not of ten padded ones."""
+    """With one row of five behaviours and one row of none, the statistics are those of the five, not of ten padded ones."""
     unit = build("dice")
     target, history = random_inputs()
 
@@ -139,7 +139,7 @@ def test_dice_takes_its_statistics_over_real_behaviours_only():
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("inputs", FEATURES)
 @pytest.mark.parametrize("num_values", [0, 1])
-def test_hardly_any_behaviours_are_fine(num_values, inputs, activation, training):
+def test_a_batch_may_hold_very_few_behaviours(num_values, inputs, activation, training):
     unit = build(activation, inputs=inputs).train(training)
     target, history = random_inputs()
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from clickflow.models.layers.activations import Activation, BatchNorm, Dice, build_activation, linear_width
+from clickflow.models.config import Activation
+from clickflow.models.layers.activations import BatchNorm, Dice, build_activation, linear_width
 
 # Zhou et al., Deep Interest Network, KDD 2018, section 5.3.
 
@@ -112,7 +113,7 @@ def test_dice_gives_the_same_where_no_gradient_is_wanted_and_leaves_its_input_al
 
 
 def test_dice_starts_as_a_smooth_relu():
-    """Alpha starts at 0, so far below the mean nothing passes and far above it everything."""
+    """Alpha starts at 0, so far below the mean the output is 0 and far above it the input."""
     dice = Dice(1).eval()
 
     torch.testing.assert_close(dice(torch.tensor([[-30.0], [30.0]])), torch.tensor([[0.0], [30.0]]))
@@ -167,7 +168,7 @@ def test_only_maxout_widens_the_linear_layer_before_it():
     assert {name: linear_width(name, 3, 4) for name in get_args(Activation)} == dict.fromkeys(get_args(Activation), 3) | {"maxout": 12}
 
 
-def test_prelu_and_dice_have_one_slope_a_unit():
+def test_prelu_and_dice_have_one_slope_per_unit():
     assert build_activation("prelu", 7).weight.shape == (7,)
     assert build_activation("dice", 7).alpha.shape == (7,)
 

@@ -28,7 +28,7 @@ def test_every_field_is_looked_up_in_its_own_table():
     assert torch.equal(embedded.numeric, batch.numeric)
 
 
-def test_its_widths_are_those_of_what_it_gives():
+def test_its_widths_are_those_of_its_output():
     embeddings = build()
     embedded = embeddings(random_batch(FULL_SCHEMA, LENGTHS))
 

@@ -12,7 +12,7 @@ LENGTHS = [3, 0, 1, 5]
 
 
 def of_ids(table, factor):
-    """The weight of id i becomes factor * i."""
+    """Set the weight of id i to factor * i."""
     table.weight.data = factor * torch.arange(len(table.weight), dtype=torch.float32).unsqueeze(1)
 
 
@@ -51,7 +51,7 @@ def test_an_id_weighs_one_as_target_and_another_as_behaviour():
     assert history.grad.coalesce().values().sum() == sum(LENGTHS)
 
 
-def test_weights_start_next_to_zero_and_those_of_unknown_ids_at_zero():
+def test_weights_start_nearly_at_zero_and_those_of_unknown_ids_at_zero():
     torch.manual_seed(0)
     linear = LinearPart(FULL_SCHEMA, sum_pool)
 

@@ -28,7 +28,7 @@ def test_without_hidden_layers_it_is_linear():
 
 
 @pytest.mark.parametrize("size", [0, 1, 6])
-def test_it_gives_one_logit_a_row(size):
+def test_it_gives_one_logit_per_row(size):
     assert MLP(3, (5,), "dice")(torch.randn(size, 3)).shape == (size,)
 
 

@@ -17,7 +17,7 @@ LENGTHS = {
     "mixed": [3, 0, 1, 5, 2, 5],
     "equal": [3, 3, 3],
     "one row": [4],
-    "one behaviour a row": [1, 1],
+    "one behaviour per row": [1, 1],
     "all empty": [0, 0],
     "no rows": [],
 }
@@ -42,7 +42,7 @@ def random_values(lengths, dtype=torch.float32, seed=1):
 
 
 def plain_states(layer, inputs, attention, lengths):
-    """Zhou et al., AAAI 2019, equations 2 to 5 and 12 to 16, one row and one step at a time."""
+    """States by Zhou et al., AAAI 2019, equations 2 to 5 and 12 to 16, one row and one step at a time."""
     kind, states = layer.kind, []
     blocks = [parameter.chunk(layer.num_gates) for parameter in (layer.input_weight, layer.recurrent_weight, layer.bias)]
     (w_r, w_c), (u_r, u_c), (b_r, b_c) = (block[-2:] for block in blocks)
@@ -120,10 +120,10 @@ def test_gradients_are_those_of_finite_differences(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_input_of_several_values_is_as_good_as_its_copies(kind):
+def test_an_input_that_several_values_share_equals_its_copies(kind):
     order, places = StepOrder.of(offsets_of([3, 0, 1, 2])), torch.tensor([1, 0, 1, 2, 2, 0])
     layer = build(kind, torch.float64)
-    inputs, _ = random_values([4], torch.float64)  # the last one is nobody's
+    inputs, _ = random_values([4], torch.float64)  # no value reads the last input
     attention = torch.rand(6, generator=torch.Generator().manual_seed(3), dtype=torch.float64).requires_grad_()
     weights = None if kind == "gru" else attention
 
@@ -136,7 +136,7 @@ def test_an_input_of_several_values_is_as_good_as_its_copies(kind):
     torch.testing.assert_close(gradients, copied)
 
 
-def test_the_gru_is_torchs_own_with_its_update_gate_turned_round():
+def test_the_gru_is_torchs_own_with_its_update_gate_inverted():
     """torch's z is 1 - u, and it has a second bias, here 0."""
     lengths = [3, 1, 5, 2]
     layer, (inputs, attention) = build("gru"), random_values(lengths)

@@ -20,11 +20,11 @@ from pydantic import Field
 from clickflow.config import FilePath
 from clickflow.data.schema import ITEM, RATING, TIMESTAMP, USER, FieldSpec
 from clickflow.data.sources import columns
-from clickflow.data.sources.download import download
 from clickflow.data.sources.raw import RawLog
 from clickflow.data.sources.source import SourceConfig, existing_file, line_blocks
 from clickflow.data.sources.timestamps import unix_seconds
 from clickflow.errors import DataError
+from clickflow.text import cut
 
 ADDRESS = "http://snap.stanford.edu/data/amazon/productGraph/categoryFiles"
 COLUMNS = {USER: "reviewerID", ITEM: "asin", RATING: "overall", TIMESTAMP: "unixReviewTime"}
@@ -47,6 +47,8 @@ class AmazonConfig(SourceConfig):
         """Reviews and metadata; see :meth:`SourceConfig.files`."""
         names = (f"reviews_{self.category}_5.json.gz", f"meta_{self.category}.json.gz")
         if self.path is None:
+            from clickflow.data.sources.download import download
+
             return tuple(download(f"{(self.url or ADDRESS).rstrip('/')}/{name}", downloads / name) for name in names)
         folder = self.path.expanduser()
         if not folder.is_dir():
@@ -126,4 +128,4 @@ def _category_paths(file: Path, wanted: set[str]) -> Iterator[tuple[str, list[li
 
 def _shown(line: bytes) -> str:
     text = line.decode("utf-8", errors="replace").strip()
-    return repr(text if len(text) <= 60 else f"{text[:60]}…")
+    return repr(cut(text, 60))

@@ -1,4 +1,4 @@
-"""From a column of a user's file to a canonical column: one function for each sort of content.
+"""From a column of a user's file to a canonical column: one function per kind of content.
 
 A value that cannot be converted becomes null, and the column as it was given travels along under :func:`given`, so that the check
 can quote the offending text without reading the file again. Columns whose type cannot fail carry no such companion: a clean
@@ -14,7 +14,7 @@ from clickflow.data.sources.source import several
 from clickflow.errors import DataError
 
 FILE = "given:file"
-"""Enum column: the file a row came from, where a table has several."""
+"""Enum column: the file of each row, if a table has several."""
 EXPECTED = "expected:"
 """Prefix of a key of ``RawLog.columns`` whose value says what a column should have contained."""
 AN_INTEGER = "an integer"
@@ -25,9 +25,9 @@ class Canonical(NamedTuple):
 
     Attributes:
         name: canonical name, or a field's.
-        source: how the file calls it.
-        expression: canonical values; null where a value cannot be converted.
-        expected: what a value should have been, None where every value converts.
+        source: its name in the file.
+        expression: canonical values; null for a value that cannot be converted.
+        expected: description of a valid value, None if every value converts.
     """
 
     name: str
@@ -37,13 +37,13 @@ class Canonical(NamedTuple):
 
     @property
     def expressions(self) -> list[pl.Expr]:
-        """What to select: the canonical column and, where a conversion can fail, its companion."""
+        """Expressions to select: the canonical column and, if a conversion can fail, its companion."""
         companion = [] if self.expected is None else [pl.col(self.source).alias(given(self.name))]
         return [self.expression.alias(self.name), *companion]
 
 
 class Selection:
-    """The canonical columns of one table; problems are gathered, so that all of them can be told at once."""
+    """The canonical columns of one table; problems are collected, so that all of them are reported at once."""
 
     def __init__(self, frame: pl.LazyFrame, where: str, table: str = "interactions") -> None:
         self.frame, self.where, self.table = frame, where, table
@@ -59,7 +59,7 @@ class Selection:
             self.problems.append(str(error))
 
     def select(self, names: dict[str, str]) -> pl.LazyFrame:
-        """The canonical frame; what the file calls its columns is added to ``names`` (see ``RawLog.columns``).
+        """Select the canonical frame and add the file's names of its columns to ``names`` (see ``RawLog.columns``).
 
         Raises:
             DataError: all problems with the types of the columns.
@@ -76,7 +76,7 @@ class Selection:
 
 
 def given(name: str) -> str:
-    """Name of the companion that holds a canonical column as the file gave it."""
+    """Name of the companion that holds a canonical column as written in the file."""
     return f"given:{name}"
 
 
@@ -90,13 +90,13 @@ def qualified(table: str, column: str) -> str:
 
 
 def identifier(name: str, source: str, dtype: pl.DataType, where: str) -> Canonical:
-    """A raw id: Int64 where the file has integers, else String; an empty text counts as missing.
+    """A raw id: Int64 if the file has integers, else String; an empty text counts as missing.
 
     Raises:
         DataError: the column holds neither integers nor texts.
     """
     column = pl.col(source)
-    if dtype == pl.Int128:  # what inference makes of 64-bit hashes in a CSV
+    if dtype == pl.Int128:  # the inferred type of 64-bit hashes in a CSV
         return Canonical(name, source, column.cast(pl.String))
     if dtype == pl.UInt64:
         return Canonical(name, source, column.cast(pl.Int64, strict=False), f"{AN_INTEGER} below 2**63 (larger ids must be texts)")
@@ -147,7 +147,7 @@ def label(name: str, source: str, dtype: pl.DataType, where: str) -> Canonical:
 
 
 def number(name: str, source: str, dtype: pl.DataType, where: str) -> Canonical:
-    """Float64; NaN counts as missing, infinity and texts that are no numbers become null.
+    """Float64; NaN counts as missing, infinity and texts that are not numbers become null.
 
     Raises:
         DataError: the column holds neither numbers nor texts.

@@ -32,7 +32,7 @@ def download(url: str, path: Path, md5: str | None = None) -> Path:
     Args:
         url: http or https address.
         path: of the file; its folder is created.
-        md5: hexadecimal checksum of the file, None where its publisher gives no stable one.
+        md5: hexadecimal checksum of the file, None if its publisher gives no stable one.
 
     Returns:
         ``path``.

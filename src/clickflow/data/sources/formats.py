@@ -13,6 +13,7 @@ from clickflow.config import suggest
 from clickflow.data.sources.columns import FILE
 from clickflow.data.sources.source import existing_file, several
 from clickflow.errors import DataError
+from clickflow.text import first_line
 
 PARQUET = (".parquet", ".pq")
 CSV = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
@@ -43,16 +44,16 @@ def expand(paths: Sequence[Path], key: str) -> tuple[Path, ...]:
 
 
 def scan(files: Sequence[Path], needed: dict[str, str], separator: str, texts: Collection[str] = ()) -> pl.LazyFrame:
-    """The needed columns of all files, one file after the other; with :data:`~.columns.FILE` where there are several.
+    """Scan the needed columns of all files, one file after the other; with :data:`~.columns.FILE` if there are several.
 
     Args:
-        files: of one format.
+        files: files of one format.
         needed: column -> the config's key that names it.
-        separator: between the columns of a CSV; a ``.tsv`` has tabs.
+        separator: separator of the columns of a CSV; a ``.tsv`` has tabs.
         texts: columns of a CSV that are read as text even if they look like numbers.
 
     Raises:
-        DataError: a file cannot be parsed, lacks a column, or has it as a type that does not go with the other files.
+        DataError: a file cannot be parsed, lacks a column, or has it in a type that contradicts the other files.
     """
     as_texts: dict[str, pl.DataType] = dict.fromkeys(texts, pl.String()) if _kind(files[0], "") == "CSV" else {}
     frames = [_open(file, separator, as_texts) for file in files]
@@ -78,12 +79,12 @@ def scan(files: Sequence[Path], needed: dict[str, str], separator: str, texts: C
 
 
 def not_as_written(files: Sequence[Path], frame: pl.LazyFrame, columns: Collection[str], separator: str) -> set[str]:
-    """The columns of a CSV that were inferred as integers although their texts say more: ``007`` and ``7`` would be one id.
+    """Columns of a CSV that were inferred as integers although their texts differ: ``007`` and ``7`` would become one id.
 
     Args:
         files: as given to :func:`scan`.
-        frame: what it returned.
-        columns: to look at; those that are integers are read once more, the others not at all.
+        frame: as returned by :func:`scan`.
+        columns: columns to check; integer columns are read once more, the others not at all.
         separator: as given to :func:`scan`.
 
     Raises:
@@ -103,14 +104,9 @@ def not_as_written(files: Sequence[Path], frame: pl.LazyFrame, columns: Collecti
 
 
 def labels(files: Sequence[Path]) -> list[str]:
-    """How messages call the files: by name, by path where two share a name."""
+    """Labels of the files in messages: the name, or the path if two files share a name."""
     names = [file.name for file in files]
     return names if len(set(names)) == len(names) else [str(file) for file in files]
-
-
-def first_line(error: BaseException) -> str:
-    """Polars' own message without its advice, which names options this program does not have."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def _expand_one(path: Path, key: str) -> list[Path]:
@@ -165,7 +161,7 @@ def _separator(file: Path, separator: str) -> str:
 
 
 def _select(file: Path, frame: pl.LazyFrame, columns: list[str]) -> pl.LazyFrame:
-    """The columns of a file. Polars reports a CSV line with too many fields only where it reads all columns, so there it must."""
+    """Select columns of a file. Polars reports a CSV line with too many fields only if it reads all columns, so a CSV is read whole."""
     if _kind(file, "") != "CSV":
         return frame.select(columns)
     found = frame.collect_schema()
@@ -175,7 +171,7 @@ def _select(file: Path, frame: pl.LazyFrame, columns: list[str]) -> pl.LazyFrame
 
 def _absent(file: Path, frame: pl.LazyFrame, needed: dict[str, str], separator: str) -> list[str]:
     present = frame.collect_schema().names()
-    # A file that is not what it claims to be has names of control characters, or one as long as a line.
+    # A file of another format than its name says has column names of control characters, or one as long as a line.
     shown = [repr(name)[1:-1][:NAME_CHARACTERS] for name in present]
     is_single = len(present) == 1 and _kind(file, "") == "CSV"
     hint = f"; the file has a single column: is data.separator ({_separator(file, separator)!r}) right?" if is_single else "."
@@ -189,6 +185,6 @@ def _absent(file: Path, frame: pl.LazyFrame, needed: dict[str, str], separator: 
 
 
 def _texts_somewhere(frames: Sequence[pl.LazyFrame], needed: dict[str, str]) -> list[str]:
-    """Columns that are texts in some of the files only."""
+    """Columns that are texts in some of the files but not in all."""
     dtypes = {column: [frame.collect_schema()[column] for frame in frames] for column in needed}
     return [column for column, found in dtypes.items() if pl.String in found and any(dtype != pl.String for dtype in found)]

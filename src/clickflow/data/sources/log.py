@@ -5,10 +5,10 @@ The mapping names what the pipeline needs and leaves the rest of the file unread
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import polars as pl
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 
 from clickflow.config import Contradictions, StrictConfig
 from clickflow.data.schema import ITEM, LABEL, RATING, RESERVED_NAMES, TITLE, USER, FieldSpec, Kind, Role, TimestampUnit
@@ -35,30 +35,36 @@ class EventColumns(StrictConfig):
     """Columns of a table that say who did something, with what, and when."""
 
     user: str
+    """Column of the user's id."""
     item: str
+    """Column of the item's id."""
     timestamp: str
+    """Column of the moment."""
 
 
 class LogColumns(EventColumns):
     """Columns of the log, with the outcome."""
 
     label: str | None = None
-    """0 = shown and not clicked, 1 = clicked; null where every row is a click."""
+    """Column with 0 = shown and not clicked, 1 = clicked; null where every row is a click."""
     rating: str | None = None
-    """A number that the ``rating`` protocol turns into a label."""
+    """Column of a number that the ``rating`` protocol turns into a label."""
 
 
 class FieldColumn(StrictConfig):
     """One field of an item, a user or an impression."""
 
     column: str
+    """Its column in the file."""
     kind: Kind = "categorical"
+    """Whether its values are names or quantities."""
 
 
 class BehaviourTableConfig(StrictConfig):
     """Behaviours in a table of their own."""
 
     path: Paths
+    """A file, a glob, a folder or a list of files."""
     columns: EventColumns
 
 
@@ -66,6 +72,7 @@ class ItemTableConfig(StrictConfig):
     """A table with one row per item that holds the item fields."""
 
     path: Paths
+    """A file, a glob, a folder or a list of files."""
     column: str
     """Its item-id column."""
     title: str | None = None
@@ -86,22 +93,24 @@ class LogConfig(SourceConfig):
     timestamp_format: str | None = None
     """strptime format of text timestamps that are not ISO 8601."""
     item_fields: dict[str, FieldColumn] = {}
+    """Fields of an item by the name they get, as ``{category: {column: cat_id}}``."""
     user_fields: dict[str, FieldColumn] = {}
+    """Fields of a user, as ``{age: {column: user_age, kind: numeric}}``."""
     context_fields: dict[str, FieldColumn] = {}
+    """Fields of an impression, as ``{device: {column: device}}``."""
     behaviours: BehaviourTableConfig | None = None
+    """A table of behaviours, with ``path`` and ``columns``; null: the clicks of the log are the behaviours."""
     items: ItemTableConfig | None = None
-    """Where item fields are read from; null: from the log itself."""
+    """The table that item fields are read from, with ``path``, ``column`` and ``title``; null: the log itself."""
 
-    @model_validator(mode="after")
-    def _choices_agree(self) -> Self:
-        problems = [*_name_problems(self), *_column_problems(self), *_target_leaks(self)]
+    def _contradictions(self) -> Contradictions:
+        yield from _name_problems(self)
+        yield from _column_problems(self)
+        yield from _target_leaks(self)
         if self.timestamp_format is not None and self.timestamp_unit == "order":
-            problems.append(("timestamp_format", f"= {self.timestamp_format}: a clock, but timestamp_unit is order; remove one of them"))
+            yield "timestamp_format", f"= {self.timestamp_format}: a clock, but timestamp_unit is order; remove one of them"
         if self.items is not None and not self.item_fields:
-            problems.append(("items", "= an item table without item_fields: nothing would be read from it; name item_fields or remove it"))
-        if problems:
-            raise Contradictions(problems)
-        return self
+            yield "items", "= an item table without item_fields: nothing would be read from it; name item_fields or remove it"
 
     def files(self, downloads: Path) -> tuple[Path, ...]:
         """The log's files, then the behaviour table's, then the item table's; see :meth:`SourceConfig.files`."""
@@ -235,7 +244,7 @@ def _texts_or_integers(table: str, config: LogConfig) -> dict[str, str]:
     return ids | {name: field.column for name, field in fields.items() if field.kind == "categorical"}
 
 
-def _name_problems(config: LogConfig) -> Iterator[tuple[str, str]]:
+def _name_problems(config: LogConfig) -> Contradictions:
     seen: dict[str, str] = {}
     groups = {"item_fields": config.item_fields, "user_fields": config.user_fields, "context_fields": config.context_fields}
     for key, fields in groups.items():
@@ -249,7 +258,7 @@ def _name_problems(config: LogConfig) -> Iterator[tuple[str, str]]:
             seen[name] = key
 
 
-def _column_problems(config: LogConfig) -> Iterator[tuple[str, str]]:
+def _column_problems(config: LogConfig) -> Contradictions:
     """One column cannot be two of user, item, timestamp and outcome."""
     tables = {"columns": config.columns} | ({"behaviours.columns": config.behaviours.columns} if config.behaviours else {})
     for key, mapping in tables.items():
@@ -266,7 +275,7 @@ def _column_problems(config: LogConfig) -> Iterator[tuple[str, str]]:
         )
 
 
-def _target_leaks(config: LogConfig) -> Iterator[tuple[str, str]]:
+def _target_leaks(config: LogConfig) -> Contradictions:
     """The outcome as an input of the model. An item table is another file, whose columns may be called alike."""
     outcomes = {column: key for key, column in (("label", config.columns.label), ("rating", config.columns.rating)) if column is not None}
     groups = {"user_fields": config.user_fields, "context_fields": config.context_fields}

@@ -16,12 +16,11 @@ import polars as pl
 from clickflow.config import FilePath
 from clickflow.data.schema import ITEM, RATING, TIMESTAMP, TITLE, USER, FieldSpec
 from clickflow.data.sources import columns
-from clickflow.data.sources.download import download
-from clickflow.data.sources.formats import first_line
 from clickflow.data.sources.raw import RawLog
 from clickflow.data.sources.source import SourceConfig, existing_file, line_blocks
 from clickflow.data.sources.timestamps import unix_seconds
 from clickflow.errors import DataError
+from clickflow.text import first_line
 
 ADDRESS = "https://files.grouplens.org/datasets/movielens"
 GENRE = FieldSpec(name="genre", role="item")
@@ -36,8 +35,8 @@ class Edition(NamedTuple):
     Attributes:
         folder: name of the zip and of the folder in it.
         suffix: ``dat`` (``::`` between the columns, Latin-1, no header) or ``csv``.
-        md5: of the official zip; None where it changes with the years.
-        rating: whole stars are integers, half stars are not.
+        md5: checksum of the official zip; None if it changes over the years.
+        rating: type of the ratings; whole stars are integers, half stars are not.
     """
 
     folder: str
@@ -78,6 +77,7 @@ class MovieLensConfig(SourceConfig):
 
     source: Literal["movielens"] = "movielens"
     edition: Literal["latest_small", "1m", "20m", "25m"]
+    """Which of the official data sets."""
     path: FilePath | None = None
     """The official zip, its unpacked folder, or the folder around that; null: download the zip."""
     url: str | None = None
@@ -87,6 +87,8 @@ class MovieLensConfig(SourceConfig):
         """The zip, or ratings, movies and (1M) users; see :meth:`SourceConfig.files`."""
         edition = EDITIONS[self.edition]
         if self.path is None:
+            from clickflow.data.sources.download import download
+
             url = self.url or f"{ADDRESS}/{edition.folder}.zip"
             return (download(url, downloads / f"{edition.folder}.zip", edition.md5),)
         path = self.path.expanduser()
@@ -119,10 +121,10 @@ def _members(edition: Edition, archive: zipfile.ZipFile, name: str) -> dict[str,
 
 
 def _present(edition: Edition, names: set[str], where: str) -> list[str]:
-    """The files of the edition that are there.
+    """The files of the edition that exist.
 
     Raises:
-        DataError: ratings or movies are not.
+        DataError: ratings or movies are missing.
     """
     if not {edition.ratings, edition.movies} <= names:
         found = sorted(names)
@@ -157,7 +159,7 @@ def _read(edition: Edition, files: dict[str, Path] | dict[str, zipfile.Path], wh
 
 
 def _ratings(edition: Edition, stream: IO[bytes], where: str) -> tuple[pl.LazyFrame, dict[str, str]]:
-    """The ratings, and what their values should have been where some could not be read as such."""
+    """The ratings, and descriptions of valid values for columns with unreadable ones."""
     dtypes: Dtypes = {USER: pl.Int64, ITEM: pl.Int64, RATING: edition.rating, TIMESTAMP: pl.Int64}
     if edition.suffix == "csv":
         _check_header(stream, where)
@@ -166,7 +168,7 @@ def _ratings(edition: Edition, stream: IO[bytes], where: str) -> tuple[pl.LazyFr
         blocks = [_parse(block, edition, dtypes) for block in line_blocks(stream)]
         return pl.concat(blocks).lazy() if blocks else pl.LazyFrame(schema=dtypes), {}
     except pl.exceptions.PolarsError:
-        # Some value is no number. Read the file again as texts, so that the check can name the row and quote it.
+        # Some value is not a number. Read the file again as texts, so that the check can name the row and quote it.
         names: dict[str, str] = {}
         stream.seek(start)
         texts = pl.concat([_parse(block, edition, dict.fromkeys(dtypes, pl.String)) for block in line_blocks(stream)]).lazy()
@@ -178,7 +180,7 @@ def _ratings(edition: Edition, stream: IO[bytes], where: str) -> tuple[pl.LazyFr
 
 @contextmanager
 def _readable(where: str) -> Iterator[None]:
-    """What Polars says of a damaged file, as a message that names the file.
+    """Turn an error of Polars on a damaged file into a message that names the file.
 
     Raises:
         DataError: Polars could not read it.
@@ -190,7 +192,7 @@ def _readable(where: str) -> Iterator[None]:
 
 
 def _check_one_row_a_user(users: pl.DataFrame, where: str) -> None:
-    """A repeated user would multiply the ratings that are joined to it.
+    """Refuse a repeated user, who would multiply the ratings that are joined to it.
 
     Raises:
         DataError: a user has several rows.
@@ -212,7 +214,7 @@ def _check_header(stream: IO[bytes], where: str) -> None:
 
 
 def _parse(block: bytes, edition: Edition, dtypes: Dtypes) -> pl.DataFrame:
-    """Ratings of a block of lines. ``::`` is two separators with an empty column between them, so the fast parser reads it."""
+    """Parse a block of ratings. ``::`` is two separators with an empty column between them, so the fast parser reads it."""
     source = io.BytesIO(block)
     if edition.suffix == "csv":
         return pl.read_csv(source, has_header=False, schema=dtypes, truncate_ragged_lines=True)
@@ -229,7 +231,7 @@ def _between(dtypes: Dtypes) -> Iterator[tuple[str, type[pl.DataType]]]:
 
 
 def _table(content: bytes, edition: Edition, names: tuple[str, ...], where: str) -> pl.DataFrame:
-    """A small file as texts under an integer id."""
+    """Read a small file as texts with an integer id."""
     if edition.suffix == "csv":
         with _readable(where):
             table = pl.read_csv(content, has_header=False, skip_rows=1, new_columns=names, infer_schema=False)

@@ -16,6 +16,7 @@ from pydantic import Field
 from clickflow.config import StrictConfig
 from clickflow.data.sources.raw import RawLog
 from clickflow.errors import DataError
+from clickflow.text import problem_list
 
 BLOCK_BYTES = 1 << 25
 
@@ -65,7 +66,7 @@ def several(problems: Sequence[str], what: str) -> DataError:
     """
     if len(problems) == 1:
         return DataError(problems[0])
-    return DataError("\n".join([f"{len(problems)} problems in {what}:", *(f"  {problem}" for problem in problems)]))
+    return DataError(problem_list(problems, what))
 
 
 def existing_file(path: Path, key: str = "data.path") -> Path:

@@ -10,20 +10,18 @@ stay with the impressions; they give the best AUC that any model could reach. Dr
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from clickflow.config import Contradictions
+from clickflow.data.arrays import FloatArray, IntArray
 from clickflow.data.schema import ITEM, LABEL, TIMESTAMP, TRUE_PROBABILITY, USER, FieldSpec
 from clickflow.data.sources.raw import RawLog
 from clickflow.data.sources.source import SourceConfig
-
-IntArray = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 # Fixed days, so that a log is a function of its config alone: behaviours from 2025-01-01 UTC, impressions in the last 90 days.
 START_SECONDS = 1_735_689_600
@@ -39,14 +37,19 @@ class SyntheticConfig(SourceConfig):
 
     source: Literal["synthetic"] = "synthetic"
     seed: Annotated[int, Field(ge=0)] = 0
-    """Of the log itself; the run's seed does not change it."""
+    """Seed of the log itself; the run's seed does not change it."""
     num_users: Count = 20_000
+    """Users of the log."""
     num_items: Count = 10_000
+    """Items of the catalogue."""
     num_categories: Count = 100
+    """Categories of the items."""
     num_impressions: Count = 300_000
+    """Labelled rows."""
     mean_history: Annotated[float, Field(gt=0)] = 12.0
     """Behaviours before an impression, on average."""
     interests_per_user: Count = 4
+    """Categories that a user is interested in."""
     zipf_exponent: Annotated[float, Field(ge=0)] = 1.0
     """Popularity of the r-th item is r^-exponent."""
     behaviour_noise: Share = 0.3
@@ -62,22 +65,16 @@ class SyntheticConfig(SourceConfig):
     appeal_std: Annotated[float, Field(ge=0)] = 0.5
     """Spread of the items' own logits."""
 
-    @model_validator(mode="after")
-    def _sizes_fit(self) -> Self:
-        problems = [
-            (key, f"= {value}: more than the {what} there are; choose at most {limit}")
-            for key, value, what, limit in (
-                ("num_categories", self.num_categories, "items", self.num_items),
-                ("interests_per_user", self.interests_per_user, "categories", self.num_categories),
-            )
-            if value > limit
-        ]
-        if problems:
-            raise Contradictions(problems)
-        return self
+    def _contradictions(self) -> Contradictions:
+        for key, value, what, limit in (
+            ("num_categories", self.num_categories, "items", self.num_items),
+            ("interests_per_user", self.interests_per_user, "categories", self.num_categories),
+        ):
+            if value > limit:
+                yield key, f"= {value}: more than the {what} there are; choose at most {limit}"
 
     def files(self, downloads: Path) -> tuple[Path, ...]:
-        """No files: the log is a function of this config."""
+        """Return no files: the log is a function of this config."""
         return ()
 
     def read(self, files: tuple[Path, ...]) -> RawLog:
@@ -98,10 +95,10 @@ class SyntheticConfig(SourceConfig):
 
 
 class _Catalogue(NamedTuple):
-    category: IntArray  # (I,) of each item
-    appeal: Floats  # (I,)
+    category: IntArray  # (I,) category of each item
+    appeal: FloatArray  # (I,)
     by_category: IntArray  # (I,) items, sorted by category
-    popularity: Floats  # (I + 1,) cumulative, in the order of by_category
+    popularity: FloatArray  # (I + 1,) cumulative, in the order of by_category
     bounds: IntArray  # (C + 1,) range of each category in by_category
 
 
@@ -113,7 +110,7 @@ class _Behaviours(NamedTuple):
 
 def _draw_catalogue(config: SyntheticConfig, rng: np.random.Generator) -> _Catalogue:
     num_items, num_categories = config.num_items, config.num_categories
-    # Every category holds an item; the others spread by a mild Zipf of their own.
+    # Every category holds an item; the other items follow a mild Zipf distribution over categories.
     size = (1.0 + np.arange(num_categories)) ** -0.5
     rest = rng.choice(num_categories, num_items - num_categories, p=size / size.sum())
     category = rng.permutation(np.concatenate([np.arange(num_categories), rest]))
@@ -125,9 +122,9 @@ def _draw_catalogue(config: SyntheticConfig, rng: np.random.Generator) -> _Catal
 
 
 def _draw_interests(config: SyntheticConfig, catalogue: _Catalogue, rng: np.random.Generator) -> IntArray:
-    """(U, K) distinct categories a user; drawn by the square root of category popularity, so that no interest is everybody's."""
+    """(U, K) distinct categories of each user, drawn by the square root of category popularity, so that no interest is universal."""
     mass = np.sqrt(np.diff(catalogue.popularity[catalogue.bounds]))
-    # Gumbel top-K draws without replacement; in blocks of users, so that memory stays at block * categories.
+    # Gumbel top-K draws without replacement, in blocks of users, so that memory is limited to block * categories.
     blocks = []
     for start in range(0, config.num_users, 10_000):
         users = min(10_000, config.num_users - start)
@@ -137,7 +134,7 @@ def _draw_interests(config: SyntheticConfig, catalogue: _Catalogue, rng: np.rand
 
 
 def _draw_items(catalogue: _Catalogue, category: IntArray, by_popularity: NDArray[np.bool_], rng: np.random.Generator) -> IntArray:
-    """One item for each row: by popularity within its category, or within the whole catalogue where ``by_popularity``."""
+    """One item per row, drawn by popularity within its category, or within the whole catalogue if ``by_popularity``."""
     low = np.where(by_popularity, 0.0, catalogue.popularity[catalogue.bounds[category]])
     high = np.where(by_popularity, catalogue.popularity[-1], catalogue.popularity[catalogue.bounds[category + 1]])
     position = np.searchsorted(catalogue.popularity, low + (high - low) * rng.random(len(category)), side="right") - 1

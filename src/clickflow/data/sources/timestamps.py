@@ -1,7 +1,7 @@
 """Timestamps of a file -> Int64.
 
-Integers keep the unit the config names. Dates and date-times always become microseconds: a coarser unit would make events equal
-that are not, and a history must end strictly before its impression. A time without a zone is taken as UTC.
+Integers keep the unit that the config names. Dates and date-times always become microseconds: a coarser unit would make different
+events equal, and a history must end strictly before its impression. A time without a zone is taken as UTC.
 """
 
 from functools import partial
@@ -44,16 +44,16 @@ class Timestamps(NamedTuple):
 
 
 def timestamps(frame: pl.LazyFrame, source: str, unit: TimestampUnit, text_format: str | None, where: str) -> Timestamps:
-    """How to read a timestamp column.
+    """Choose how to read a timestamp column.
 
     A text column is judged by its first 1,000 values: date-times by ``text_format`` or ISO 8601, else digits.
 
     Args:
         frame: the file.
         source: name of its timestamp column.
-        unit: what integers mean.
+        unit: unit of integers.
         text_format: strptime format of texts, None for ISO 8601.
-        where: how a message calls the file.
+        where: label of the file in messages.
 
     Raises:
         DataError: the column holds no timestamps, or contradicts ``unit`` or ``text_format``.

@@ -1,41 +1,40 @@
-"""DIN's local activation unit: one weight for each behaviour, given the target.
+"""DIN's local activation unit: one weight per behaviour, given the target.
 
-The unit is an MLP over features of q (target) and k (behaviour). Its first layer is linear, so it factorises, and no feature is built
-behaviour by behaviour:
+The unit is an MLP over features of q (target) and k (behaviour). Its first layer is linear, so it factorises, and the features are never
+built for each behaviour:
 
     difference  W [q, q - k, k]         = (Wq + Wd) q + (Wk - Wd) k
-    outer       W [q, vec(q k^T), k]    = Wq q + (Wk + q^T Wo) k, with Wo as D x D a hidden unit
+    outer       W [q, vec(q k^T), k]    = Wq q + (Wk + q^T Wo) k, with Wo as D x D per hidden unit
     product     W [q, k, q - k, q * k]  = (Wq + Wd) q + (Wk - Wd) k + Wp (q * k)
 
-What depends on q alone is computed once a row, not once a behaviour: for ``outer`` a D x H matrix, so that the D^2 features never exist.
-What depends on k alone is computed once a behaviour, also where several rows share a history.
-Source: Zhou et al., Deep Interest Network, KDD 2018, section 4.3, for ``outer``; ``product`` is the released code's, ``difference`` an
-earlier version of the paper's. The weights are not normalised there, so that their sum keeps the intensity of the interest.
+Terms of q alone are computed once per row, not once per behaviour: for ``outer`` a D x H matrix, so that the D^2 features never exist.
+Terms of k alone are computed once per behaviour, even if several rows share a history.
+Source: Zhou et al., Deep Interest Network, KDD 2018, section 4.3, for ``outer``; ``product`` comes from the released code, ``difference``
+from an earlier version of the paper. The paper does not normalise the weights, so that their sum keeps the intensity of the interest.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clickflow.models.layers.activations import Activation, build_activation, linear_width
+from clickflow.models.config import Activation, AttentionInput
+from clickflow.models.layers.activations import build_activation, linear_width
 from clickflow.models.layers.mlp import MLP
 from clickflow.models.layers.pairs import Pairs
 from clickflow.models.layers.segments import segment_matmul
 
-AttentionInput = Literal["difference", "outer", "product"]
 FirstLayer = Callable[[Pairs], Tensor]
-"""Some of the pairs -> their (P, H) values before the first activation."""
+"""Maps some of the pairs to their (P, H) values before the first activation."""
 
-# In evaluation few enough at a time that what lies between two layers stays in the cache and in memory the process has already: 200 rows
-# over a history of 100 took 29 ms at once, most of it for memory given back and taken again, and 6.2 ms in blocks (one thread).
+# Pairs per block in evaluation, few enough that the values between two layers stay in the cache and in memory the process already has: 200
+# rows over a history of 100 took 29 ms at once, most of it for memory given back and taken again, and 6.2 ms in blocks (one thread).
 PAIRS_PER_BLOCK = 2048
 
 
 class ActivationUnit(nn.Module):
-    """Weights of N behaviours of width D for B targets, P pairs of them."""
+    """Weights of P pairs of B targets and N behaviours, all of width D."""
 
     def __init__(
         self, dim: int, inputs: AttentionInput, hidden_units: Sequence[int], activation: Activation, maxout_pieces: int = 2
@@ -54,14 +53,14 @@ class ActivationUnit(nn.Module):
         Args:
             target: (B, D).
             history: (N, D).
-            pairs: which row has which behaviours.
+            pairs: the pairs of a row and a behaviour of its history.
 
         Returns:
             (P,), any real number.
         """
         form = {"difference": self._difference, "outer": self._outer, "product": self._product}[self.inputs]
         first = form(target, history, pairs)
-        if self.training:  # over all pairs at a time, for the statistics of Dice
+        if self.training:  # over all pairs at once, for the statistics of Dice
             return self._weights(first(pairs))
         return torch.cat([self._weights(first(block)) for block in pairs.blocks(PAIRS_PER_BLOCK)])
 
@@ -97,8 +96,8 @@ class ActivationUnit(nn.Module):
 
 
 def _sum_of_parts(per_row: Tensor, history: Tensor, weight: Tensor, pairs: Pairs) -> FirstLayer:
-    """(B, H) of the rows and (N, D) behaviours times (H, D) weights, the sum of both for each pair."""
+    """Sum, for each pair, of its row's (B, H) values and its behaviour's (N, D) times the (H, D) weights."""
     if pairs.behaviours is None:
         return lambda block: torch.addmm(block.of_rows(per_row), block.of_behaviours(history), weight.t())
-    per_behaviour = history @ weight.t()  # (N, H): fewer than there are pairs
+    per_behaviour = history @ weight.t()  # (N, H): there are fewer behaviours than pairs
     return lambda block: block.of_rows(per_row) + block.of_behaviours(per_behaviour)

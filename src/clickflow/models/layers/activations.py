@@ -1,16 +1,14 @@
-"""Activations by name, Dice and Maxout among them: one choice wherever an MLP stands."""
-
-from typing import Literal
+"""Activations by name, among them Dice and Maxout: the same choice for every MLP."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Activation = Literal["relu", "leaky_relu", "prelu", "maxout", "dice", "sigmoid", "tanh", "selu"]
+from clickflow.models.config import Activation
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """Batch normalisation that takes a training batch of one row, whose variance is not defined: it uses the moving statistics then."""
+    """Batch normalisation that accepts a training batch of one row: its variance is undefined, so the moving statistics are used."""
 
     def forward(self, values: Tensor) -> Tensor:
         """(N, num_features) -> (N, num_features)."""
@@ -23,10 +21,10 @@ class Dice(nn.Module):
     """Data-adaptive activation of Zhou et al., Deep Interest Network, KDD 2018, section 5.3.
 
     y = p * s + (1 - p) * alpha * s with p = sigmoid((s - E[s]) / sqrt(Var[s] + eps)); mini-batch mean and variance in training, moving
-    ones in evaluation; alpha per unit, learned, starting at 0.
+    ones in evaluation; one learned alpha per unit, 0 at the start.
 
-    Batch normalisation without affine parameters is exactly the standardisation inside p. Input is (N, num_units) with real behaviours
-    only, so that no padding enters the statistics.
+    Batch normalisation without affine parameters is exactly the standardisation inside p. The input (N, num_units) holds real behaviours
+    only, so no padding enters the statistics.
     """
 
     def __init__(self, num_units: int, eps: float = 1e-8) -> None:
@@ -37,13 +35,13 @@ class Dice(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """(N, num_units) -> (N, num_units)."""
         p = torch.sigmoid(self.standardise(values))
-        if not torch.is_grad_enabled():  # nothing is kept for a backward pass, and each new tensor costs more than what is computed in it
+        if not torch.is_grad_enabled():  # nothing is kept for a backward pass, and allocating a tensor costs more than computing it
             return p.mul_(1 - self.alpha).add_(self.alpha).mul_(values)
         return values * (self.alpha + p * (1 - self.alpha))
 
 
 class Maxout(nn.Module):
-    """Largest of ``pieces`` linear units (Goodfellow et al., Maxout Networks, ICML 2013); the linear layer before it gives all of them."""
+    """Maximum of ``pieces`` linear units (Goodfellow et al., Maxout Networks, ICML 2013), which the linear layer before it computes."""
 
     def __init__(self, pieces: int) -> None:
         super().__init__()
@@ -76,5 +74,5 @@ def build_activation(name: Activation, num_units: int, maxout_pieces: int = 2) -
 
 
 def linear_width(name: Activation, num_units: int, maxout_pieces: int = 2) -> int:
-    """Outputs that the linear layer before an activation of ``num_units`` units has."""
+    """Width of the linear layer before an activation of ``num_units`` units."""
     return num_units * maxout_pieces if name == "maxout" else num_units

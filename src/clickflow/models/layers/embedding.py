@@ -1,7 +1,7 @@
-"""Embedding tables, one a categorical field; target and history share the item fields' tables.
+"""Embedding tables, one per categorical field; target and history share the tables of the item fields.
 
-Gradients are sparse, so that a step costs what the batch holds and not what the vocabulary holds. Target and history are looked up
-together: one lookup a table gives one sparse gradient instead of two that would have to be added.
+Gradients are sparse, so that the cost of a step grows with the batch, not with the vocabulary. Target and history are looked up
+together: one lookup per table gives one sparse gradient instead of two that would have to be added.
 """
 
 from typing import NamedTuple
@@ -29,15 +29,15 @@ class EmbeddedBatch(NamedTuple):
     numeric: Tensor
 
     def tower_input(self, pooled: Tensor) -> Tensor:
-        """What the final MLP of the papers' models sees: (B, P) pooled history -> (B, P + D + C + M)."""
+        """Input of the final MLP of the papers' models: (B, P) pooled history -> (B, P + D + C + M)."""
         return torch.cat([pooled, self.target, self.context, self.numeric], dim=1)
 
 
 class FieldEmbeddings(nn.Module):
-    """Embeds a :class:`Batch`.
+    """Embedding of a :class:`Batch`.
 
-    Rows start normal with spread ``init_std``; row 0, the unknown id, starts at zero. Of the item id it stays there, since train holds no
-    unknown item; of other fields it is trained by the missing values of train.
+    Rows are drawn from a normal distribution with standard deviation ``init_std``; row 0, the unknown id, starts at zero. It stays at zero
+    in the table of item ids, since train holds no unknown item; in other tables the missing values of train update it.
     """
 
     def __init__(self, schema: Schema, embedding_dim: int, init_std: float) -> None:
@@ -62,34 +62,33 @@ class FieldEmbeddings(nn.Module):
 
 
 class EmbeddingTable(nn.Embedding):
-    """An embedding table with sparse gradients that knows the field it embeds.
+    """Embedding table with sparse gradients that knows its field.
 
-    A model may hold several tables of one field; what needs the counts of its ids, as mini-batch-aware regularisation does, finds them by
-    the name.
+    A model may hold several tables of one field. Mini-batch-aware regularisation finds the counts of their ids by the field's name.
     """
 
     def __init__(self, num_rows: int, embedding_dim: int, field: str | None = None) -> None:
         """Make a table.
 
         Args:
-            num_rows: the field's vocabulary, or another number of rows.
-            embedding_dim: columns.
-            field: its name; None where rows are no ids of a field, as those of hashed pairs.
+            num_rows: size of the field's vocabulary, or another number of rows.
+            embedding_dim: number of columns.
+            field: name of the field; None if rows are not ids of a field, such as those of hashed pairs.
         """
         super().__init__(num_rows, embedding_dim, sparse=True)
         self.field = field
 
 
 def embedding_tables(fields: tuple[CategoricalField, ...], embedding_dim: int, init_std: float) -> nn.ModuleDict:
-    """One table a field, in the order of the fields; each starts normal with spread ``init_std``, its row 0 at zero."""
+    """One table per field, in their order, drawn from a normal distribution with standard deviation ``init_std``; row 0 is zero."""
     tables = nn.ModuleDict()
     for field in fields:
         table = EmbeddingTable(field.vocabulary_size, embedding_dim, field.name)
         nn.init.normal_(table.weight, std=init_std)
         with torch.no_grad():
             table.weight[0].zero_()
-        key = field.name.replace(".", "_")  # a module's name may hold no dot
-        while hasattr(tables, key):  # nor be taken by ModuleDict itself, as `type` and `values` are
+        key = field.name.replace(".", "_")  # the name of a module must not contain a dot
+        while hasattr(tables, key):  # nor be an attribute of ModuleDict, such as `type` or `values`
             key += "_"
         tables[key] = table
     return tables

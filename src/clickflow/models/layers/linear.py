@@ -1,10 +1,10 @@
-"""The linear part of the papers' baselines: one weight an id, alone in LR, beside a tower in Wide & Deep and DeepFM.
+"""The linear part of the papers' baselines: one weight per id, alone in LR, beside a tower in Wide & Deep and DeepFM.
 
     linear(x) = b + Σ_f [w_f(target_f) + pool over behaviours k of u_f(k_f)] + Σ_c v_c(x_c) + n · x_numeric
 
-over item fields f and user and context fields c. An id has a weight w as target and another, u, as behaviour: that an item is clicked often
-and that its buyers click often are two different things. Weights are tables of width 1 with sparse gradients, so that a step costs what the
-batch holds.
+over item fields f and user and context fields c. An id has a weight w as target and another, u, as behaviour: an item may be clicked
+often without its buyers clicking often. Weights are tables of width 1 with sparse gradients, so that the cost of a step grows with the
+batch alone.
 """
 
 import torch
@@ -15,7 +15,7 @@ from clickflow.data.schema import Schema
 from clickflow.models.layers.embedding import embedding_tables
 from clickflow.models.layers.pooling import Pool
 
-# Next to zero, from where a linear model may start; not zero, so that two seeds give two models.
+# Nearly zero, as a linear model may start; not zero, so that two seeds give two models.
 INIT_STD = 1e-4
 
 

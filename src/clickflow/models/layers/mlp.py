@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from clickflow.models.layers.activations import Activation, BatchNorm, build_activation, linear_width
+from clickflow.models.config import Activation
+from clickflow.models.layers.activations import BatchNorm, build_activation, linear_width
 
 
 class MLP(nn.Module):
-    """Linear, activation and dropout for each hidden layer, then one linear unit: (B, input_dim) -> (B,) logits."""
+    """Linear layer, activation and dropout per hidden layer, then one linear unit: (B, input_dim) -> (B,) logits."""
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
-"""The pairs of a row and a behaviour of its history: what a model computes where the target meets the history.
+"""Pairs of a row and a behaviour of its history, over which a model combines target and history.
 
-Rows may share a history (``Batch.history_of``), as the candidates of one user do. What concerns a behaviour alone is then computed once a
-behaviour and gathered; what concerns the target alone, once a row; only what concerns both is left to the pairs. Where every row has a
-history of its own, as in training, pairs and behaviours are the same in the same order, and nothing is gathered for them.
+Rows may share a history (``Batch.history_of``), as the candidates of one user do. Terms of a behaviour alone are then computed once per
+behaviour and gathered, terms of the target alone once per row; only terms of both are computed per pair. If every row has a history of
+its own, as in training, pairs and behaviours are the same in the same order, and nothing is gathered for them.
 """
 
 from collections.abc import Iterator
@@ -17,12 +17,12 @@ from clickflow.models.layers.pooling import row_of_each
 
 @dataclass(frozen=True)
 class Pairs:
-    """P pairs, row after row, each row's in the order of its history.
+    """P pairs, row after row, within a row in the order of its history.
 
     Attributes:
         offsets: (B + 1,) int64; the pairs of row b are ``offsets[b]:offsets[b + 1]``.
         rows: (P,) int64, the row of each pair.
-        behaviours: (P,) int64, the place of each pair's behaviour in ``Batch.history``; None where that is the pair's own.
+        behaviours: (P,) int64, position of each pair's behaviour in ``Batch.history``; None if it equals the pair's own position.
     """
 
     offsets: Tensor
@@ -44,18 +44,18 @@ class Pairs:
         return cls(offsets, row_of_each(offsets), behaviours)
 
     def blocks(self, size: int) -> Iterator["Pairs"]:
-        """The same pairs, at most ``size`` at a time, of the same rows and behaviours; one empty block where there are none."""
+        """The same pairs, at most ``size`` at a time, of the same rows and behaviours; one empty block if there are none."""
         num_pairs = len(self.rows)
         for start in range(0, max(num_pairs, 1), size):
             stop = min(start + size, num_pairs)
-            offsets = self.offsets.clamp(start, stop) - start  # rows that lie outside are empty
+            offsets = self.offsets.clamp(start, stop) - start  # rows outside the block are empty
             behaviours = torch.arange(start, stop, device=offsets.device) if self.behaviours is None else self.behaviours[start:stop]
             yield Pairs(offsets, self.rows[start:stop], behaviours)
 
     def of_rows(self, values: Tensor) -> Tensor:
-        """(B, ...) a value a row -> (P, ...)."""
+        """(B, ...) one value per row -> (P, ...) the value of each pair's row."""
         return values.index_select(0, self.rows)
 
     def of_behaviours(self, values: Tensor) -> Tensor:
-        """(N, ...) a value a behaviour -> (P, ...)."""
+        """(N, ...) one value per behaviour -> (P, ...) the value of each pair's behaviour."""
         return values if self.behaviours is None else values.index_select(0, self.behaviours)

@@ -1,7 +1,7 @@
-"""Products of fields, which PNN hands to its tower and DeepFM adds to its logit.
+"""Products of fields: PNN passes them to its tower, DeepFM adds them to its logit.
 
 A field is one vector of width E: the pooled history of each item field, the target's vector of each item field, each user or context field.
-A history counts as one field, whose vector is pooled first; products among its behaviours are left out, as in the papers' comparisons.
+A history counts as one field with the pooled vector; products among its behaviours are left out, as in the papers' comparisons.
 """
 
 import torch
@@ -11,10 +11,10 @@ from clickflow.models.layers.embedding import EmbeddedBatch
 
 
 def field_vectors(embedded: EmbeddedBatch, pooled: Tensor, embedding_dim: int) -> Tensor:
-    """The fields of each row, one under the other.
+    """Vectors of the fields of each row.
 
     Args:
-        embedded: B rows.
+        embedded: the batch of B rows.
         pooled: (B, D) pooled histories.
         embedding_dim: E, width of a field.
 

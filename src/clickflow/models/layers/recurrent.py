@@ -1,10 +1,10 @@
 """Gated recurrences over jagged histories, with or without attention, that work on real behaviours only.
 
-Rows are sorted by decreasing length and their values laid out step by step, so that the rows still alive at a step are the first ones of
-the step before: each step works on contiguous views, and only as many rows as have that many behaviours. Everything that does not depend
-on the state before is done for all N values at once: the inputs' projection, and of the gradients all but three operations a step. Going
-back, the gradient of every gate is the state's gradient times a factor that is known beforehand, so autograd's own chain of small
-operations a step is replaced by one multiplication, and each weight's gradient is one product over all values.
+Rows are sorted by decreasing length and their values laid out step by step, so that the rows still alive at a step are the first rows of
+the step before: each step works on contiguous views of the rows that have that many behaviours. Everything that does not depend on the
+previous state is computed for all N values at once: the projection of the inputs, and all of the gradients except three operations per
+step. In the backward pass the gradient of every gate is the state's gradient times a factor known beforehand, so one multiplication
+replaces autograd's chain of small operations per step, and each weight's gradient is one product over all values.
 Source: Zhou et al., Deep Interest Evolution Network, AAAI 2019, equations 2 to 5 (GRU) and 12 to 16 (AIGRU, AGRU, AUGRU).
 """
 
@@ -22,15 +22,16 @@ Recurrence = Literal["gru", "aigru", "agru", "augru"]
 
 @dataclass(frozen=True)
 class StepOrder:
-    """The values of a jagged batch, step by step: first the first value of every row, longest row first, then all second ones.
+    """The values of a jagged batch, step by step: the first value of every row, longest row first, then all second values, and so on.
 
     Attributes:
-        sizes: rows alive at each step, never increasing; their sum is N.
-        positions: (N,) int64, where each value stands in the jagged order.
-        rows: (N,) int64, the row that each value belongs to.
-        previous: (N - sizes[0],) int64, for every value after the first step the place of its row's value before, in this order.
+        sizes: number of rows alive at each step, never increasing; their sum is N.
+        positions: (N,) int64, position of each value in the jagged order.
+        rows: (N,) int64, row of each value.
+        previous: (N - sizes[0],) int64, position in this order of the preceding value of the same row, for every value after the first
+            step.
         alive: (sizes[0],) int64, rows that are not empty, longest first.
-        last: (sizes[0],) int64, the place of each of these rows' last value, in this order.
+        last: (sizes[0],) int64, position in this order of the last value of each of these rows.
     """
 
     sizes: list[int]
@@ -52,7 +53,7 @@ class StepOrder:
         alive = order[: int((lengths > 0).sum())]
         row = row_of_each(offsets)
         step = torch.arange(len(row), device=offsets.device) - offsets[row]  # (N,)
-        sizes = torch.bincount(step)  # (T,) a row is alive at every step below its length
+        sizes = torch.bincount(step)  # (T,): a row is alive at every step below its length
         starts = sizes.cumsum(0) - sizes
         rank = torch.empty_like(order).index_copy(0, order, torch.arange(len(order), device=offsets.device))
         place = starts[step] + rank[row]  # (N,)
@@ -63,19 +64,19 @@ class StepOrder:
         return cls(sizes.tolist(), positions, row[positions], previous, alive, last)
 
     def jagged(self, values: Tensor) -> Tensor:
-        """(N, ...) values of this order -> the same ones in the jagged order."""
+        """(N, ...) values in this order -> the same values in the jagged order."""
         return torch.empty_like(values).index_copy(0, self.positions, values)
 
 
 class GatedRecurrence(nn.Module):
-    """A GRU in the paper's form, whose update gate may be scaled (AUGRU) or replaced (AGRU) by attention, or its input scaled (AIGRU).
+    """GRU in the paper's form; attention may scale its update gate (AUGRU), replace it (AGRU) or scale its input (AIGRU).
 
         u = sigmoid(W_u i + U_u h + b_u)                  AUGRU: u times the attention, AGRU: the attention instead of u
         r = sigmoid(W_r i + U_r h + b_r)                  AIGRU: i times the attention, everywhere
         c = tanh(W_c i + r * (U_c h) + b_c)
         h' = (1 - u) * h + u * c
 
-    Weights stand in the order u, r, c; an AGRU has no u. The first state is zero.
+    The order of the weights is u, r, c; an AGRU has no u. The first state is zero.
     """
 
     def __init__(self, input_dim: int, hidden_units: int, kind: Recurrence) -> None:
@@ -89,20 +90,20 @@ class GatedRecurrence(nn.Module):
             nn.init.xavier_uniform_(gate)
 
     def forward(self, inputs: Tensor, order: StepOrder, attention: Tensor | None = None, places: Tensor | None = None) -> Tensor:
-        """States after each value.
+        """State after each value.
 
         Args:
             inputs: (N, input_dim), step by step; with ``places`` in any order.
             order: the steps.
-            attention: (P,), step by step, for every kind but ``gru``.
-            places: (P,) int64, the input of each value; None where each value is one input, P = N. An input of several values is
+            attention: (P,), step by step, for every kind except ``gru``.
+            places: (P,) int64, index of each value's input; None if every value has its own, P = N. An input that several values share is
                 projected once.
 
         Returns:
             (P, hidden_units), step by step.
 
         Raises:
-            ValueError: attention is missing or not wanted.
+            ValueError: attention is missing, or given to a ``gru``.
         """
         if (attention is None) != (self.kind == "gru"):
             raise ValueError(f"attention = {attention}: gru takes none, every other kind needs it; this one is {self.kind}.")
@@ -115,10 +116,10 @@ class GatedRecurrence(nn.Module):
 
 
 class _Recurrence(torch.autograd.Function):
-    """All states of a recurrence; H = hidden units, G = gates, of which the last is the candidate and the last but one the reset gate.
+    """All states of a recurrence; H = hidden units, G = gates, the last of them the candidate and the last but one the reset gate.
 
-    The candidate comes first in the buffers, so that the gradients [candidate, gates..., U_c h] have what the inputs' weights need in
-    their first G blocks and what the recurrent weights need in their last G blocks: both are views.
+    The candidate comes first in the buffers: of the gradients [candidate, gates..., U_c h] the weights of the inputs need the first G
+    blocks and the recurrent weights the last G blocks, so both are views.
     """
 
     @staticmethod
@@ -198,7 +199,7 @@ class _Recurrence(torch.autograd.Function):
 
 
 def _update(gate: Tensor, scale: Tensor | None, width: int) -> Tensor:
-    """How far the state moves to the candidate: u, or attention (R, 1) times u, or where there is no u the attention alone."""
+    """Step of the state towards the candidate: u, u times attention (R, 1), or the attention alone if there is no u."""
     if gate.shape[1] == width:
         assert scale is not None
         return scale
@@ -206,7 +207,7 @@ def _update(gate: Tensor, scale: Tensor | None, width: int) -> Tensor:
 
 
 def _factors(candidate: Tensor, gate: Tensor, hidden: Tensor, change: Tensor, update: Tensor) -> Tensor:
-    """What the state's gradient has to be multiplied by: (N, (G + 1) * H) for the inputs of candidate, u, r, and for U_c h."""
+    """Factors of the state's gradient: (N, (G + 1) * H) for the inputs of candidate, u and r, and for U_c h."""
     width = candidate.shape[1]
     reset = gate[:, -width:]
     factors = gate.new_empty(len(gate), gate.shape[1] + 2 * width)

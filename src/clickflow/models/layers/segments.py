@@ -1,8 +1,8 @@
-"""Products of jagged rows with a matrix of their own: (N, D) values, one (D, H) matrix a row -> (N, H).
+"""Products of each jagged row with its own matrix: (N, D) values, one (D, H) matrix per row -> (N, H).
 
-Rows of similar length share one batched product. Lengths are rounded up in steps of at most a third, so at most a few products are made
-whatever the batch, and little is computed for nothing: 8 % on log-normal lengths of mean 9. A gather of a matrix for each behaviour would
-need N * D * H numbers.
+Rows of similar length share one batched product. Lengths are rounded up in steps of at most a third, so any batch takes only a few
+products, and little of the work is wasted: 8 % on log-normal lengths of mean 9. Gathering one matrix per behaviour would need N * D * H
+numbers.
 """
 
 from typing import Any
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# 1, 2, 3, 4, 6, 8, 12, 16, 24, ...: each at most half as large again as the one before. No tensor yet: torch reads how it is to get its
-# memory at the first one, and a program that imports this may still want to say so.
+# 1, 2, 3, 4, 6, 8, 12, 16, 24, ...: each at most half as large again as the one before. Not a tensor: torch reads its memory settings when
+# the first tensor is made, and a program that imports this module may set them afterwards.
 _SIZES = sorted({size for power in range(40) for size in (2**power, 3 * 2**power // 2)})
 
 
@@ -32,11 +32,11 @@ def segment_matmul(values: Tensor, matrices: Tensor, offsets: Tensor) -> Tensor:
 
 
 def _buckets(offsets: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Rows by rounded length, empty ones left out.
+    """Rows grouped by rounded length, without empty ones.
 
     Returns:
-        for each bucket of R rows and rounded length L: rows (R,), positions (R, L) into the values, and (R, L) whether they are real;
-        a position that is not repeats the row's last one.
+        one tuple per bucket of R rows and rounded length L: rows (R,), positions (R, L) in the values, and (R, L) whether they are real;
+        a position that is not real repeats the row's last one.
     """
     lengths = offsets.diff()
     order = torch.argsort(lengths)
@@ -54,7 +54,7 @@ def _buckets(offsets: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
 
 
 class _SegmentMatmul(torch.autograd.Function):
-    """With autograd's own, each bucket would fill gradients of the size of all values and all matrices."""
+    """The product with its own backward pass: autograd's would fill gradients of the size of all values and matrices per bucket."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, matrices: Tensor, offsets: Tensor) -> Tensor:

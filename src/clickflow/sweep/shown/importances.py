@@ -1,8 +1,8 @@
-"""How much each parameter decides about a metric: fANOVA's main effects (Hutter et al. 2014) over a study's complete trials.
+"""The importance of each parameter for a metric: fANOVA's main effects (Hutter et al. 2014) over a study's complete trials.
 
-Decision: not Optuna's default, PED-ANOVA, which looks at the best tenth only. On simulated sweeps of 40 trials (12 seeds) a parameter
-without any effect on the metric got a share of 0.28 ± 0.28 from it and 0.04 ± 0.04 from fANOVA; the one that decides got 0.05 and 0.8.
-fANOVA compares trials that have the same parameters, so one that only some trials have is measured among those, with what all have.
+Decision: not Optuna's default, PED-ANOVA, which considers the best tenth only. In simulated sweeps of 40 trials (12 seeds) it gave a
+parameter without any effect a share of 0.28 ± 0.28, and fANOVA 0.04 ± 0.04; the parameter that decides got 0.05 and 0.8. fANOVA compares
+trials with the same parameters, so a parameter that only some trials have is measured among those, with the parameters that all have.
 """
 
 from collections import defaultdict
@@ -18,12 +18,12 @@ NUM_TREES = 32
 
 
 class Importance(NamedTuple):
-    """One parameter's.
+    """The importance of one parameter.
 
     Attributes:
         parameter: its short name.
-        share: of what single parameters explain of the metric, among the trials measured on; in [0, 1].
-        num_trials: how many these are.
+        share: its share, in [0, 1], of the variance that single parameters explain among the trials it was measured on.
+        num_trials: number of these trials.
     """
 
     parameter: str
@@ -32,11 +32,11 @@ class Importance(NamedTuple):
 
 
 def importances(view: StudyView, position: int) -> list[Importance]:
-    """Of every parameter for the metric at a position, the greatest first.
+    """The importance of every parameter for the metric at a position, the greatest first.
 
-    Empty where the trials cannot tell: there are fewer than two parameters to compare, or all trials are equally good.
+    Empty if there are fewer than two parameters to compare, or all trials are equally good.
     """
-    owners: defaultdict[frozenset[int], list[str]] = defaultdict(list)  # numbers of the trials -> the parameters that just these have
+    owners: defaultdict[frozenset[int], list[str]] = defaultdict(list)  # numbers of trials -> parameters that exactly these trials have
     for name in view.parameters:
         having = [trial for trial in view.complete if name in trial.params]
         if not all(trial.distributions[name].single() for trial in having):
@@ -58,5 +58,5 @@ def _shares(view: StudyView, names: list[str], numbers: Collection[int], positio
     try:
         with quietly():
             return get_param_importances(view.study, evaluator=evaluator, params=names, target=lambda trial: trial.values[position])
-    except RuntimeError:  # no tree could split so few trials
+    except RuntimeError:  # too few trials for a tree to split
         return {}

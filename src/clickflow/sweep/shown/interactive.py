@@ -1,166 +1,176 @@
-"""A sweep as one HTML page to look around in: Optuna's Plotly figures, and the best trials' curves over each other.
+"""The figures of a sweep's page: Optuna's own Plotly plots, and the best trials' curves over each other."""
 
-Decision: Plotly's script stands in the page, once (some 5 MB), so that an artifact opens years later on a machine without a network.
-"""
-
+import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from html import escape
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go  # type: ignore[import-untyped]
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 from optuna.visualization import plot_parallel_coordinate, plot_pareto_front, plot_slice
-from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 
-from clickflow.figures.metric_figures import COLOURS, INK
+from clickflow.figures.style import COLOURS
 from clickflow.metrics.curves import Curve
 from clickflow.sweep.quiet import quietly
 from clickflow.sweep.shown.importances import importances
-from clickflow.sweep.shown.study_figures import PALE
-from clickflow.sweep.shown.view import StudyView, view_of
+from clickflow.sweep.shown.page import Section, as_page
+from clickflow.sweep.shown.view import StudyView, measured, view_of
 from clickflow.sweep.space import SearchSpace
-
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; color: {ink}; max-width: 1200px; margin: 2rem auto; padding: 0 1.2rem; }}
-h1 {{ font-size: 1.6rem; margin-bottom: 0.2rem; }}
-h2 {{ font-size: 1.15rem; margin: 2.2rem 0 0.1rem; }}
-p {{ margin: 0 0 0.4rem; color: #555; }}
-.wide {{ overflow-x: auto; }}
-.wide > div {{ min-width: 760px; }}
-</style>
-<script>{script}</script>
-</head>
-<body>
-<h1>{title}</h1>
-<p>{summary}</p>
-{sections}
-</body>
-</html>
-"""
-
 
 HOVER = "%{text}<extra></extra>"
 DASHES = ("solid", "dash", "dashdot", "dot")
-
-
-class Section(NamedTuple):
-    """A figure with its heading and what it shows."""
-
-    title: str
-    text: str
-    figure: go.Figure
-    height: int = 440
-    """Pixels."""
+PALE = "#9AA5B1"
+MOST_SLICES = 5
+"""Parameters beside each other in one figure."""
+MARGIN = 0.05
+"""Empty share of an axis beyond each end of what is searched."""
 
 
 def interactive_page(study: Study, space: SearchSpace, metrics: Sequence[str], curves: Mapping[str, tuple[Curve, Curve]]) -> str:
-    """The page, whole in itself.
+    """The whole page as HTML.
 
     Args:
         study: with any number of trials in any states.
-        space: what it searches.
+        space: its search space.
         metrics: names of its objectives.
         curves: label of a trial -> its ROC and its precision-recall curve; may be empty.
 
     Raises:
-        ValueError: there are more or fewer metrics than objectives.
+        ValueError: the number of metrics is not the number of objectives.
     """
     view = view_of(study, space, metrics)
+    summary = f"{len(view.complete)} complete and {len(view.pruned)} pruned trials. Point at a mark for its trial and parameters."
     with quietly():
-        sections = [_as_html(section) for section in [*_sections(view), *_curve_sections(curves)]]
-    counts = f"{len(view.complete)} complete and {len(view.pruned)} pruned trials. Point at a mark for its trial and parameters."
-    title = escape(f"Sweep {study.study_name}")
-    return PAGE.format(title=title, summary=counts, ink=INK, script=get_plotlyjs(), sections="\n".join(sections))
+        return as_page(f"Sweep {study.study_name}", summary, [*_sections(view), *_curve_sections(curves)])
 
 
 def _sections(view: StudyView) -> Iterator[Section]:
     hovers = {trial.number: view.hover(trial) for trial in view.complete + view.pruned}
-    if len(view.metrics) in (2, 3) and view.complete:
-        text = "Filled trials are beaten by no other one in every metric."
-        yield Section("Pareto front", text, _front(view, hovers), 560)
-    if view.complete or view.pruned:
+    yield from _fronts(view, hovers)
+    if hovers:
         for position, metric in enumerate(view.metrics):
-            text = "Value of each trial and the best so far; hollow ones were pruned, with the value of their last validation."
+            text = "Value of each trial and the best so far; hollow marks are pruned trials, at the value of their last validation."
             yield Section(f"History of {metric}", text, _history(view, position, hovers))
-    if (bars := _importances(view)) is not None:
-        text = "Share of what single parameters explain (fANOVA); one that only some trials have is measured among those."
-        yield Section("Importances", text, bars)
+    yield from _importances(view)
     if not view.complete or not view.parameters:
         return
-    yield Section("Parallel coordinates", "One line a complete trial, through its value on each axis.", _parallel(view), 480)
+    text = "One line per complete trial, through its value on each axis. None: the trial does not have the parameter."
+    yield Section("Parallel coordinates", text, _parallel(view), 480)
     for position, metric in enumerate(view.metrics):
-        yield Section(f"{metric} over each parameter", "Later trials are darker.", _hovering(_slices(view, position), hovers), 380)
+        for names in np.array_split(sorted(view.parameters), math.ceil(len(view.parameters) / MOST_SLICES)):
+            figure = _hovering(_slices(view, position, [str(name) for name in names]), hovers)
+            yield Section(f"{metric} by {', '.join(names)}", "Each axis spans what is searched. Later trials are darker.", figure, 360)
 
 
-def _front(view: StudyView, hovers: Mapping[int, str]) -> go.Figure:
-    figure = _hovering(plot_pareto_front(view.study, target_names=list(view.metrics)), hovers)
-    beaten, front = figure.data
-    beaten.marker = {"color": PALE, "symbol": "circle-open", "size": 8}
-    front.marker = {"color": COLOURS[1], "size": 9}
-    return figure
+def _fronts(view: StudyView, hovers: Mapping[int, str]) -> Iterator[Section]:
+    """One section per pair of metrics; the front is that of all metrics together."""
+    for pair in itertools.combinations(range(len(view.metrics)), 2) if view.complete else ():
+        names = [view.metrics[at] for at in pair]
+        figure = plot_pareto_front(view.study, target_names=names, targets=partial(_values_at, pair))
+        beaten, front = _hovering(figure, hovers).data
+        beaten.name, beaten.marker = "beaten by another trial", {"color": PALE, "symbol": "circle-open", "size": 8}
+        front.name, front.marker = "Pareto front", {"color": COLOURS[1], "size": 9}
+        x, y = (f"{view.metrics[at]} ({'more' if view.is_maximized(at) else 'less'} is better)" for at in pair)
+        figure.update_traces(showlegend=True).update_layout(xaxis_title=x, yaxis_title=y)
+        among = "" if len(view.metrics) == 2 else f": {' and '.join(names)}"
+        yield Section(f"Pareto front{among}", "No other trial is at least as good in every metric and better in one.", figure, 560)
+
+
+def _values_at(positions: Sequence[int], trial: FrozenTrial) -> list[float]:
+    return [trial.values[position] for position in positions]
 
 
 def _history(view: StudyView, position: int, hovers: Mapping[int, str]) -> go.Figure:
-    """Drawn here, because Optuna's leaves pruned trials out, and the best so far where there are several metrics."""
+    """Optuna's own plot leaves out pruned trials, and the best so far where there are several metrics."""
     marks: list[tuple[str, Sequence[FrozenTrial], dict[str, Any]]] = [
         ("complete", view.complete, {"color": COLOURS[0], "size": 8}),
         ("pruned", view.pruned, {"color": PALE, "symbol": "circle-open", "size": 8}),
     ]
-    figure = go.Figure(layout={"xaxis": {"title": "Trial"}, "yaxis": {"title": view.metrics[position]}})
+    figure = go.Figure(layout={"xaxis": {"title": "Trial"}, "yaxis": {"title": view.metrics[position]}, "showlegend": True})
     for name, trials, marker in marks:
         x, y = [trial.number for trial in trials], [trial.values[position] for trial in trials]
         text = [hovers[number] for number in x]
         figure.add_scatter(x=x, y=y, mode="markers", name=name, marker=marker, text=text, hovertemplate=HOVER)
+    if not view.complete:
+        return figure
+    best = view.best(position)
     x, y = view.best_so_far(position)
+    name = f"best so far: {measured(best.values[position])}, trial {best.number}"
     line = {"color": COLOURS[1], "shape": "hv", "width": 2}
-    return figure.add_scatter(x=x, y=y, mode="lines", name="best so far", line=line, hoverinfo="skip")
+    return figure.add_scatter(x=x, y=y, mode="lines", name=name, line=line, hoverinfo="skip")
 
 
-def _importances(view: StudyView) -> go.Figure | None:
+def _importances(view: StudyView) -> Iterator[Section]:
     bars = [
-        go.Bar(y=[one.parameter for one in found], x=[one.share for one in found], orientation="h", name=metric, texttemplate="%{x:.2f}")
+        go.Bar(y=[one.parameter for one in found], x=[one.share for one in found], orientation="h", name=metric)
         for position, metric in enumerate(view.metrics)
         if (found := importances(view, position))
     ]
-    layout = {"yaxis": {"autorange": "reversed"}, "xaxis": {"title": "Share"}, "showlegend": len(bars) > 1}
-    return go.Figure(bars, layout) if bars else None
+    if not bars:
+        return
+    figure = go.Figure(bars, {"yaxis": {"autorange": "reversed"}, "xaxis": {"title": "Share"}, "showlegend": len(bars) > 1})
+    figure.update_traces(texttemplate="%{x:.2f}", textposition="outside", cliponaxis=False)
+    text = "Share of what single parameters explain (fANOVA); a parameter that only some trials have is measured among those."
+    yield Section("Importances", text, figure, 130 + 24 * sum(len(bar.y) for bar in bars))
 
 
 def _parallel(view: StudyView) -> go.Figure:
-    """Each line says its trial; with several metrics its colour is the rank of its Pareto front, and so is its place in the drawing."""
-    if len(view.metrics) > 1:
-        return plot_parallel_coordinate(view.study)
+    """Each line names its trial; with several metrics its colour is the rank of its Pareto front."""
     figure = plot_parallel_coordinate(view.study, target_name=view.metrics[0])
-    for trace, trial in zip(figure.data, view.complete, strict=False):  # the last trace is the colour bar's
-        trace.hovertemplate = f"Trial {trial.number}<br>{trace.hovertemplate}"
+    figure.update_annotations(bgcolor="rgba(255, 255, 255, 0.75)")
+    figure.update_xaxes(ticktext=[*view.metrics, *sorted(view.parameters)])  # Optuna cuts long names
+    if len(view.metrics) == 1:
+        for trace, trial in zip(figure.data, _as_drawn(view), strict=False):  # the last trace is the colour bar's
+            trace.hovertemplate = f"Trial {trial.number}<br>{trace.hovertemplate}"
     return figure
 
 
-def _slices(view: StudyView, position: int) -> go.Figure:
-    figure = plot_slice(view.study, target=lambda trial: trial.values[position], target_name=view.metrics[position])
-    for axis in figure.select_xaxes(lambda axis: axis.type == "category"):
-        axis.categoryarray = [_unquoted(label) for label in axis.categoryarray]
-    figure.update_xaxes(selector={"type": "log"}, dtick="D2")  # labels at 1, 2 and 5
+def _as_drawn(view: StudyView) -> list[FrozenTrial]:
+    """The trials in the order of their lines: Optuna sorts them by the choices among numbers."""
+    choices = {name: view.distribution(name) for name in sorted(view.parameters)}
+    numeric = [
+        name
+        for name, choice in choices.items()
+        if isinstance(choice, CategoricalDistribution) and all(isinstance(value, int | float) for value in choice.choices)
+    ]
+    return sorted(view.complete, key=lambda trial: [trial.params.get(name, -math.inf) for name in numeric])
+
+
+def _slices(view: StudyView, position: int, names: Sequence[str]) -> go.Figure:
+    """The metric over each of some parameters, which are in alphabetical order."""
+    figure = plot_slice(view.study, list(names), target=lambda trial: trial.values[position], target_name=view.metrics[position])
+    for axis, name in zip(figure.select_xaxes(), names, strict=True):
+        distribution = view.distribution(name)
+        if isinstance(distribution, FloatDistribution | IntDistribution):
+            axis.update(_searched_range(distribution.low, distribution.high, is_log=distribution.log))
+        else:
+            axis.categoryarray = [_unquoted(label) for label in axis.categoryarray]
     for trace in figure.data:
         trace.x = [_unquoted(value) for value in trace.x]
-    width = len(figure.data) * 200 if len(figure.data) > 6 else None  # wider than the page: the section scrolls
-    return figure.update_layout(width=width).update_traces(marker={"size": 8, "colorscale": "Viridis", "reversescale": True})
+    return figure.update_layout(width=None).update_traces(marker={"size": 8, "colorscale": "Viridis", "reversescale": True})
+
+
+def _searched_range(low: float, high: float, *, is_log: bool) -> dict[str, Any]:
+    """An axis over what is searched: a best value at the end of its range is visible as one."""
+    if is_log:
+        low, high = math.log10(low), math.log10(high)
+    decades = {"exponentformat": "power", "dtick": math.ceil((high - low) / 3) if high - low >= 2 else "D2"} if is_log else {}
+    margin = MARGIN * (high - low)
+    return decades | ({"range": [low - margin, high + margin]} if margin else {})
 
 
 def _unquoted(value: Any) -> Any:
-    """A text that Optuna shows as Python writes it."""
+    """A text without the quotes of its ``repr``, which is what Optuna shows."""
     return value[1:-1] if isinstance(value, str) and value[:1] in {"'", '"'} else value
 
 
 def _hovering(figure: go.Figure, hovers: Mapping[int, str]) -> go.Figure:
-    """The figure with each mark's trial to be pointed at; Optuna gives the trial's number as the mark's colour."""
+    """The figure with each mark's trial as its hover text; Optuna encodes the trial's number as the mark's colour."""
     for trace in figure.data:
         numbers = trace.marker.color
         if numbers is not None and not isinstance(numbers, str):
@@ -181,21 +191,3 @@ def _curve_sections(curves: Mapping[str, tuple[Curve, Curve]]) -> Iterator[Secti
             line = {"color": COLOURS[position % len(COLOURS)], "width": 2, "dash": DASHES[position // len(COLOURS) % len(DASHES)]}
             figure.add_scatter(x=curve.x, y=curve.y, mode="lines", name=escape(label), line=line)
         yield Section(title, "On the validation split. Click on a name in the legend to hide its curve.", figure, 560)
-
-
-def _as_html(section: Section) -> str:
-    figure = section.figure
-    figure.update_layout(
-        title=None,
-        template="plotly_white",
-        height=section.height,
-        margin={"l": 70, "r": 30, "t": 40, "b": 60},
-        colorway=COLOURS,
-        font={"color": INK, "size": 13},
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-    )
-    figure.update_xaxes(automargin=True).update_yaxes(automargin=True)
-    # Without a fixed name for its place, the same study would give another page each time.
-    place = "figure-" + "".join(letter if letter.isalnum() else "-" for letter in section.title)
-    html = figure.to_html(full_html=False, include_plotlyjs=False, div_id=place, config={"displaylogo": False, "responsive": True})
-    return f'<section>\n<h2>{escape(section.title)}</h2>\n<p>{escape(section.text)}</p>\n<div class="wide">{html}</div>\n</section>'

@@ -1,5 +1,6 @@
-"""What a sweep's parent run shows: progress while it is on, and at the end the best trial, a table and figures."""
+"""The parent run of a sweep: progress while it runs, and at the end the best trial, a table and figures."""
 
+import contextlib
 import csv
 import tempfile
 from collections.abc import Iterator
@@ -9,33 +10,82 @@ import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from clickflow.config import flatten
 from clickflow.data.storage import SplitSummary
-from clickflow.errors import TrackingError
+from clickflow.errors import TrackingError, without_passwords
 from clickflow.figures.metric_figures import pr_figure, roc_figure
 from clickflow.metrics.curves import Curve
-from clickflow.runs.train import logged_name
+from clickflow.runs.train import logged_name, logged_values
+from clickflow.sweep.config import SweepRunConfig
 from clickflow.sweep.shown.interactive import interactive_page
-from clickflow.sweep.shown.study_figures import study_figures
-from clickflow.sweep.shown.table import as_csv, as_markdown, trial_rows
+from clickflow.sweep.shown.table import as_markdown, trial_rows
 from clickflow.sweep.trials import RUN_ID, TrialStore, count
 from clickflow.sweep.worker_spec import WorkerSpec
+from clickflow.text import csv_table
+from clickflow.tracking.lifecycle import KIND_TAG, open_run, reopen_run
+from clickflow.tracking.lineage import lineage_tags
 from clickflow.tracking.run import Run
 from clickflow.tracking.search import FoundRun, fetch_artifact, read_run
 from clickflow.tracking.store import Store
 
 NUM_CURVES = 5
-"""Trials whose ROC and precision-recall curves are laid over each other."""
+"""Number of trials whose ROC and precision-recall curves are drawn over each other."""
+
+
+@contextlib.contextmanager
+def open_parent_run(store: Store, config: SweepRunConfig, run_id: str | None) -> Iterator[Run]:
+    """Open the run above the trials' runs: a new one, or the study's.
+
+    Args:
+        store: the run store.
+        config: config of the sweep.
+        run_id: id of the study's parent run; None for a new study.
+
+    Raises:
+        TrackingError: the study's parent run cannot be opened.
+    """
+    if run_id is not None:
+        try:
+            read_run(store, run_id)
+        except TrackingError as error:
+            raise TrackingError(
+                f"sweep.study_name = {config.sweep.study_name}: the study's parent run cannot be opened ({error}); restore it, or set "
+                "sweep.study_name to a new name"
+            ) from error
+        with reopen_run(store, run_id) as run:
+            yield run
+        return
+    values = _shown_values(config)
+    tags = {
+        KIND_TAG: "sweep",
+        "sweep.study": config.sweep.study_name,
+        "data": config.data.name,
+        "protocol": config.protocol.name,
+        **lineage_tags(Path(__file__).parent),
+    }
+    name = f"sweep-{config.sweep.study_name}"
+    with open_run(store, name=name, params=flatten(values), tags=tags, log_system_metrics=False) as run:
+        run.log_dict(values, "config.yaml")
+        yield run
+
+
+def _shown_values(config: SweepRunConfig) -> dict[str, object]:
+    """The config without passwords of databases."""
+    values = logged_values(config)
+    if config.sweep.storage is not None:
+        values["sweep"]["storage"] = without_passwords(config.sweep.storage)
+    return values
 
 
 def best_trials(study: Study) -> list[FrozenTrial]:
-    """The best complete trial, or with several metrics the Pareto front; none while no trial is complete."""
+    """The best complete trial, or with several metrics the Pareto front; empty as long as no trial is complete."""
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         return []
     return [study.best_trial] if len(study.directions) == 1 else study.best_trials
 
 
 def log_progress(parent: Run, trial_store: TrialStore, spec: WorkerSpec) -> None:
-    """Log the best value so far, or which trials are the Pareto front, and the trials by state, at the number of finished trials."""
+    """Log the best value so far (or the numbers of the Pareto front) and the trials by state; the step is the number of finished trials."""
     counts = count(trial_store.trials())
     states = {"complete": counts.complete, "pruned": counts.pruned, "failed": counts.failed}
     metrics = {f"trials/{state}": float(number) for state, number in states.items()}
@@ -49,13 +99,11 @@ def log_progress(parent: Run, trial_store: TrialStore, spec: WorkerSpec) -> None
 
 
 def log_outcome(parent: Run, store: Store, trial_store: TrialStore, spec: WorkerSpec, validation: SplitSummary) -> list[FrozenTrial]:
-    """Log table, figures and description of a complete sweep; returns the best trial, or the Pareto front."""
+    """Log the table, figures and description of a complete sweep; returns the best trial, or the Pareto front."""
     study, space, metrics = trial_store.study, spec.space, spec.config.sweep.metric
     log_progress(parent, trial_store, spec)
     best = best_trials(study)
-    parent.log_text(as_csv(trial_rows(study, space, metrics)), "trials.csv")
-    for name, figure in study_figures(study, space, metrics).items():
-        parent.log_figure(figure, f"figures/{name}.png")
+    parent.log_text(csv_table(trial_rows(study, space, metrics)), "trials.csv")
     curves = dict(_curves(store, study))
     if curves:
         rocs, prs = ({label: pair[which] for label, (pair, _) in curves.items()} for which in (0, 1))
@@ -74,7 +122,7 @@ def _best_tags(spec: WorkerSpec, best: FrozenTrial) -> dict[str, str]:
 
 
 def _curves(store: Store, study: Study) -> Iterator[tuple[str, tuple[tuple[Curve, Curve], FoundRun]]]:
-    """ROC and precision-recall curves of the best complete trials by the first metric; one whose run lost them is left out."""
+    """ROC and precision-recall curves of the best complete trials by the first metric; trials whose run has none are left out."""
     sign = -1 if study.directions[0].name == "MAXIMIZE" else 1
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     for trial in sorted(complete, key=lambda trial: sign * trial.values[0])[:NUM_CURVES]:

@@ -1,8 +1,6 @@
 """A study as a table: every trial as CSV, the best ones as Markdown."""
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -10,6 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 from clickflow.sweep.shown.view import measured, readable, view_of
 from clickflow.sweep.space import SearchSpace
 from clickflow.sweep.trials import is_surplus
+from clickflow.text import markdown_table
 
 STATES = {
     TrialState.COMPLETE: "complete",
@@ -21,34 +20,23 @@ STATES = {
 
 
 def trial_rows(study: Study, space: SearchSpace, metrics: Sequence[str]) -> list[dict[str, str]]:
-    """One row a trial, by number; what a trial has not is empty.
+    """One row per trial, by number; a cell is empty if the trial has no such value.
 
     Args:
         study: with any number of trials in any states; one that the sweep does not count has the state ``surplus``.
-        space: what it searches.
+        space: its search space.
         metrics: names of its objectives.
 
     Returns:
-        Rows of the same columns: ``number``, ``state``, each metric, ``epochs`` (reported values), ``seconds``, each searched key,
+        Rows with the same columns: ``number``, ``state``, each metric, ``epochs`` (reported values), ``seconds``, each searched key,
         ``run_id`` and ``reason`` (of a failure).
 
     Raises:
-        ValueError: there are more or fewer metrics than objectives.
+        ValueError: the number of metrics is not the number of objectives.
     """
     if len(metrics) != len(study.directions):
         raise ValueError(f"metrics = {list(metrics)}: must name each of the study's {len(study.directions)} objectives")
     return [_row(trial, space, metrics) for trial in study.get_trials(deepcopy=False)]
-
-
-def as_csv(rows: Sequence[Mapping[str, str]]) -> str:
-    """Rows of the same columns as CSV with a heading; empty without a row."""
-    if not rows:
-        return ""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def as_markdown(study: Study, space: SearchSpace, metrics: Sequence[str], num_trials: int = 10) -> str:
@@ -56,12 +44,12 @@ def as_markdown(study: Study, space: SearchSpace, metrics: Sequence[str], num_tr
 
     Args:
         study: as for :func:`trial_rows`.
-        space: what it searches.
+        space: its search space.
         metrics: names of its objectives.
-        num_trials: at most so many rows.
+        num_trials: the greatest number of rows.
 
     Raises:
-        ValueError: there are more or fewer metrics than objectives.
+        ValueError: the number of metrics is not the number of objectives.
     """
     view = view_of(study, space, metrics)
     sign = -1 if view.is_maximized(0) else 1
@@ -70,13 +58,16 @@ def as_markdown(study: Study, space: SearchSpace, metrics: Sequence[str], num_tr
     if not best:
         return "No trial is complete yet."
     run_ids = {trial.number: str(trial.user_attrs.get("run_id", "")) for trial in study.get_trials(deepcopy=False)}
-    headings = ["trial", *metrics, *view.parameters, "run"]
-    lines = [headings, ["---:", *["---:"] * len(metrics), *["---"] * len(view.parameters), "---"]]
-    for trial in best:
-        values = [measured(value) for value in trial.values]
-        parameters = [readable(trial.params[name]) if name in trial.params else "" for name in view.parameters]
-        lines.append([str(trial.number), *values, *parameters, run_ids[trial.number][:8]])
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    rows = [
+        {
+            "trial": str(trial.number),
+            **{metric: measured(value) for metric, value in zip(metrics, trial.values, strict=True)},
+            **{name: readable(trial.params[name]) if name in trial.params else "" for name in view.parameters},
+            "run": run_ids[trial.number][:8],
+        }
+        for trial in best
+    ]
+    return markdown_table(rows, "r" * (1 + len(metrics)) + "l")
 
 
 def _row(trial: FrozenTrial, space: SearchSpace, metrics: Sequence[str]) -> dict[str, str]:

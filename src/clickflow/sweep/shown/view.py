@@ -1,7 +1,7 @@
-"""A study as it is read: short names, plain values, and only the trials that count.
+"""A study for its readers: short names, plain values, and only the trials that count.
 
-Optuna is told dotted keys and JSON texts, because those are exact; a reader wants ``dropout`` and ``din``. The view is itself a study in
-memory, so that Optuna's own analyses and drawings work on it as on any other.
+The study itself has dotted keys and JSON texts, because those are exact; a reader wants ``dropout`` and ``din``. The view is again a
+study, in memory, so that Optuna's own analyses and plots work on it.
 """
 
 import itertools
@@ -25,11 +25,11 @@ from clickflow.sweep.trials import is_surplus
 
 @dataclass(frozen=True)
 class StudyView:
-    """A study's trials that count, under their own numbers.
+    """The trials of a study that count, under their own numbers.
 
     Attributes:
-        study: in memory; its parameters are short names, and a choice's values are numbers or texts to be read. Trials that do not count
-            are there as failed ones, because a trial's number is its place.
+        study: in memory; its parameters have short names, and the values of a choice are numbers or readable texts. Trials that do not
+            count are failed ones here, because a trial's number is its position.
         metrics: names of the study's objectives.
         parameters: short names of the searched keys that some complete trial has, in the space's order.
     """
@@ -40,25 +40,29 @@ class StudyView:
 
     @property
     def complete(self) -> list[FrozenTrial]:
-        """Trained to the end, by number."""
+        """Trials that were trained to the end, by number."""
         return self.study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
 
     @property
     def pruned(self) -> list[FrozenTrial]:
-        """Ended early, with the value of their last validation, by number."""
+        """Trials that ended early, with the value of their last validation, by number."""
         return self.study.get_trials(deepcopy=False, states=[TrialState.PRUNED])
 
     def is_maximized(self, position: int) -> bool:
-        """Whether more is better of the metric at a position."""
+        """Whether the metric at a position is better when it is higher."""
         return self.study.directions[position] == StudyDirection.MAXIMIZE
 
     def best(self, position: int) -> FrozenTrial:
-        """The complete trial with the best value of one metric, the first one among equals."""
+        """The complete trial with the best value of one metric, the first among equals."""
         sign = -1 if self.is_maximized(position) else 1
         return min(self.complete, key=lambda trial: sign * trial.values[position])
 
+    def distribution(self, parameter: str) -> BaseDistribution:
+        """What is searched of a parameter."""
+        return next(trial.distributions[parameter] for trial in self.complete if parameter in trial.distributions)
+
     def best_so_far(self, position: int) -> tuple[list[int], list[float]]:
-        """Trial numbers and the best value of one metric up to each, carried on to the last trial; both empty without a complete one."""
+        """Trial numbers and the best value of one metric up to each, extended to the last trial; both empty without a complete trial."""
         if not self.complete:
             return [], []
         best_of = max if self.is_maximized(position) else min
@@ -68,7 +72,7 @@ class StudyView:
         return [*numbers, last], [*values, values[-1]]
 
     def hover(self, trial: FrozenTrial) -> str:
-        """What a trial is, line by line, as Plotly reads it."""
+        """Number, values and parameters of a trial as lines of HTML for Plotly."""
         values = [f"{metric} = {measured(value)}" for metric, value in zip(self.metrics, trial.values, strict=True)]
         return "<br>".join(
             [f"<b>Trial {trial.number}</b>", *values, *(f"{key} = {escape(readable(value))}" for key, value in trial.params.items())]
@@ -79,12 +83,12 @@ def view_of(study: Study, space: SearchSpace, metrics: Sequence[str]) -> StudyVi
     """The view of a study.
 
     Args:
-        study: its parameters' values are as the space suggests them.
-        space: keys that it lacks are left out.
-        metrics: one name an objective.
+        study: as the sweep keeps it.
+        space: its search space; parameters that are not in it are left out.
+        metrics: one name per objective.
 
     Raises:
-        ValueError: there are more or fewer metrics than objectives.
+        ValueError: the number of metrics is not the number of objectives.
     """
     if len(metrics) != len(study.directions):
         raise ValueError(f"metrics = {list(metrics)}: must name each of the study's {len(study.directions)} objectives")
@@ -98,14 +102,18 @@ def view_of(study: Study, space: SearchSpace, metrics: Sequence[str]) -> StudyVi
 
 
 def short_names(keys: Iterable[str]) -> dict[str, str]:
-    """Dotted key -> its last part, or all of it where two keys end alike."""
-    keys = list(keys)
-    counts = Counter(key.rpartition(".")[2] for key in keys)
-    return {key: last if counts[last := key.rpartition(".")[2]] == 1 else key for key in keys}
+    """Dotted key -> as few of its last parts as tell it from the others.
+
+    >>> short_names(["model", "model.hidden_units", "model.attention.hidden_units", "model.dropout"]).values()
+    dict_values(['model', 'model.hidden_units', 'attention.hidden_units', 'dropout'])
+    """
+    endings = {key: [".".join(key.split(".")[-count:]) for count in range(1, key.count(".") + 2)] for key in keys}
+    shared = Counter(ending for of_key in endings.values() for ending in of_key)
+    return {key: next((ending for ending in of_key if shared[ending] == 1), key) for key, of_key in endings.items()}
 
 
 def readable(value: Any) -> str:
-    """A value as a reader writes it.
+    """A value as people write it.
 
     >>> [readable(value) for value in ("din", [80, 40], 0.00031234567, 16, None, True)]
     ['din', '[80, 40]', '0.000312346', '16', 'null', 'true']
@@ -141,7 +149,7 @@ def _readable_trial(trial: FrozenTrial, space: SearchSpace, names: Mapping[str, 
 
 
 def _readable_distribution(distribution: BaseDistribution, parameter: Parameter) -> BaseDistribution:
-    """A choice among numbers stays one of numbers, which have an order and a distance."""
+    """The same choice with readable values; numbers stay numbers, because they have an order and a distance."""
     if not isinstance(distribution, CategoricalDistribution):
         return distribution
     values = [parameter.value(choice) for choice in distribution.choices]

@@ -1,0 +1,5 @@
+"""``python -m clickflow`` is the console command."""
+
+from clickflow.cli.main import main
+
+main()

@@ -1,0 +1,107 @@
+"""A command's config as Hydra composes it from ``conf``, and as plain values."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from clickflow.cli.overrides import first_paragraph, lenient, parsed_overrides
+from clickflow.cli.search_path import CONF, GROUPS, REPOSITORY, config_folders, further_configs
+from clickflow.config import suggest
+from clickflow.errors import ConfigError
+from clickflow.models.entry_points import models_of_packages
+
+LAUNCHERS = {
+    "ray": "pip install 'clickflow[ray]'",
+    "submitit_local": "pip install 'clickflow[slurm]'",
+    "submitit_slurm": "pip install 'clickflow[slurm]'",
+}
+"""Launcher of an optional plugin -> what to do where it is missing."""
+
+# Every config that is composed, here or by Hydra, names its home by it.
+OmegaConf.register_new_resolver("repository", lambda path: str(REPOSITORY / path), replace=True)
+
+
+def compose(config_name: str, overrides: Sequence[str], config_dir: str | None, *, with_hydra: bool = False) -> DictConfig:
+    """A command's config.
+
+    Args:
+        config_name: file in ``conf``.
+        overrides: as Hydra takes them.
+        config_dir: a folder of the user's with more configs.
+        with_hydra: whether Hydra's own part is wanted too.
+
+    Raises:
+        ConfigError: a group has no such config, or Hydra cannot set a key.
+    """
+    if config_dir is not None and not Path(config_dir).is_dir():
+        raise ConfigError(f"--config-dir = {config_dir}: no such folder; name one that holds groups, as conf/data/my_clicks.yaml")
+    _refuse_nameless_choices(overrides, config_dir)
+    GlobalHydra.instance().clear()
+    try:
+        with further_configs(config_dir), hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            return hydra.compose(config_name, overrides=list(overrides), return_hydra_config=with_hydra)
+    except MissingConfigException as error:
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        what_to_do = LAUNCHERS.get(choice) if group == "hydra/launcher" else None
+        what_to_do = what_to_do or suggest(choice, list(error.options or []))
+        raise ConfigError(f"{group or config_name} = {choice}: no such config; {what_to_do}") from error
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(first_paragraph(error)) from error
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def _refuse_nameless_choices(overrides: Sequence[str], config_dir: str | None) -> None:
+    """``model=null`` and ``data=1``: Hydra itself fails on them with a traceback."""
+    for override in parsed_overrides(overrides):
+        if override.is_delete() or override.is_sweep_override() or isinstance(override.value(), str):
+            continue
+        if options := group_options(override.key_or_group, config_dir):
+            typed = str(override.input_line).partition("=")[2]
+            raise ConfigError(f"{override.key_or_group} = {typed}: no such config; {suggest(typed, options)}")
+
+
+def plain(composed: DictConfig) -> dict[str, Any]:
+    """Resolved values, without the required ones that nobody gave.
+
+    Raises:
+        ConfigError: a reference to a key that does not exist.
+    """
+    try:
+        values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=False)
+    except OmegaConfBaseException as error:
+        raise ConfigError(first_paragraph(error)) from error
+    assert isinstance(values, dict)
+    missing = {key for key in OmegaConf.missing_keys(composed) if "." not in key}
+    return {str(key): value for key, value in values.items() if key not in missing}
+
+
+def composed_config(config_name: str, overrides: Sequence[str], config_dir: str | None = None) -> dict[str, Any]:
+    """A command's config with overrides, as plain values; what tests and other programs compose with."""
+    return plain(compose(config_name, lenient(overrides, config_groups(config_dir)), config_dir))
+
+
+def config_groups(config_dir: str | None = None) -> set[str]:
+    """The names of all config groups at the top."""
+    return {folder.name for root in config_folders(config_dir) if root.is_dir() for folder in root.iterdir() if folder.is_dir()}
+
+
+def group_options(key: str, config_dir: str | None = None) -> list[str]:
+    """The configs of a group, by name; none if the key is no group."""
+    if not re.fullmatch(r"[\w-]+(/[\w-]+)*", key):
+        return []
+    found = {path.stem for folder in config_folders(config_dir) for path in (folder / key).glob("*.yaml")}
+    return sorted(found | set(models_of_packages() if key in GROUPS else ()))
+
+
+def group_file(group: str, choice: str, config_dir: str | None) -> Path | None:
+    """The file of a group's config; None if there is none."""
+    files = (folder / group / f"{choice}.yaml" for folder in config_folders(config_dir))
+    return next((file for file in files if file.is_file()), None)

@@ -1,0 +1,41 @@
+"""What a command prints while it works, and the next command, which can be pasted as it is."""
+
+import os
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from clickflow.cli.overrides import argument
+from clickflow.cli.search_path import REPOSITORY
+from clickflow.errors import without_passwords
+from clickflow.tracking.config import TrackingConfig
+
+
+def progress_printer(console: Console) -> Callable[[str], None]:
+    """Print each stage as it starts."""
+    return lambda stage: console.print(f"[dim]·[/] {stage} …")
+
+
+def next_command(command: str, home: Path, tracking: TrackingConfig, **values: str) -> str:
+    """A command on the same store as this one, bold, to be pasted into a shell."""
+    arguments = [argument(key, value) for key, value in values.items()]
+    return f"[bold]{escape(shlex.join(['clickflow', command, *arguments, *store_overrides(home, tracking)]))}[/]"
+
+
+def ui_command(home: Path) -> str:
+    """The command that shows the pages of a home folder's store."""
+    return next_command("ui", home, TrackingConfig())
+
+
+def or_ui(home: Path, tracking: TrackingConfig) -> str:
+    """The pages as an alternative; of a server's store they are the server's own."""
+    return f" or {ui_command(home)}" if tracking.uri is None else ""
+
+
+def store_overrides(home: Path, tracking: TrackingConfig) -> list[str]:
+    """What a command needs to find the same store, where it is not the default one; a password is for the user to fill in."""
+    overrides = [] if home == Path(os.environ.get("CLICKFLOW_HOME", REPOSITORY / ".clickflow")) else [argument("home", str(home))]
+    return overrides if tracking.uri is None else [*overrides, argument("tracking.uri", without_passwords(tracking.uri))]

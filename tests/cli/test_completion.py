@@ -1,0 +1,59 @@
+"""Completion, sourced by a real bash."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+ASK = """
+eval "$(clickflow -sc install=bash)"
+for COMP_LINE in "$@"; do
+    COMP_POINT=${#COMP_LINE}
+    _clickflow
+    echo "${COMPREPLY[@]}"
+done
+complete -p clickflow
+eval "$(clickflow train -sc uninstall=bash)"
+complete -p clickflow 2> /dev/null || echo gone
+"""
+
+
+@pytest.fixture
+def clickflow(tmp_path, monkeypatch):
+    """The console command on PATH."""
+    command = tmp_path / "clickflow"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m clickflow "$@"\n')
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    return str(command)
+
+
+def test_commands_choices_and_keys_are_completed(clickflow):
+    lines = [
+        "clickflow tr",
+        "clickflow train model=di",
+        "clickflow train model.embedding_d",
+        "clickflow predict inp",
+        "clickflow nothing a",
+    ]
+    done = subprocess.run(["bash", "--norc", "-c", ASK, "bash", *lines], capture_output=True, text=True, timeout=60, check=True)
+    shown = done.stdout.splitlines()
+    assert [line.split() for line in shown[:5]] == [["train"], ["dien", "din"], ["model.embedding_dim="], ["input="], []]
+    assert shown[5:] == ["complete -o nospace -o default -F _clickflow clickflow", "gone"]
+    assert done.stderr == ""
+
+
+def test_where_words_do_not_break_at_the_equals_sign_the_whole_word_is_replaced(clickflow):
+    ask = ASK.replace('eval "$(clickflow -sc install=bash)"', 'eval "$(clickflow train -sc install=bash)"; COMP_WORDBREAKS=" "')
+    line = "clickflow train model=di"
+    done = subprocess.run(["bash", "--norc", "-c", ask, "bash", line], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[0] == "model=dien model=din"
+
+
+@pytest.mark.parametrize("arguments", [["install=fish"], ["x"], ["install=bash", "query=bash"], []])
+@pytest.mark.parametrize("command", [[], ["sweep"]])
+def test_what_cannot_be_completed_is_refused(clickflow, command, arguments):
+    done = subprocess.run([clickflow, *command, "-sc", *arguments], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"ConfigError: -sc {' '.join(arguments)}: no such completion; allowed are bash and zsh")
