@@ -31,7 +31,7 @@ def test_runs_metrics_and_artifacts_go_through_a_server(remote, tmp_path):
     with open_run(remote, name="n", params={"seed": 1}, tags={"model": "din"}, log_system_metrics=True) as run:
         for step in range(1500):
             run.log_metrics({"train/loss": 1 / (step + 1), "train/rows": step}, step)
-        run.log_curve("roc/tpr", np.arange(1001), np.linspace(0, 1, 1001))
+        run.log_curves({"roc/tpr": (np.arange(1001), np.linspace(0, 1, 1001))})
         run.log_text("hello", "notes/a.txt")
         run.log_dataset("d", "f" * 64, "source", {"rows": 1}, "training")
     assert (run.status, run.params, run.tags["model"]) == ("FINISHED", {"seed": "1"}, "din")

@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 from tests.serving.bundles import FULL
 
 from clickflow.errors import DataError
-from clickflow.serving.server_guard import APP, MAX_BODY_BYTES, MAX_CANDIDATES, Limits, RequestError, guard_server
+from clickflow.serving.server_guard import APP, MAX_BODY_BYTES, MAX_CANDIDATES, Limits, RequestError, guard_server, guarded
 
 BODIES = {
     "nothing": (b"", "request body: not JSON that can be read"),
@@ -69,6 +69,13 @@ class TestLimits:
             assert status == 413
             assert answered["message"].startswith(f"request body = {len(body):,} bytes: more than the 4,194,304 allowed; send it in")
             assert MAX_BODY_BYTES in answered["message"]
+
+    def test_a_body_may_be_as_long_as_the_limit_and_no_byte_longer(self, scoring_server, model):
+        body = json.dumps({"dataframe_records": [FULL]}).encode()
+
+        for limit, status in ((len(body), 200), (len(body) - 1, 413)):
+            invoke = guarded(scoring_server.invocations, Limits(body_bytes=limit), scoring_server.InvocationsResponse)
+            assert invoke(body, "application/json", model, model.metadata.get_input_schema()).status == status
 
     def test_too_many_candidates_are_named(self):
         Limits(candidates=3).check_candidates(3)

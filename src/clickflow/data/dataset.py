@@ -11,10 +11,11 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from clickflow.data import manifest as manifest_file
 from clickflow.data import storage
 from clickflow.data.batches import Batch, ItemTensors, jagged_ranges
+from clickflow.data.manifest import Manifest
 from clickflow.data.schema import ITEM, LABEL, TRUE_PROBABILITY, Schema
-from clickflow.data.storage import Manifest
 
 RAW_TITLE = "raw/title"
 
@@ -38,7 +39,7 @@ class PreparedDataset:
         Raises:
             DataError: the folder is missing or damaged.
         """
-        manifest = storage.read_manifest(folder)
+        manifest = manifest_file.read_manifest(folder)
         storage.verify(folder, manifest)
         return cls(folder, manifest)
 

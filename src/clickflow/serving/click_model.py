@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from clickflow.data.schema import ITEM
+from clickflow.data.schema import HISTORY, ITEM
 from clickflow.errors import DataError
 from clickflow.serving.bundle import ServingBundle
 from clickflow.serving.candidates import CandidateRows, count_candidates
@@ -29,12 +29,20 @@ ROWS_PER_BATCH = 8192  # bounds memory for requests of any size
 
 
 class ClickModel(PythonModel):
-    """A model that scores candidates; one row is one candidate, or one user with a list of them."""
+    """A model that scores candidates; one row is one candidate, or one user with a list of them.
+
+    Attributes:
+        network: the model with its weights.
+        schema: the fields that it was trained on.
+        max_history: the most behaviours that it takes.
+        example: two rows to try it with.
+    """
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the bundle and build the model; in MLflow's server also set the limits of a request."""
         bundle = ServingBundle.read(Path(context.artifacts[BUNDLE]))
-        self._model = bundle.build_model()
+        self.network, self.schema, self.max_history = bundle.build_model(), bundle.schema, bundle.max_history
+        self.example = input_example(bundle)
         self._encoder = Encoder(bundle)
         self._limits = guard_server()
 
@@ -71,5 +79,17 @@ class ClickModel(PythonModel):
         parts = [batch]
         if not 0 < len(batch) <= ROWS_PER_BATCH:  # no rows, no parts: not every model takes none
             parts = [batch.part(start, start + ROWS_PER_BATCH) for start in range(0, len(batch), ROWS_PER_BATCH)]
-        preds = [torch.sigmoid(self._model(part).logit.double()).numpy() for part in parts]
+        preds = [torch.sigmoid(self.network(part).logit.double()).numpy() for part in parts]
         return candidates.gathered(np.concatenate([np.empty(0), *preds]))
+
+
+def input_example(bundle: ServingBundle) -> pd.DataFrame:
+    """Two rows to try the model with: one with a history, one without."""
+    known = bundle.items["raw"].drop_null().slice(0, 3).to_pylist()
+    rows: dict[str, list[Any]] = {ITEM: [known[0], known[-1]], HISTORY: [known, []]}
+    for field in bundle.schema.impression_fields:
+        example = bundle.vocabularies[field.name]["raw"].slice(0, 1).to_pylist()
+        if example:
+            rows[field.name] = example * 2
+    rows |= {field.name: [field.mean] * 2 for field in bundle.schema.numeric if field.role != "item"}
+    return pd.DataFrame(rows)

@@ -14,10 +14,9 @@ import tempfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import mlflow
-import pandas as pd
 from mlflow.entities import LoggedModelOutput
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
@@ -30,7 +29,7 @@ from clickflow.config import flatten
 from clickflow.errors import TrackingError
 from clickflow.serving import model_code as serving
 from clickflow.serving.bundle import ServingBundle
-from clickflow.serving.click_model import BUNDLE
+from clickflow.serving.click_model import BUNDLE, input_example
 from clickflow.text import first_line
 from clickflow.tracking.carried_code import carry_code
 from clickflow.tracking.location import model_location
@@ -167,18 +166,6 @@ def signature(bundle: ServingBundle) -> ModelSignature:
         *(ColSpec(anything, name, required=False) for name in optional),
     ]
     return ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec(DataType.double, "probability")]))
-
-
-def input_example(bundle: ServingBundle) -> pd.DataFrame:
-    """Two rows to try the model with: one with a history, one without."""
-    known = bundle.items["raw"].drop_null().slice(0, 3).to_pylist()
-    rows: dict[str, list[Any]] = {fields.ITEM: [known[0], known[-1]], fields.HISTORY: [known, []]}
-    for field in bundle.schema.impression_fields:
-        example = bundle.vocabularies[field.name]["raw"].slice(0, 1).to_pylist()
-        if example:
-            rows[field.name] = example * 2
-    rows |= {field.name: [field.mean] * 2 for field in bundle.schema.numeric if field.role != "item"}
-    return pd.DataFrame(rows)
 
 
 def _requirements(bundle: ServingBundle) -> list[str]:
