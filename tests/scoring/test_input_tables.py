@@ -81,7 +81,7 @@ def test_missing_files_are_named(tmp_path):
     ("name", "content", "message"),
     [
         ("t.parquet", b"PAR1 nonsense PAR1", r"t\.parquet: cannot be read \(.*\); repair the file"),
-        ("t.csv", b"a,b\n1,2\n3\n", r"t\.csv: cannot be read \(CSV parse error: .*Expected 2 columns, got 1"),
+        ("t.csv", b"a,b\n1,2\n3\n", r"t\.csv: cannot be read \(ArrowInvalid: CSV parse error: .*Expected 2 columns, got 1"),
         ("t.csv", b"a,b\n1,\xff\n", r"t\.csv: cannot be read \(.*invalid UTF8"),
         ("t.csv", b"", r"t\.csv = 0 bytes: the file is empty"),
         ("t.jsonl", b"{}", r"input = .*t\.jsonl: unknown format; allowed is one of \.parquet, \.pq, \.csv"),

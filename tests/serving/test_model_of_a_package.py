@@ -26,8 +26,8 @@ def test_its_package_is_kept_and_missed(bundle, tmp_path):
         again.build_model()
 
 
-def test_its_package_is_one_of_its_requirements(bundle, tmp_path):
-    save_model(bundle, tmp_path / "theirs")
+def test_its_package_is_one_of_its_requirements(tmp_path):
+    save_model(replace(make_bundle(), package="my-package==1.0"), tmp_path / "theirs")
     save_model(make_bundle(), tmp_path / "own")
 
     theirs, own = ((tmp_path / name / "requirements.txt").read_text().splitlines() for name in ("theirs", "own"))

@@ -8,7 +8,7 @@ import pytest
 from pydantic import TypeAdapter
 from tests.serving.bundles import SCHEMA, make_bundle
 
-from clickflow.models import ModelConfig
+from clickflow.models.config import ModelConfig
 from clickflow.serving.bundle import ServingBundle
 from clickflow.tracking.carried_code import carry_code, served_files
 from clickflow.tracking.logged_model import save_model
