@@ -29,6 +29,7 @@ from clickflow.metrics.ranking import auc, gauc
 from clickflow.promotion.gate import gate_verdict
 
 TRIALS, ROWS, DIFFERENCE = 200, 100_000, 0.01
+USERS, IMPRESSIONS = 100_000, 2_000_000
 SHARED_NOISE, OWN_NOISE = 0.5, 1.0  # standard deviations, in logits
 
 
@@ -36,7 +37,7 @@ class Log:
     """The test split of a synthetic log: its users and the true logits of their impressions."""
 
     def __init__(self) -> None:
-        config = SyntheticConfig(name="gate", num_users=100_000, num_items=10_000, num_categories=100, num_impressions=2_000_000)
+        config = SyntheticConfig(name="gate", num_users=USERS, num_items=10_000, num_categories=100, num_impressions=IMPRESSIONS)
         with tempfile.TemporaryDirectory() as home:
             rows = prepare(config, ImpressionsConfig(), Path(home)).split("test").rows
             order = np.argsort(rows["group"], kind="stable")
@@ -66,7 +67,7 @@ def models(log: Log, rng: np.random.Generator, num_rows: int, own_noise: tuple[f
 
 def expected(log: Log, metric: str, own_noise: float) -> float:
     """Value of a metric over many rows, with the same random numbers for any size of noise."""
-    [rows] = models(log, np.random.default_rng(1), 2_000_000, (own_noise,))
+    [rows] = models(log, np.random.default_rng(1), IMPRESSIONS, (own_noise,))
     return auc(rows.preds, rows.target) if metric == "auc" else gauc(*rows).value
 
 

@@ -21,24 +21,26 @@ from clickflow.metrics.curves import pr_curve, roc_curve
 from clickflow.metrics.ranking import gauc
 
 Columns = tuple[Tensor, Tensor, Tensor]
+ROWS, USERS = 1_000_000, 100_000
+FEWER_ROWS, FEWER_USERS = 200_000, 20_000
 
 
 def main() -> None:
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
-    columns = click_log(num_rows=200_000, num_users=20_000)
-    print("\nGAUC of 200,000 rows, 20,000 users")
+    columns = click_log(FEWER_ROWS, FEWER_USERS)
+    print(f"\nGAUC of {FEWER_ROWS:,} rows, {FEWER_USERS:,} users")
     ours, our_seconds = timed(lambda: gauc(*columns).value, repeats=5)
     print(f"  {'clickflow gauc':<38}{our_seconds:>9.3f} s                value {ours:.6f}")
     for name, measure in {"loop over users, scikit-learn": loop_over_users, "torchmetrics RetrievalAUROC": retrieval_auroc}.items():
         value, seconds = timed(lambda measure=measure: measure(*columns), repeats=1)
         print(f"  {name:<38}{seconds:>9.3f} s  {seconds / our_seconds:>7.0f} times   value {value:.6f}")
 
-    columns = click_log(num_rows=1_000_000, num_users=100_000)
-    print("\n1,000,000 rows, 100,000 users")
+    columns = click_log(ROWS, USERS)
+    print(f"\n{ROWS:,} rows, {USERS:,} users")
     metrics = ClickMetrics()
     for name, measure in {
         "gauc": lambda: gauc(*columns),
-        "ClickMetrics, 977 updates of 1,024": lambda: update(metrics, columns),
+        "ClickMetrics, updates of 1,024 rows": lambda: update(metrics, columns),
         "ClickMetrics, compute": metrics.compute,
         "roc_curve": lambda: roc_curve(*columns[:2]),
         "pr_curve": lambda: pr_curve(*columns[:2]),

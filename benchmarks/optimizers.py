@@ -20,6 +20,7 @@ from torch.optim import Adagrad, Adam, Optimizer, SparseAdam
 from clickflow.training.sparse_optimizers import LazyAdagrad, LazyAdam, LazyMomentum, LazyRMSprop, LazySGD, RowwiseAdagrad
 
 LOOKUPS = 1024 * (1 + 9)
+VOCABULARIES = (10**5, 10**6, 10**7)
 ADAM = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0}
 OURS: dict[str, Callable[[list[Tensor]], Optimizer]] = {
     "our Adam": lambda p: LazyAdam(p, lr=1e-3, **ADAM),
@@ -79,7 +80,7 @@ def main(repetitions: int) -> None:
     lazy = {**OURS, **TORCH}
     contenders = [Contender(name, make, 63_001, 32) for name, make in lazy.items()]
     race("vocabulary 63,001, dim 32, skewed ids", contenders, repetitions, 63_001, 32, skewed=True)
-    for vocabulary in (10**5, 10**6, 10**7):
+    for vocabulary in VOCABULARIES:
         chosen = {name: lazy[name] for name in ("our Adam", "our row-wise Adagrad", "torch SparseAdam")}
         contenders = [Contender(name, make, vocabulary, 16) for name, make in chosen.items()]
         race(f"vocabulary {vocabulary:,}, dim 16, uniform ids", contenders, repetitions, vocabulary, 16, skewed=False)

@@ -23,6 +23,7 @@ from clickflow.training.optimizers import build_optimizer
 from clickflow.training.regularisation import Regulariser
 
 BATCH_SIZE, HISTORY, DIM = 1024, 9, 16
+VOCABULARIES = (10**4, 10**5, 10**6, 10**7)
 VARIANTS = {
     "none": ("sparse", RegularisationConfig()),
     "mini_batch_aware": ("sparse", RegularisationConfig(embedding="mini_batch_aware", embedding_lambda=0.01)),
@@ -67,7 +68,7 @@ def main(repetitions: int) -> None:
     """Print one line per size of the vocabulary."""
     torch.set_num_threads(1)
     print(f"{'vocabulary':>12} " + " ".join(f"{name:>24}" for name in VARIANTS))
-    for vocabulary in (10**4, 10**5, 10**6, 10**7):
+    for vocabulary in VOCABULARIES:
         contenders = [Contender(update, config, vocabulary) for update, config in VARIANTS.values()]
         for number in range(repetitions if vocabulary < 10**7 else max(5, repetitions // 4)):
             batch = uniform_batch(vocabulary)

@@ -25,8 +25,9 @@ import yaml
 from clickflow.cli.compose import composed_config
 from clickflow.config import validate
 from clickflow.runs.config import RunConfig
-from clickflow.runs.train import CONFIG_DIGEST_TAG, config_digest, train
-from clickflow.tracking.search import find_finished
+from clickflow.runs.logged_config import config_digest
+from clickflow.runs.train import train
+from clickflow.tracking.names import CONFIG_DIGEST_TAG
 from clickflow.tracking.store import open_store
 
 SEEDS = (0, 1, 2)
@@ -72,9 +73,9 @@ def train_once(overrides: list[str]) -> float:
     """Validation GAUC of the run with these overrides, which is trained if the store lacks it."""
     config = validate(RunConfig, composed_config("train", overrides, str(CONF)))
     store = open_store(config.tracking, config.home)
-    if not find_finished(store, {CONFIG_DIGEST_TAG: config_digest(config)}):
+    if not find_runs(store, {CONFIG_DIGEST_TAG: config_digest(config)}, "FINISHED"):
         train(config)
-    return find_finished(store, {CONFIG_DIGEST_TAG: config_digest(config)})[0].metrics["best/gauc"]
+    return find_runs(store, {CONFIG_DIGEST_TAG: config_digest(config)}, "FINISHED")[0].metrics["best/gauc"]
 
 
 def main(folder: Path, home: Path, names: list[str]) -> None:

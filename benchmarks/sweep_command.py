@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from clickflow.sweep.study_storage import open_storage
 from clickflow.tracking.config import TrackingConfig
-from clickflow.tracking.lifecycle import PARENT_TAG
+from clickflow.tracking.names import PARENT_TAG
 from clickflow.tracking.search import FoundRun, find_runs
 from clickflow.tracking.store import open_store
 

@@ -37,7 +37,7 @@ SHAPE = [
 ]
 
 
-def bare(home: str) -> None:
+def bare(home: str, shape: list[str]) -> None:
     """Run the loop alone on the prepared data and print the rows/s of one epoch."""
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits
@@ -49,7 +49,7 @@ def bare(home: str) -> None:
     from clickflow.runs.config import RunConfig
     from clickflow.training.optimizers import build_optimizer
 
-    config = validate(RunConfig, composed_config("train", [f"home={home}", *SHAPE]))
+    config = validate(RunConfig, composed_config("train", [f"home={home}", *shape]))
     dataset = prepare(config.data, config.protocol, config.home)
     torch.manual_seed(0)
     model = config.model.build(dataset.schema)
@@ -90,7 +90,7 @@ def main(repetitions: int) -> None:
         )
         loop, pipeline = [], []
         for _ in range(repetitions):
-            loop.append(rate([sys.executable, __file__, "bare", home], r"rows_per_second ([\d.]+)"))
+            loop.append(rate([sys.executable, __file__, "bare", home, *SHAPE], r"rows_per_second ([\d.]+)"))
             pipeline.append(rate([sys.executable, "pipelines/train.py", f"home={home}", *SHAPE], r"(?s)best epoch.*?(\d[\d,]*)\s+rows/s"))
             print(f"bare loop {loop[-1]:,.0f} rows/s, pipelines/train.py {pipeline[-1]:,.0f} rows/s", flush=True)
     ratio = statistics.median(pipeline) / statistics.median(loop)
@@ -101,6 +101,6 @@ def main(repetitions: int) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["bare"]:
-        bare(sys.argv[2])
+        bare(sys.argv[2], sys.argv[3:])
     else:
         main(int(sys.argv[1]) if len(sys.argv) > 1 else 3)

@@ -1,6 +1,9 @@
-"""A small prepared dataset and a store that all tests of a session share: a new database costs a second, and runs are independent."""
+"""What the tests of a session share: one small prepared dataset, one store, and one empty database to copy."""
 
+import contextlib
 import os
+import sqlite3
+import sys
 
 import pytest
 import torch
@@ -19,9 +22,48 @@ from clickflow.tracking.store import open_store
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
+pytest.register_assert_rewrite("tests.contracts.models")  # a failed assert shows its values there too
+
 # A deadline measures how busy the machine is, not whether the code is right.
 settings.register_profile("clickflow", deadline=None)
 settings.load_profile("clickflow")
+
+
+def pytest_collection_modifyitems(items):
+    """Slow tests first: a long file that begins last keeps one of two processes waiting."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def new_databases_are_copies(tmp_path_factory):
+    """Copy MLflow's empty SQLite database, which is made once: MLflow runs all its migrations for each, which takes a second."""
+    if "mlflow" not in sys.modules:  # the tests that were collected do without it
+        yield
+        return
+    from mlflow.store.db import utils
+
+    empty = tmp_path_factory.mktemp("database") / "empty.db"
+    initialize_tables = utils._initialize_tables
+
+    def copy(engine):
+        if engine.dialect.name != "sqlite" or not utils._is_empty_database(engine):
+            initialize_tables(engine)
+            return
+        if not empty.exists():
+            initialize_tables(engine)
+            backup(engine.url.database, empty)
+            return
+        engine.dispose()
+        backup(empty, engine.url.database)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(utils, "_initialize_tables", copy)
+        yield
+
+
+def backup(source, target):
+    with contextlib.closing(sqlite3.connect(source)) as one, contextlib.closing(sqlite3.connect(target)) as other:
+        one.backup(other)
 
 
 @pytest.fixture(scope="session")

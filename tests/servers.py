@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -39,6 +40,29 @@ def running(*arguments, folder, path, **environment):
         process.wait()
         log.close()
     assert not alive
+
+
+@contextlib.contextmanager
+def hanging_up():
+    """A server that ends every connection at once: its address, and a list that gets one entry per connection."""
+
+    def hang_up():
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                connection, _ = server.accept()
+                connections.append(connection)
+                connection.close()
+
+    connections = []
+    server = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=hang_up, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", connections
+    finally:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+        thread.join()
 
 
 def answers(url):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from tests.contracts import test_models as contract
+from tests.contracts import models as contract
 from tests.models.examples import FULL_SCHEMA, random_batch
 from tests.runs.small import SMALL
 

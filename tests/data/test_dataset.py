@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clickflow.data.batches import Batch
-from clickflow.data.dataset import BatchLoader, Split
+from clickflow.data.batches import Batch, ItemTensors
+from clickflow.data.dataset import BatchLoader, PreparedDataset, Split
 from clickflow.data.schema import CategoricalField, NumericField, Schema
 
 SCHEMA = Schema(
@@ -48,11 +48,13 @@ def splits(draw, schema: Schema = SCHEMA) -> Split:
     for column in rows.values():
         column.setflags(write=False)  # as memory-mapped columns are
     return Split(
-        schema=schema,
         rows=rows,
         behaviours=rng.integers(1, NUM_ITEMS, num_behaviours).astype(np.int32),
-        item_fields=torch.from_numpy(rng.integers(0, 3, (len(schema.item_fields), NUM_ITEMS))),
-        item_numeric={field.name: rng.normal(size=NUM_ITEMS).astype(np.float32) for field in schema.numeric if field.role == "item"},
+        items=ItemTensors(
+            schema,
+            index=torch.from_numpy(rng.integers(0, 3, (len(schema.item_fields), NUM_ITEMS))),
+            numeric={field.name: torch.randn(NUM_ITEMS) for field in schema.numeric if field.role == "item"},
+        ),
     )
 
 
@@ -65,11 +67,11 @@ def check_against_loop(batch: Batch, split: Split, chosen: list[int], max_histor
         history = split.behaviours[one["history_start"] : one["history_end"]].tolist()[-max_history:]
         found = batch.history[:, batch.offsets[position] : batch.offsets[position + 1]]
         assert batch.lengths[position] == len(history)
-        for field, table in enumerate(split.item_fields.tolist()):
+        for field, table in enumerate(split.items.index.tolist()):
             assert batch.target[field, position] == table[one["item"]]
             assert found[field].tolist() == [table[item] for item in history]
         assert batch.context[:, position].tolist() == [one["index/country"], one["index/hour"]]
-        weight = split.item_numeric["weight"][one["item"]]
+        weight = split.items.numeric["weight"][one["item"]].item()
         assert batch.numeric[position].tolist() == pytest.approx([one["numeric/age"], weight, one["numeric/price"]])
         assert batch.label[position] == one["label"]
         assert batch.group[position] == one["group"]
@@ -126,6 +128,15 @@ def test_the_dataset_knows_its_raw_ids(small_dataset):
     assert known["index/item"].to_list() == vocabulary["index"].to_list()
     assert len(small_dataset.raw_users()) == small_dataset.manifest.num_users
     assert small_dataset.num_bytes == sum(file.stat().st_size for file in small_dataset.folder.rglob("*") if file.is_file())
+
+
+def test_splits_share_one_set_of_item_tensors(small_dataset, monkeypatch):
+    dataset = PreparedDataset.open(small_dataset.folder)
+    read, of = [], ItemTensors.of
+    monkeypatch.setattr(ItemTensors, "of", lambda schema, columns: read.append(1) or of(schema, columns))
+    splits = [dataset.split(name) for name in ("train", "validation", "test", "train", "validation", "train")]
+    assert len(read) == 1
+    assert all(split.items is dataset.item_tensors for split in splits)
 
 
 # The loader
@@ -216,14 +227,12 @@ def test_a_state_can_be_carried_on_with_another_batch_size(small_dataset):
 
 def items_split(item_index, behaviours) -> Split:
     """Split of one row whose history is all behaviours; the category of item row r is 10 + r, so it identifies the drawn row."""
-    size = len(item_index)
+    size, schema = len(item_index), Schema(categorical=SCHEMA.categorical[:2])
     one_row = {"group": [0], "item": [0], "history_start": [0], "history_end": [len(behaviours)], "label": [1]}
     return Split(
-        schema=Schema(categorical=SCHEMA.categorical[:2]),
         rows={name: np.array(values) for name, values in one_row.items()},
         behaviours=np.array(behaviours, np.int32),
-        item_fields=torch.tensor([list(item_index), range(10, 10 + size)]),
-        item_numeric={},
+        items=ItemTensors(schema, index=torch.tensor([list(item_index), range(10, 10 + size)]), numeric={}),
     )
 
 
@@ -233,7 +242,7 @@ def drawn_rows(split, seed=0) -> list[int]:
     assert batch.negative_history.shape == batch.history.shape
     assert batch.negative_history.dtype == torch.int64
     rows = batch.negative_history[1] - 10
-    assert torch.equal(split.item_fields[:, rows], batch.negative_history)
+    assert torch.equal(split.items.index[:, rows], batch.negative_history)
     return rows.tolist()
 
 

@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 
 from clickflow.config import validate
+from clickflow.data import manifest as manifest_file
 from clickflow.data import storage
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import prepare
@@ -141,14 +142,14 @@ def test_two_processes_preparing_the_same_at_once_both_get_it(tmp_path):
 
 def test_the_second_of_two_writers_takes_the_folder_of_the_first(tmp_path, monkeypatch):
     log, home = write_log(tmp_path, clicks()), tmp_path / "home"
-    write_manifest = storage.write_manifest
+    write_manifest = manifest_file.write_manifest
 
     def meanwhile(folder, manifest):
         monkeypatch.undo()
         prepare(log, ImpressionsConfig(), home)
         write_manifest(folder, manifest)
 
-    monkeypatch.setattr(storage, "write_manifest", meanwhile)
+    monkeypatch.setattr(manifest_file, "write_manifest", meanwhile)
     prepare(log, ImpressionsConfig(), home)
     assert len(list((home / "datasets").iterdir())) == 1
 
@@ -170,6 +171,19 @@ def test_the_source_files_are_left_as_they_are(tmp_path):
     assert contents(tmp_path / "source") == before
 
 
+def test_what_was_just_written_is_not_hashed_again_and_its_manifest_is_true(tmp_path, monkeypatch):
+    hashed, digest_file = [], storage.digest_file
+    monkeypatch.setattr(storage, "digest_file", lambda path: hashed.append(path) or digest_file(path))
+    log = write_log(tmp_path, clicks())
+    prepared = prepare(log, ImpressionsConfig(), tmp_path / "home")
+    assert not [path for path in hashed if tmp_path / "home" in path.parents]
+    opened = PreparedDataset.open(prepared.folder)  # compares every file with the digest that was computed on its way
+    assert opened == prepared
+    written = {path.relative_to(prepared.folder).as_posix() for path in prepared.folder.rglob("*") if path.is_file()}
+    assert written - {manifest_file.MANIFEST} == set(opened.manifest.files)
+    assert [path for path in hashed if prepared.folder in path.parents] == [prepared.folder / name for name in opened.manifest.files]
+
+
 # When it cannot be written
 
 
@@ -187,14 +201,15 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
         with pytest.raises(DataError, match=r"cannot be written \(No space left on device\); free some space or set home=FOLDER"):
             prepare(log, ImpressionsConfig(), home)
     assert list((home / "datasets").iterdir()) == []
-    assert prepare(log, ImpressionsConfig(), home).manifest.splits["test"].rows > 0
+    undisturbed = prepare(log, ImpressionsConfig(), tmp_path / "another home")
+    assert prepare(log, ImpressionsConfig(), home).manifest == undisturbed.manifest
 
 
 def test_an_interrupt_leaves_nothing_half_written(tmp_path, monkeypatch):
     def interrupted(folder, manifest):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(storage, "write_manifest", interrupted)
+    monkeypatch.setattr(manifest_file, "write_manifest", interrupted)
     with pytest.raises(KeyboardInterrupt):
         prepare(write_log(tmp_path, clicks()), ImpressionsConfig(), tmp_path / "home")
     assert list((tmp_path / "home" / "datasets").iterdir()) == []

@@ -1,5 +1,6 @@
 """Files of a prepared dataset: mapped and not copied, whole or refused."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clickflow.data import manifest as manifest_file
 from clickflow.data import storage
 from clickflow.data.dataset import PreparedDataset
 from clickflow.errors import DataError
@@ -64,6 +66,24 @@ def test_the_checksum_of_a_column_depends_on_values_order_type_and_length():
     assert storage.digest(np.arange(6)[::2]) == storage.digest(np.array([0, 2, 4]))
 
 
+def test_columns_of_the_same_bytes_but_other_types_have_other_checksums():
+    zeros = [np.zeros(8, np.uint8), np.zeros(4, np.uint16), np.zeros(2, np.int32), np.zeros(2, np.float32), np.zeros(1, np.int64)]
+    assert len({column.tobytes() for column in zeros}) == 1
+    assert len({storage.digest(column) for column in zeros}) == len(zeros)
+
+
+def test_the_checksum_of_a_column_is_the_one_that_prepared_folders_carry():
+    """Another formula would call every data set prepared so far damaged."""
+    column = np.array([1, 2, 3], np.int32)
+    assert storage.digest(column) == hashlib.sha256(b"<i4:3:" + column.tobytes()).hexdigest()
+    assert storage.digest(column[:0]) == hashlib.sha256(b"<i4:0:").hexdigest()
+
+
+def test_the_checksum_of_a_frame_depends_on_the_types_of_its_columns():
+    zeros = [pl.Series("raw", [0, 0], pl.Int32), pl.Series("raw", [0], pl.Int64), pl.Series("raw", [0.0], pl.Float64)]
+    assert len({storage.digest_frame(column.to_frame()) for column in zeros}) == len(zeros)
+
+
 def test_the_checksum_of_a_frame_depends_on_where_one_text_ends_and_the_next_begins():
     frames = [["ab", "c"], ["a", "bc"], ["ab", None], ["ab", "null"], ["ab"], ["ab", ""]]
     digests = {storage.digest_frame(pl.DataFrame({"raw": texts}, schema={"raw": pl.String})) for texts in frames}
@@ -77,8 +97,8 @@ def test_the_fingerprint_is_a_function_of_values_and_not_of_the_files_bytes(smal
         for name, values in small_dataset.split(split).rows.items():
             assert manifest.checksums[f"{split}.arrow:{name}"] == storage.digest(values)
     assert manifest.checksums["raw/item.parquet"] == storage.digest_frame(small_dataset.raw_items().to_frame())
-    assert manifest.fingerprint == storage.fingerprint(manifest.checksums, manifest.fields)
-    assert storage.MANIFEST not in manifest.files
+    assert manifest.fingerprint == manifest_file.fingerprint(manifest.checksums, manifest.fields)
+    assert manifest_file.MANIFEST not in manifest.files
 
 
 DAMAGE = {
@@ -103,7 +123,7 @@ def damage_each(folder: Path, how: str) -> Iterator[str]:
 @pytest.mark.parametrize("how", ["deleted", *DAMAGE])
 def test_any_missing_file_of_a_prepared_folder_is_noticed(copied, how):
     for name in damage_each(copied, how):
-        if name == storage.MANIFEST and how == "truncated":
+        if name == manifest_file.MANIFEST and how == "truncated":
             continue  # the end of the line; nothing is lost
         with pytest.raises(DataError, match=f"{name} (cannot be read|does not match its checksum).*{REMEDY}"):
             PreparedDataset.open(copied)
@@ -134,14 +154,14 @@ def test_no_flipped_bit_in_any_file_goes_unnoticed(small_dataset, tmp_path_facto
     ["", "{", "[]", "null", '"text"', "{}", '{"format_version": 2}', "\0\0\0", '{"format_version": "2"}'],
 )
 def test_a_garbled_manifest_is_refused(copied, text):
-    (copied / storage.MANIFEST).write_text(text)
+    (copied / manifest_file.MANIFEST).write_text(text)
     with pytest.raises(DataError, match=rf"manifest\.json cannot be read.*{REMEDY}|format version 2: this clickflow reads"):
         PreparedDataset.open(copied)
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe{}", b'{"format_version": \xe9}'])
 def test_a_manifest_that_is_not_text_is_refused(copied, content):
-    (copied / storage.MANIFEST).write_bytes(content)
+    (copied / manifest_file.MANIFEST).write_bytes(content)
     with pytest.raises(DataError, match=r"manifest\.json cannot be read"):
         PreparedDataset.open(copied)
 
@@ -157,7 +177,7 @@ def test_a_manifest_that_is_not_text_is_refused(copied, content):
     ],
 )
 def test_a_changed_manifest_is_refused(copied, change, message):
-    path = copied / storage.MANIFEST
+    path = copied / manifest_file.MANIFEST
     manifest = json.loads(path.read_text())
     change(manifest)
     path.write_text(json.dumps(manifest))
@@ -166,9 +186,11 @@ def test_a_changed_manifest_is_refused(copied, change, message):
 
 
 def test_another_format_version_is_refused_with_its_number(copied):
-    path = copied / storage.MANIFEST
+    path = copied / manifest_file.MANIFEST
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 99}))
-    message = rf"prepared = format version 99: this clickflow reads version {storage.FORMAT_VERSION}; remove the folder and prepare again"
+    message = (
+        rf"prepared = format version 99: this clickflow reads version {manifest_file.FORMAT_VERSION}; remove the folder and prepare again"
+    )
     with pytest.raises(DataError, match=message):
         PreparedDataset.open(copied)
 
@@ -189,7 +211,7 @@ def test_a_file_that_vanishes_after_opening_is_reported(copied):
 
 
 def test_an_error_of_another_sort_is_not_taken_for_a_full_disk(tmp_path):
-    def wrong(scratch: Path) -> None:
+    def wrong(scratch: Path) -> manifest_file.Manifest:
         raise ValueError("a bug")
 
     with pytest.raises(ValueError, match="a bug"):

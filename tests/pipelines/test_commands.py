@@ -6,7 +6,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -50,7 +49,7 @@ def test_train_then_evaluate_by_the_commands_it_prints(tmp_path):
     for words in ("oracle", "95 % interval", "history length", "has been opened 1 time, by 1 run", f"run {trained.info.run_id}"):
         assert words in done.stdout
     [evaluated] = runs(home)
-    assert evaluated.data.metrics["test/auc"] > 0
+    assert re.search(rf"\bauc\b.*{evaluated.data.metrics['test/auc']:.4f}", done.stdout)
 
 
 def test_a_grid_trains_every_combination(tmp_path):
@@ -98,9 +97,8 @@ def test_an_interrupt_ends_with_a_killed_run(tmp_path, number, code):
 def test_the_demo_shows_that_attention_wins(tmp_path):
     home = tmp_path / "home"
     size = ["data.num_users=4000", "data.num_items=2000", "data.num_categories=50", "data.num_impressions=80000", "trainer.max_epochs=2"]
-    start = time.monotonic()
     done = run("demo", home, *size)
-    assert done.returncode == 0, f"after {time.monotonic() - start:.0f} s"
+    assert done.returncode == 0
     base, din = (next(found for found in runs(home) if found.data.tags["model"] == model) for model in ("base", "din"))
     assert din.data.metrics["test/auc"] > base.data.metrics["test/auc"] + 0.02
     assert din.data.metrics["test/auc"] < din.data.metrics["test/oracle_auc"]

@@ -8,6 +8,7 @@ from clickflow.promotion.candidate import choose
 from clickflow.promotion.config import PromoteConfig
 from clickflow.tracking.config import TrackingConfig
 from clickflow.tracking.lifecycle import open_run
+from clickflow.tracking.search import read_run
 from clickflow.tracking.store import open_store
 
 
@@ -33,7 +34,8 @@ def finished(store, gauc, model="READY", metric="best/gauc", tags=None):
 
 def choice(home, champion=None, taken_back=(), **values):
     config = PromoteConfig(name="ctr", home=home, tracking=TrackingConfig(), **values)
-    return choose(open_store(TrackingConfig(), home), config, champion, dict.fromkeys(taken_back, 3))
+    store = open_store(TrackingConfig(), home)
+    return choose(store, config, champion and read_run(store, champion), dict.fromkeys(taken_back, 3))
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +156,7 @@ def test_better_runs_that_are_passed_over_are_said(home):
     rolled_back, champion, best = finished(store, 0.8, tags=data), finished(store, 0.5, tags=data), finished(store, 0.7, tags=data)
     said = []
     config = PromoteConfig(name="ctr", home=home, tracking=TrackingConfig())
-    chosen = choose(store, config, champion, {rolled_back: 3}, said.append)
+    chosen = choose(store, config, read_run(store, champion), {rolled_back: 3}, said.append)
     assert chosen.run.run_id == best != other
     assert said == [
         f"passed over: version 3 was rolled back (run_id={rolled_back} promotes it all the same)",

@@ -52,10 +52,10 @@ def test_callers_notice_nothing_of_a_model_that_takes_all_they_send(challenger):
     ],
 )
 def test_a_model_that_callers_could_not_call_is_refused(challenger, problem, monkeypatch):
-    signatures = {"models:/m-1": challenger, "models:/ctr/1": CHAMPION}
-    monkeypatch.setattr(checks, "read_signature", lambda store, uri: signatures[uri])
+    monkeypatch.setattr(checks, "read_signature", lambda store, uri: {"models:/ctr/1": CHAMPION}[uri])
+    checked = SimpleNamespace(chosen=SimpleNamespace(uri="models:/m-1"), signature=challenger)
     with pytest.raises(PromotionError, match=rf"model models:/m-1: callers of the champion models:/ctr/1 could not call it: it {problem}"):
-        check_calls(None, "models:/m-1", "models:/ctr/1")
+        check_calls(None, checked, "models:/ctr/1")
 
 
 def test_nothing_is_known_of_the_callers_of_a_champion_without_a_signature():
@@ -75,6 +75,11 @@ def answering(values=None, error=None):
 def test_a_prediction_that_is_no_probability_fails_the_smoke_test(value):
     with pytest.raises(PromotionError, match=rf"the smoke prediction gave {value}; allowed: a probability in \[0, 1\] for each row"):
         _predict(answering([0.5, value]), "models:/m-1", pd.DataFrame({"item": [1, 2]}))
+
+
+def test_the_ends_of_the_scale_are_probabilities():
+    preds = _predict(answering([0.0, 1.0]), "models:/m-1", pd.DataFrame({"item": [1, 2]}))
+    assert preds.tolist() == [0.0, 1.0]
 
 
 def test_a_model_that_fails_or_answers_for_other_rows_fails_the_smoke_test():

@@ -18,9 +18,9 @@ from clickflow.promotion.decisions import (
     is_rolled_back,
     log_of,
     move,
-    move_that_made,
     moves_of,
     next_number,
+    promotion_of,
     refuse,
 )
 from clickflow.promotion.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, Version
@@ -86,7 +86,7 @@ def promotion(registry, version, by="a"):
 def rollback(registry):
     """A rollback of the champion; None where there is nothing to go back to."""
     moves, champion = moves_of(registry.versions()), registry.alias(CHAMPION)
-    held = move_that_made(moves, champion)
+    held = promotion_of(moves, champion)
     if held is None or held.champion is None:
         return None
     at = f"2026-01-01T00:00:00.{next(clock):06}Z"
@@ -99,7 +99,7 @@ def check_consistent(registry):
     for earlier, later in itertools.pairwise(moves):
         assert later.champion == earlier.successor
     assert registry.aliases.get(CHAMPION) == (moves[-1].successor if moves else None)
-    held = move_that_made(moves, registry.aliases.get(CHAMPION))
+    held = promotion_of(moves, registry.aliases.get(CHAMPION))
     assert registry.aliases.get(PREVIOUS) == (held.champion if held else None)
     assert registry.claims == {}
 

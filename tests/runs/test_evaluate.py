@@ -12,6 +12,7 @@ from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 from tests.runs.small import small_config
 
 from clickflow.config import validate
+from clickflow.data.dataset import PreparedDataset
 from clickflow.errors import ConfigError, DataError, TrackingError, TrainingError
 from clickflow.metrics.intervals import intervals
 from clickflow.runs import evaluate as evaluate_module
@@ -54,6 +55,26 @@ def checkpoint(trained, client):
     path.write_bytes(whole)
 
 
+@pytest.fixture
+def altered(trained, client):
+    """Change tags or the status of the run for one test; a tag set to None is deleted."""
+    run = client.get_run(trained.run_id)
+
+    def alter(status=None, **tags):
+        if status is not None:
+            client.set_terminated(trained.run_id, status)
+        for key, value in tags.items():
+            name = key.replace("__", ".")
+            client.delete_tag(trained.run_id, name) if value is None else client.set_tag(trained.run_id, name, value)
+        changed.update(name.replace("__", ".") for name in tags)
+
+    changed = set()
+    yield alter
+    for name in changed:
+        client.set_tag(trained.run_id, name, run.data.tags[name])
+    client.set_terminated(trained.run_id, run.info.status, run.info.end_time)
+
+
 def times_opened(client, run_id):
     return [point.value for point in client.get_metric_history(run_id, TIMES_OPENED)]
 
@@ -88,10 +109,10 @@ def test_the_slices_are_those_of_the_logged_predictions(trained, client, evaluat
     rows = pl.read_parquet(client.download_artifacts(trained.run_id, "predictions/test.parquet", str(tmp_path)))
     logged = pl.read_csv(client.download_artifacts(trained.run_id, "slices/test.csv", str(tmp_path)), schema_overrides={"value": pl.String})
     assert logged.rows() == evaluated.slices.rows()
-    dataset = evaluate_module.PreparedDataset.open(Path(client.get_run(trained.run_id).data.tags["dataset.folder"]))
+    dataset = PreparedDataset.open(Path(client.get_run(trained.run_id).data.tags["dataset.folder"]))
     split = dataset.split("test")
     place = [field.name for field in dataset.schema.item_fields].index("category")
-    index = split.item_fields[place][torch.from_numpy(split.rows["item"].astype(int))].numpy()
+    index = split.items.index[place][torch.from_numpy(split.rows["item"].astype(int))].numpy()
     category = dataset.vocabulary("category")["raw"].gather(index - 1).cast(pl.String)
     table = {row["value"]: row for row in logged.filter(pl.col("slice") == "category").iter_rows(named=True)}
     for (value,), group in rows.with_columns(category=category).group_by("category"):
@@ -109,7 +130,7 @@ def test_a_registered_model_gives_the_same_as_the_run_that_trained_it_and_goes_o
     client.set_registered_model_alias("ctr", "champion", version)
     for uri in (trained.model_uri, f"models:/ctr/{version}", "models:/ctr@champion"):
         # Its own weights and nothing of the run's checkpoint.
-        monkeypatch.setattr(evaluate_module, "read_model", lambda *_: pytest.fail("the checkpoint was read"))
+        monkeypatch.setattr(evaluate_module, "read_best_model", lambda *_: pytest.fail("the checkpoint was read"))
         found = evaluation(trained.config.home, model=uri)
         assert found.run_id == trained.run_id
         assert found.scored.metrics == evaluated.scored.metrics
@@ -190,24 +211,22 @@ def test_an_unknown_run_or_model_is_refused(trained):
         evaluation(trained.config.home, model="models:/nosuch@champion")
 
 
-def test_data_prepared_again_must_be_what_the_run_saw(trained, client):
-    home, fingerprint = trained.config.home, client.get_run(trained.run_id).data.tags["dataset.fingerprint"]
+def test_data_prepared_again_must_be_what_the_run_saw(trained, client, evaluated, altered):
+    home = trained.config.home
     shutil.rmtree(home / "datasets")
-    assert evaluation(home, trained.run_id).scored.metrics["auc"] > 0  # prepared again, the same
-    client.set_tag(trained.run_id, "dataset.fingerprint", "0" * 64)
+    assert evaluation(home, trained.run_id).scored.metrics == evaluated.scored.metrics  # prepared again, the same
+    altered(dataset__fingerprint="0" * 64)
     with pytest.raises(DataError, match=r"was trained on 000000000000; the source has changed since"):
         evaluation(home, trained.run_id)
     run = client.get_run(trained.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.tags["evaluation.status"] == "FAILED"
-    client.set_tag(trained.run_id, "dataset.fingerprint", fingerprint)
 
 
-def test_a_run_that_did_not_finish_is_refused(trained, client):
-    client.set_terminated(trained.run_id, "FAILED")
+def test_a_run_that_did_not_finish_is_refused(trained, altered):
+    altered(status="FAILED")
     with pytest.raises(TrackingError, match="its status is FAILED; only a FINISHED run can be evaluated"):
         evaluation(trained.config.home, trained.run_id)
-    client.set_terminated(trained.run_id, "FINISHED")
 
 
 @pytest.mark.parametrize("damage", [lambda whole: whole[: len(whole) // 2], lambda whole: whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]])
@@ -222,23 +241,21 @@ def test_a_checkpoint_that_is_not_what_the_training_wrote_is_refused(trained, cl
     assert "checkpoints.last.sha256" in tags
 
 
-def test_a_run_from_before_there_were_checksums_is_evaluated_and_its_damage_told_by_what_loads_it(trained, client, checkpoint):
-    written = client.get_run(trained.run_id).data.tags["checkpoints.best.sha256"]
-    client.delete_tag(trained.run_id, "checkpoints.best.sha256")
-    assert evaluation(trained.config.home, trained.run_id).scored.metrics["auc"] > 0
+def test_a_run_from_before_there_were_checksums_is_evaluated_and_its_damage_told_by_what_loads_it(trained, evaluated, checkpoint, altered):
+    altered(checkpoints__best__sha256=None)
+    assert evaluation(trained.config.home, trained.run_id).scored.metrics == evaluated.scored.metrics
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(TrainingError, match=r"checkpoint best\.ckpt: cannot be loaded"):
         evaluation(trained.config.home, trained.run_id)
-    client.set_tag(trained.run_id, "checkpoints.best.sha256", written)
 
 
-def test_a_deleted_checkpoint_is_told_and_the_logged_model_can_be_evaluated_instead(trained, checkpoint):
+def test_a_deleted_checkpoint_is_told_and_the_logged_model_can_be_evaluated_instead(trained, evaluated, checkpoint):
     checkpoint.unlink()
     with pytest.raises(
         TrackingError, match=r"artifact checkpoints/best\.ckpt cannot be fetched .*evaluate the logged model: model=models:/m-"
     ):
         evaluation(trained.config.home, trained.run_id)
-    assert evaluation(trained.config.home, model=trained.model_uri).scored.metrics["auc"] > 0
+    assert evaluation(trained.config.home, model=trained.model_uri).scored.metrics == evaluated.scored.metrics
 
 
 @pytest.mark.parametrize("values", [{}, {"run_id": "1", "model": "models:/m-1"}], ids=["neither", "both"])

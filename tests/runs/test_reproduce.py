@@ -19,13 +19,13 @@ from clickflow.cli.search_path import REPOSITORY
 from clickflow.config import validate
 from clickflow.data.prepare import prepare
 from clickflow.errors import ConfigError, DataError, TrackingError
-from clickflow.runs.compare import CONFIG_DIGEST_TAG
 from clickflow.runs.config import EvaluateConfig, ReproduceConfig, RunConfig
 from clickflow.runs.evaluate import evaluate
 from clickflow.runs.reproduce import reproduce
 from clickflow.runs.train import open_training_run, train, train_in
 from clickflow.sweep.trial_run import CURVES
 from clickflow.tracking.config import TrackingConfig
+from clickflow.tracking.names import CONFIG_DIGEST_TAG
 from clickflow.tracking.store import open_store
 from clickflow.training.checkpoints import read_progress
 

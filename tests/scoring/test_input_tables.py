@@ -85,7 +85,7 @@ def test_missing_files_are_named(tmp_path):
         ("t.csv", b"a,b\n1,\xff\n", r"t\.csv: cannot be read \(.*invalid UTF8"),
         ("t.csv", b"", r"t\.csv = 0 bytes: the file is empty"),
         ("t.jsonl", b"{}", r"input = .*t\.jsonl: unknown format; allowed is one of \.parquet, \.pq, \.csv"),
-        ("t.csv", b"a,a\n1,2\n", r"t\.csv, column 'a': stands there twice"),
+        ("t.csv", b"a,a\n1,2\n", r"t\.csv, column 'a': occurs twice"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path, name, content, message):

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from tests.scoring.conftest import register
+from tests.scoring.registered import register
 from tests.serving.bundles import CASES, expected, make_bundle
 
 from clickflow.cli.compose import composed_config
@@ -189,10 +189,12 @@ def test_the_number_of_threads_does_not_change_a_byte(folder, home):
     write(folder, times=4)
     outputs = []
     before = torch.get_num_threads()
-    for num_threads in (1, 3):
-        torch.set_num_threads(num_threads)
-        predict(config(folder, home, "overwrite=true"))
-        outputs.append((folder / "scores.parquet").read_bytes())
+    try:
+        for num_threads in (1, 3):
+            torch.set_num_threads(num_threads)
+            predict(config(folder, home, "overwrite=true"))
+            outputs.append((folder / "scores.parquet").read_bytes())
+    finally:
         torch.set_num_threads(before)
     assert outputs[0] == outputs[1]
 

@@ -1,4 +1,4 @@
-"""Tables are encoded as requests are: the witness is the served model's own encoder."""
+"""The rows of a table are encoded like those of a request."""
 
 from dataclasses import fields
 
@@ -7,18 +7,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.serving.bundles import make_bundle, raw
 
-from clickflow.data.batches import jagged_ranges
 from clickflow.errors import ConfigError, DataError
 from clickflow.scoring.config import ColumnsConfig
 from clickflow.scoring.input_tables import open_table
-from clickflow.scoring.items import Users, share_histories
 from clickflow.scoring.table_encoder import TableEncoder
 from clickflow.serving.candidates import CandidateRows
-from clickflow.serving.encoding import RowEncoder
+from clickflow.serving.encoder import Encoder
 
 ROWS = {
     "item": [10, 20, 999, 50, 40],
@@ -60,12 +56,12 @@ def assert_equal(batch, expected):
         assert (ours is None and theirs is None) or torch.equal(ours, theirs), field.name
 
 
-@pytest.mark.parametrize("as_string", [False, True], ids=["integer ids", "text ids"])
+@pytest.mark.parametrize("as_string", [False, True], ids=["integer ids", "string ids"])
 @pytest.mark.parametrize("write", [parquet, csv])
 def test_a_table_is_encoded_as_a_request_of_its_rows_is(tmp_path, as_string, write):
     rows = rows_of(as_string)
     frame = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in rows.items()})
-    expected = RowEncoder(make_bundle(as_string)).encode(frame, CandidateRows(frame["item"].to_numpy()))
+    expected = CandidateRows(frame).encoded(Encoder(make_bundle(as_string)))
     assert_equal(encoded(write(tmp_path, rows), as_string), expected)
 
 
@@ -104,7 +100,7 @@ def test_lists_of_any_kind_are_histories(tmp_path, history):
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("item", [10, None, 20, 10, 10], r"column 'item', row 2 = null: missing; every row needs one"),
+        ("item", [10, None, 20, 10, 10], r"column 'item', row 2 = null: missing; every candidate and behaviour needs an id"),
         ("item", [10, 1.5, 20, 10, 10], r"column 'item', row 2 = 1.5: not an integer id; the model was trained on integer ids"),
         ("item", ["10"] * 5, r"column 'item' = string: not an integer id"),
         ("history", [[], [10], [20, None, 10], [], []], r"column 'history', row 3 = null: missing"),
@@ -113,7 +109,7 @@ def test_lists_of_any_kind_are_histories(tmp_path, history):
         ("history", [10] * 5, r"column 'history' = int64: not a list of items"),
         ("city", ["7"] * 5, r"column 'city' = string: not an integer id"),
         ("city", [7, 7.5, None, 7, 7], r"column 'city', row 2 = 7.5: not an integer id"),
-        ("device", [3] * 5, r"column 'device' = int64: not a text id; the model was trained on text ids"),
+        ("device", [3] * 5, r"column 'device' = int64: not a string id; the model was trained on string ids"),
         ("age", ["old"] * 5, r"column 'age' = string: not a finite number"),
         ("age", [1.0, 2.0, float("inf"), 1.0, 1.0], r"column 'age', row 3 = inf: not a finite number"),
     ],
@@ -151,34 +147,3 @@ def test_a_field_that_the_model_does_not_have_is_refused(tmp_path):
         encoded(parquet(tmp_path, ROWS), columns=ColumnsConfig(fields={"agee": "x"}))
     with pytest.raises(DataError, match=r"column 'x' \(columns\.fields\.age\): no such column"):
         encoded(parquet(tmp_path, ROWS), columns=ColumnsConfig(fields={"age": "x"}))
-
-
-@given(st.lists(st.lists(st.integers(0, 2), max_size=3), max_size=30), st.integers(1, 4))
-def test_shared_histories_are_those_of_the_rows(histories, times):
-    histories = [history for history in histories for _ in range(times)]
-    lengths = torch.tensor([len(history) for history in histories], dtype=torch.int64)
-    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
-    flat = torch.tensor([item for history in histories for item in history], dtype=torch.int64)
-    shared, bounds, history_of = share_histories(flat, offsets)
-    num_different = sum(place == 0 or history != histories[place - 1] for place, history in enumerate(histories))
-    if num_different > 0.75 * len(histories):
-        assert history_of is None
-        assert torch.equal(shared, flat)
-        return
-    assert len(bounds) == num_different + 1
-    positions, _ = jagged_ranges(bounds[:-1][history_of], bounds[1:][history_of])
-    assert torch.equal(shared[positions], flat)
-
-
-@given(st.lists(st.integers(0, 9), max_size=30), st.integers(1, 5), st.integers(0, 12))
-def test_parts_are_as_large_as_the_limits_let_them_be(lengths, max_rows, max_behaviours):
-    offsets = torch.tensor([0, *lengths]).cumsum(0)
-    users = Users(torch.arange(int(offsets[-1])), offsets, torch.zeros(0, len(lengths)), {})
-    cuts = list(users.cuts(max_rows, max_behaviours))
-    assert [row for start, end in cuts for row in range(start, end)] == list(range(len(lengths)))
-    for start, end in cuts:
-        assert end == start + 1 or (end - start <= max_rows and sum(lengths[start:end]) <= max_behaviours)
-        assert end == len(lengths) or end - start == max_rows or sum(lengths[start : end + 1]) > max_behaviours
-        part = users.slice(start, end)
-        assert part.offsets.diff().tolist() == lengths[start:end]
-        assert part.history.tolist() == list(range(int(offsets[start]), int(offsets[end])))

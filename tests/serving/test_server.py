@@ -31,7 +31,7 @@ def test_runs_metrics_and_artifacts_go_through_a_server(remote, tmp_path):
     with open_run(remote, name="n", params={"seed": 1}, tags={"model": "din"}, log_system_metrics=True) as run:
         for step in range(1500):
             run.log_metrics({"train/loss": 1 / (step + 1), "train/rows": step}, step)
-        run.log_curve("roc/tpr", np.arange(1001), np.linspace(0, 1, 1001))
+        run.log_curves({"roc/tpr": (np.arange(1001), np.linspace(0, 1, 1001))})
         run.log_text("hello", "notes/a.txt")
         run.log_dataset("d", "f" * 64, "source", {"rows": 1}, "training")
     assert (run.status, run.params, run.tags["model"]) == ("FINISHED", {"seed": "1"}, "din")
@@ -82,7 +82,7 @@ def test_plain_mlflow_serves_the_model_refuses_what_is_wrong_and_goes_on(store, 
 
         for body, status, message in (
             ({"dataframe_records": [FULL | {"item": 1.5}]}, 400, "column 'item', row 0 = 1.5: not an integer id"),
-            ({"dataframe_records": [many | {"history": [20, None]}]}, 400, "column 'history', row 0 = None: missing"),
+            ({"dataframe_records": [many | {"history": [20, None]}]}, 400, "column 'history', row 0 = null: missing"),
             ({"dataframe_records": [{"item": 10}]}, 400, "Model is missing inputs ['history']"),
             (
                 {"dataframe_records": [many | {"item": [10] * 100_000}]},

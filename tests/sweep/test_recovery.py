@@ -8,7 +8,7 @@ from tests.sweep.trial_stores import RATE, make_trial_store
 
 from clickflow.cli.compose import composed_config
 from clickflow.config import validate
-from clickflow.runs.train import checkpoint_folder
+from clickflow.runs.kept_checkpoints import checkpoint_folder
 from clickflow.sweep import recovery as recovery_module
 from clickflow.sweep.config import SweepRunConfig
 from clickflow.sweep.recovery import Recovery
@@ -16,7 +16,7 @@ from clickflow.sweep.space import Interval, SearchSpace
 from clickflow.sweep.trial_run import NUMBER_TAG, STUDY_TAG
 from clickflow.sweep.trials import PROGRESS, REASON, count
 from clickflow.sweep.worker_spec import WorkerSpec
-from clickflow.tracking.lifecycle import PARENT_TAG, TRIAL_COMPLETE, TRIAL_PRUNED, TRIAL_STATE_TAG
+from clickflow.tracking.names import PARENT_TAG, TRIAL_COMPLETE, TRIAL_PRUNED, TRIAL_STATE_TAG
 from clickflow.tracking.owner import Owner
 from clickflow.tracking.search import read_run
 from clickflow.tracking.store import open_store

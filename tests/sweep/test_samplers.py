@@ -62,7 +62,7 @@ class TestEverySampler:
         assert sampled(name, [1]) != sampled(name, [1], seed=1)
 
 
-@pytest.mark.parametrize("name", ["tpe", "gp", "cma_es"])
+@pytest.mark.parametrize("name", ["tpe", pytest.param("gp", marks=pytest.mark.slow), "cma_es"])
 def test_those_that_learn_come_nearer_to_the_best_than_chance(name):
     """Minimising |dropout - 0.4| over 40 trials: the last ones lie nearer than the first ones, which are random."""
 

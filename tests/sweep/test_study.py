@@ -63,6 +63,7 @@ OTHER_SPACE = SearchSpace(parameters={"optimizer.learning_rate": Interval(low=1e
         (spec(space=OTHER_SPACE), r'sweep\.space\.optimizer\.learning_rate: interval .*"high": 0\.01, .* in the study, .*"high": 0\.1'),
         (spec("model.dropout=0.1"), r"model\.dropout: 0\.0 in the study, 0\.1 asked for"),
         (spec("sweep.metric=val/auc"), r"sweep\.metric val/gauc: maximize in the study, nothing asked for"),
+        (spec("sweep.metric=val/auc"), r"sweep\.metric val/auc: nothing in the study, maximize asked for"),
         (spec("model=base"), r'model\.name: "din" in the study, "base" asked for'),
     ],
 )  # fmt: skip

@@ -36,11 +36,35 @@ class TestAsking:
     def test_no_more_are_taken_than_the_total(self):
         trial_store = make_trial_store(total=2)
         assert [ask(trial_store) is not None for _ in range(4)] == [True, True, False, False]
+        assert len(trial_store.trials()) == 2  # none was asked for in vain
 
     def test_a_failed_trial_makes_room_for_another(self):
         trial_store = make_trial_store(total=1)
         trial_store.tell(ask(trial_store).number, TrialState.FAIL)
         assert ask(trial_store) is not None
+
+    @pytest.mark.parametrize("is_grid", [False, True])
+    def test_what_is_left_is_the_total_without_what_was_trained_or_pruned(self, is_grid):
+        trial_store = make_trial_store(total=3, is_grid=is_grid)
+        if is_grid:
+            for rate in (0.1, 0.2, 0.3):
+                trial_store.study.enqueue_trial({"optimizer.learning_rate": rate})
+        left = [trial_store.num_left]
+        for state, values in ((TrialState.COMPLETE, [0.5]), (TrialState.PRUNED, None), (TrialState.COMPLETE, [0.6])):
+            trial = ask(trial_store)
+            left.append(trial_store.num_left)  # a running trial is still to finish
+            trial_store.tell(trial.number, state, values)
+            left.append(trial_store.num_left)
+        assert left == [3, 3, 2, 2, 1, 1, 0]
+
+    def test_a_failed_trial_is_still_left_unless_it_was_a_grids_point_given_up(self):
+        for is_grid, expected in ((False, 2), (True, 1)):
+            trial_store = make_trial_store(total=2, is_grid=is_grid)
+            for rate in (0.1, 0.2):
+                trial_store.study.enqueue_trial({"optimizer.learning_rate": rate})
+            ask(trial_store)
+            trial_store.fail(last_running(trial_store), Failure("diverged", is_final=True), 3)
+            assert trial_store.num_left == expected
 
     def test_of_two_workers_that_both_saw_the_last_place_the_later_one_fails_its_trial_as_surplus(self, monkeypatch):
         trial_store = make_trial_store(total=1)

@@ -41,7 +41,7 @@ def test_run_that_ends_normally_is_finished_with_name_params_and_tags(store):
         assert info(run).status == "RUNNING"
     assert (info(run).status, info(run).run_name) == ("FINISHED", "din-1")
     assert info(run).end_time >= info(run).start_time
-    assert run.params == {"seed": "1"}
+    assert store.client.get_run(run.id).data.params == {"seed": "1"}
     assert run.tags["model"] == "din"
     assert "error" not in run.tags
 

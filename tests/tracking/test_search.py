@@ -7,8 +7,9 @@ from mlflow.exceptions import MlflowException
 
 from clickflow.errors import TrackingError
 from clickflow.tracking import search
+from clickflow.tracking.contents import fetch_artifact, metric_histories
 from clickflow.tracking.lifecycle import open_run
-from clickflow.tracking.search import fetch_artifact, find_run, find_runs, last_values, metric_histories, read_run, search_runs
+from clickflow.tracking.search import find_run, find_runs, last_values, read_run, search_runs
 
 
 def finished(store, name, tags):
@@ -87,7 +88,7 @@ def test_a_store_that_does_not_answer_is_not_told_as_a_run_that_is_not_there(sto
         monkeypatch.setattr(store.client, name, fails)
     asked = [
         lambda: find_run(store, run.run_id),
-        lambda: list(search_runs(store, "attributes.status = 'RUNNING'")),
+        lambda: search_runs(store, "attributes.status = 'RUNNING'"),
         lambda: search.experiment_name(store, "1"),
         lambda: metric_histories(store, run, "other"),
         lambda: search.ready_model(store, replace(run, model_ids=("m-1",))),
@@ -97,7 +98,8 @@ def test_a_store_that_does_not_answer_is_not_told_as_a_run_that_is_not_there(sto
             ask()
 
 
-def test_all_pages_are_read(store):
+def test_all_pages_are_read(store, monkeypatch):
+    monkeypatch.setattr(search, "RUNS_PER_REQUEST", 1)
     ids = [finished(store, f"page {number}", {"pages": "3"}) for number in range(3)]
-    found = search_runs(store, "tags.pages = '3'", [store.experiment_id], order=["attributes.start_time ASC"], runs_per_request=1)
+    found = search_runs(store, "tags.pages = '3'", [store.experiment_id], order=["attributes.start_time ASC"])
     assert [run.run_id for run in found] == ids

@@ -9,9 +9,10 @@ from typing import get_args
 import pytest
 import torch
 from sklearn.metrics import log_loss, roc_auc_score
+from tests.training.fits import MODEL, Recorder, Trained, steps_per_epoch
 
 from clickflow.errors import TrainingError
-from clickflow.models.config import BaseConfig, DINConfig
+from clickflow.models.config import BaseConfig
 from clickflow.training.checkpoints import load_weights, read_progress
 from clickflow.training.config import (
     AdamConfig,
@@ -25,79 +26,10 @@ from clickflow.training.config import (
     SGDConfig,
     TrainerConfig,
 )
-from clickflow.training.fit import fit, seed_everything
+from clickflow.training.fit import seed_everything
 from clickflow.training.inference import predict_batches
 from clickflow.training.loaders import evaluation_loader, loaders
 from clickflow.training.watching import Pruned
-
-BATCH_SIZE = 500
-MODEL = DINConfig(embedding_dim=4, hidden_units=(8,), attention_hidden_units=(6,))
-
-
-class Recorder:
-    """A sink that stores the metrics it receives and may interrupt the fit at a step."""
-
-    def __init__(self, interrupt_at=None, interrupt=None):
-        self.entries = []
-        self.interrupt_at = interrupt_at
-        self.interrupt = interrupt
-
-    def __call__(self, metrics, step):
-        if self.interrupt_at is not None and "train/loss" in metrics and step >= self.interrupt_at:
-            self.interrupt_at = None
-            self.interrupt()
-        self.entries.append((step, dict(metrics)))
-
-    def series(self, name):
-        return [(step, metrics[name]) for step, metrics in self.entries if name in metrics]
-
-    def values(self, name):
-        return [value for _, value in self.series(name)]
-
-    def without_speed(self):
-        return [(step, metrics) for step, metrics in self.entries if "train/rows_per_second" not in metrics]
-
-
-class Trained:
-    def __init__(
-        self,
-        dataset,
-        folder,
-        *,
-        seed=0,
-        model=MODEL,
-        optimizer=None,
-        schedule=None,
-        regularisation=None,
-        sink=None,
-        watcher=None,
-        resume_from=None,
-        **choices,
-    ):
-        self.sink = sink or Recorder()
-        self.config = TrainerConfig(
-            **{"batch_size": BATCH_SIZE, "progress_bar": False, "log_every_num_steps": 1, "patience": 9, "monitor": "val/log_loss"}
-            | choices
-        )
-        seed_everything(seed)
-        self.model = model.build(dataset.schema)
-        self.result = fit(
-            self.model,
-            dataset,
-            self.config,
-            optimizer or AdamConfig(learning_rate=0.02),
-            schedule=schedule,
-            regularisation=regularisation,
-            seed=seed,
-            folder=folder,
-            sink=self.sink,
-            watcher=watcher,
-            resume_from=resume_from,
-        )
-
-    def saved(self, name="last"):
-        path = {"best": self.result.best_checkpoint, "last": self.result.last_checkpoint}[name]
-        return torch.load(path, weights_only=True)
 
 
 def assert_equal_states(one, other):
@@ -127,10 +59,6 @@ def first(small_dataset, tmp_path_factory):
 def whole(small_dataset, tmp_path_factory):
     """An uninterrupted fit of three epochs."""
     return Trained(small_dataset, tmp_path_factory.mktemp("whole"), max_epochs=3, validations_per_epoch=2)
-
-
-def steps_per_epoch(dataset):
-    return -(-len(dataset.split("train")) // BATCH_SIZE)
 
 
 class TestWhatAFitLeaves:

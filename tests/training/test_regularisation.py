@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.models.examples import FULL_SCHEMA, random_batch
-from tests.training.test_fit import Trained, steps_per_epoch
+from tests.training.fits import Trained, steps_per_epoch
 from torch import nn
 
 from clickflow.config import validate

@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 import torch
-from tests.training.test_fit import MODEL, Trained, steps_per_epoch
+from tests.training.fits import MODEL, Trained, steps_per_epoch
 from torch import nn
 
 from clickflow.config import StrictConfig, validate

@@ -8,18 +8,17 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
 
 import pytest
 
 from clickflow.cli.search_path import REPOSITORY
 from clickflow.errors import TrackingError
-from clickflow.runs.train import checkpoint_folder
+from clickflow.runs.kept_checkpoints import checkpoint_folder, fetch_best_checkpoint
 from clickflow.tracking import maintenance
 from clickflow.tracking.config import TrackingConfig
 from clickflow.tracking.lifecycle import open_run
 from clickflow.tracking.owner import Owner
-from clickflow.tracking.run import Run
+from clickflow.tracking.search import read_run
 from clickflow.tracking.store import open_store
 from clickflow.upkeep import cleanup as cleanup_module
 from clickflow.upkeep.cleanup import clean
@@ -209,8 +208,8 @@ class TestFinishedSweeps:
         assert home.client.list_artifacts(trials[0])[0].path == "config.yaml"
         assert not any("checkpoints of run" in step.what for step in home.clean(keep_best=2))
         removed = pytest.raises(TrackingError, match=r"its checkpoints were removed .* by gc: not among the best of sweep")
-        with closing(Run(home.store, trials[0])) as run, removed:
-            run.download("checkpoints/best.ckpt", tmp_path)
+        with removed:
+            fetch_best_checkpoint(home.store, read_run(home.store, trials[0]), tmp_path)
 
     def test_low_is_good_where_the_sweep_says_so(self, home):
         sweep = home.run(DEAD, "FINISHED", **SWEEP | {"sweep__directions": "minimize"})

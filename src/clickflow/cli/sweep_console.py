@@ -118,8 +118,8 @@ def best_so_far(snapshot: Snapshot) -> str:
 def print_best(console: Console, result: SweepResult, metrics: Sequence[str]) -> None:
     """The best trial, or the Pareto front, with its values."""
     counts = result.counts
-    failed = f"; {counts.failed} attempts failed or were interrupted" if counts.failed else ""
-    console.print(f"{counts.finished} trials: {counts.complete} complete, {counts.pruned} pruned{failed}")
+    failed = f"; {counts.failed} attempt{'s' * (counts.failed > 1)} failed or interrupted" if counts.failed else ""
+    console.print(f"{counts.finished} trial{'s' * (counts.finished != 1)}: {counts.complete} complete, {counts.pruned} pruned{failed}")
     if not result.best:
         console.print("no trial is complete, so there is no best one")
         return

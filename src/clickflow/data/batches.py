@@ -4,11 +4,16 @@ A :class:`Batch` is made by slicing memory-mapped arrays for all its rows at onc
 on short histories they would cost more than the model. Models import this file, so it does without Polars.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from clickflow.data.schema import Schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,51 @@ class Batch:
             return self
         moved: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
         return Batch(**{name: tensor.to(device) for name, tensor in moved.items()})
+
+
+@dataclass(frozen=True)
+class ItemTensors:
+    """What a model reads of I items; training, serving and scoring gather their batches from it.
+
+    Attributes:
+        schema: the fields.
+        index: (F, I) int64, each item's index in each of ``schema.item_fields``; column 0 is the unknown item.
+        numeric: (I,) float32 by name, the standardised numeric item fields.
+    """
+
+    schema: Schema
+    index: Tensor
+    numeric: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, schema: Schema, columns: Mapping[str, NDArray[Any]]) -> Self:
+        """Make the tensors from an item table's columns ``index/<field>`` and ``numeric/<field>``, each (I,)."""
+        index = np.stack([columns[f"index/{field.name}"] for field in schema.item_fields]).astype(np.int64)
+        numeric = {f.name: torch.from_numpy(columns[f"numeric/{f.name}"].astype(np.float32)) for f in schema.numeric if f.role == "item"}
+        return cls(schema, torch.from_numpy(index), numeric)
+
+    def batch(
+        self, item: Tensor, history: Tensor, offsets: Tensor, context: list[Tensor], numeric: Mapping[str, Tensor], **others: Any
+    ) -> Batch:
+        """Gather a batch of B rows.
+
+        Args:
+            item: (B,) int64, the column of each row's target item.
+            history: (N,) int64, the columns of the behaviours' items.
+            offsets: (H + 1,) int64, as in :class:`Batch`.
+            context: (B,) int64 for each of ``schema.impression_fields``.
+            numeric: (B,) float32 by name, the user and context fields.
+            others: attributes of :class:`Batch` that have a default.
+        """
+        columns = [self.numeric[f.name][item] if f.role == "item" else numeric[f.name] for f in self.schema.numeric]
+        return Batch(
+            target=self.index[:, item],
+            history=self.index[:, history],
+            offsets=offsets,
+            context=torch.stack(context) if context else torch.zeros(0, len(item), dtype=torch.int64),
+            numeric=torch.stack(columns, dim=1) if columns else torch.zeros(len(item), 0),
+            **others,
+        )
 
 
 def jagged_ranges(starts: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,10 +11,11 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from clickflow.data import manifest as manifest_file
 from clickflow.data import storage
-from clickflow.data.batches import Batch, jagged_ranges
+from clickflow.data.batches import Batch, ItemTensors, jagged_ranges
+from clickflow.data.manifest import Manifest
 from clickflow.data.schema import ITEM, LABEL, TRUE_PROBABILITY, Schema
-from clickflow.data.storage import Manifest
 
 RAW_TITLE = "raw/title"
 
@@ -38,7 +39,7 @@ class PreparedDataset:
         Raises:
             DataError: the folder is missing or damaged.
         """
-        manifest = storage.read_manifest(folder)
+        manifest = manifest_file.read_manifest(folder)
         storage.verify(folder, manifest)
         return cls(folder, manifest)
 
@@ -54,15 +55,13 @@ class PreparedDataset:
 
     def split(self, name: str) -> "Split":
         """Map one of ``train``, ``validation``, ``test``."""
-        items = storage.read_columns(self.folder, "items")
-        numeric = self.schema.numeric
-        return Split(
-            schema=self.schema,
-            rows=storage.read_columns(self.folder, name),
-            behaviours=storage.read_columns(self.folder, "behaviours")[ITEM],
-            item_fields=torch.from_numpy(np.stack([items[f"index/{f.name}"] for f in self.schema.item_fields]).astype(np.int64)),
-            item_numeric={f.name: np.array(items[f"numeric/{f.name}"]) for f in numeric if f.role == "item"},
-        )
+        behaviours = storage.read_columns(self.folder, "behaviours")[ITEM]
+        return Split(storage.read_columns(self.folder, name), behaviours, self.item_tensors)
+
+    @cached_property
+    def item_tensors(self) -> ItemTensors:
+        """What models read of the items; made once and shared by all splits."""
+        return ItemTensors.of(self.schema, storage.read_columns(self.folder, "items"))
 
     def vocabulary(self, field: str) -> pl.DataFrame:
         """Raw id, index and count in train of a categorical field."""
@@ -70,9 +69,9 @@ class PreparedDataset:
 
     def items(self) -> pl.DataFrame:
         """Every item of the log by row: ``raw`` id (row 0, the unknown item: null), ``index/<field>`` and ``numeric/<field>``."""
-        columns = storage.read_columns(self.folder, "items")
-        unknown = pl.DataFrame({"raw": [None]}, schema={"raw": self.raw_items().dtype})
-        return pl.concat([unknown, self.raw_items().to_frame()]).hstack([pl.Series(name, values) for name, values in columns.items()])
+        columns, raw = storage.read_columns(self.folder, "items"), self.raw_items().to_frame()
+        unknown = pl.DataFrame({"raw": [None]}, schema=raw.schema)
+        return pl.concat([unknown, raw]).hstack([pl.Series(name, values) for name, values in columns.items()])
 
     def raw_items(self) -> pl.Series:
         """Raw id of item row 1, 2, ..."""
@@ -93,18 +92,19 @@ class Split:
     """The impressions of one split over the shared behaviours and items.
 
     Attributes:
-        schema: the fields.
         rows: columns of the split, each (R,): group, item, history_start, history_end, label, ``index/<field>``, ``numeric/<field>``.
         behaviours: (N,) item row of each behaviour.
-        item_fields: (F, I + 1) int64, index of each item field by item row.
-        item_numeric: standardised numeric item fields by item row.
+        items: what models read of the I + 1 item rows.
     """
 
-    schema: Schema
     rows: dict[str, NDArray[Any]]
     behaviours: NDArray[np.int32]
-    item_fields: torch.Tensor
-    item_numeric: dict[str, NDArray[np.float32]]
+    items: ItemTensors
+
+    @property
+    def schema(self) -> Schema:
+        """The fields."""
+        return self.items.schema
 
     def __len__(self) -> int:
         return len(self.rows[LABEL])
@@ -118,18 +118,16 @@ class Split:
         ends = column("history_end", np.int64)
         starts = torch.maximum(column("history_start", np.int64), ends - max_history)
         positions, offsets = jagged_ranges(starts, ends)
-        item = column(ITEM, np.int64)
         behaviours = self.behaviours.take(positions.numpy()).astype(np.int64)
-        context = [column(f"index/{f.name}", np.int64) for f in self.schema.impression_fields]
-        return Batch(
-            target=self.item_fields[:, item],
-            history=self.item_fields[:, torch.from_numpy(behaviours)],
-            offsets=offsets,
-            context=torch.stack(context) if context else torch.zeros(0, len(item), dtype=torch.int64),
-            numeric=self._numeric(rows, item),
+        return self.items.batch(
+            column(ITEM, np.int64),
+            torch.from_numpy(behaviours),
+            offsets,
+            context=[column(f"index/{f.name}", np.int64) for f in self.schema.impression_fields],
+            numeric={f.name: column(f"numeric/{f.name}", np.float32) for f in self.schema.numeric if f.role != "item"},
             label=column(LABEL, np.float32),
             group=column("group", np.int64),
-            negative_history=None if negatives is None else self.item_fields[:, self._other_items(behaviours, negatives)],
+            negative_history=None if negatives is None else self.items.index[:, self._other_items(behaviours, negatives)],
         )
 
     def true_probability(self) -> NDArray[np.float64] | None:
@@ -140,8 +138,8 @@ class Split:
     def _known_items(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(K,) item rows that occur in train, and (I + 1,) the position of each item row among them, K for other items."""
         item_id = next(place for place, field in enumerate(self.schema.item_fields) if field.name == ITEM)
-        known = np.flatnonzero(self.item_fields[item_id].numpy() > 0)
-        places = np.full(self.item_fields.shape[1], len(known))
+        known = np.flatnonzero(self.items.index[item_id].numpy() > 0)
+        places = np.full(self.items.index.shape[1], len(known))
         places[known] = np.arange(len(known))
         return known, places
 
@@ -156,15 +154,6 @@ class Split:
         drawn = rng.integers(0, np.maximum(num_others, 1))
         drawn += drawn >= place
         return torch.from_numpy(np.append(known, 0).take(np.where(num_others > 0, drawn, len(known))))
-
-    def _numeric(self, rows: NDArray[np.int64] | slice, item: torch.Tensor) -> torch.Tensor:
-        columns = [
-            torch.from_numpy(
-                self.item_numeric[f.name].take(item.numpy()) if f.role == "item" else self.rows[f"numeric/{f.name}"][rows].copy()
-            )
-            for f in self.schema.numeric
-        ]
-        return torch.stack(columns, dim=1) if columns else torch.zeros(len(item), 0)
 
 
 class BatchLoader:

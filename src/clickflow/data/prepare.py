@@ -13,19 +13,21 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from clickflow.data import manifest as manifest_file
 from clickflow.data import storage
 from clickflow.data.dataset import RAW_TITLE, PreparedDataset
 from clickflow.data.fields import EncodedFields, encode_fields, smallest_integer
+from clickflow.data.manifest import FORMAT_VERSION, Manifest, SplitSummary
 from clickflow.data.negatives import interleave
 from clickflow.data.protocols import Impressions, ProtocolConfig
 from clickflow.data.rows import LogRows, make_rows
 from clickflow.data.schema import ITEM, LABEL, TITLE, TRUE_PROBABILITY
 from clickflow.data.sources.union import DataConfig
 from clickflow.data.splits import SPLITS
-from clickflow.data.storage import FORMAT_VERSION, Manifest, SplitSummary
+from clickflow.data.storage import Written
 from clickflow.data.validation import CheckedLog, check
 from clickflow.data.vocabulary import RAW
-from clickflow.digests import digest_files, digest_values
+from clickflow.digests import digest_values
 
 Progress = Callable[[str], None]
 
@@ -58,8 +60,8 @@ def prepare(data: DataConfig, protocol: ProtocolConfig, home: Path, progress: Pr
     rows = make_rows(log, protocol, data.name)
     fields = encode_fields(log, rows)
     progress("writing")
-    storage.write_atomically(folder, lambda scratch: _write(scratch, data, protocol, log, rows, fields))
-    return PreparedDataset.open(folder)
+    manifest = storage.write_atomically(folder, lambda scratch: _write(scratch, data, protocol, log, rows, fields))
+    return PreparedDataset.open(folder) if manifest is None else PreparedDataset(folder, manifest)
 
 
 def _identity(data: DataConfig, protocol: ProtocolConfig, files: tuple[Path, ...]) -> str:
@@ -73,45 +75,45 @@ def _described(data: DataConfig) -> dict[str, Any]:
     return data.model_dump(mode="json", exclude={"path", "url"})
 
 
-def _write(folder: Path, data: DataConfig, protocol: ProtocolConfig, log: CheckedLog, rows: LogRows, fields: EncodedFields) -> None:
+def _write(folder: Path, data: DataConfig, protocol: ProtocolConfig, log: CheckedLog, rows: LogRows, fields: EncodedFields) -> Manifest:
     """Write the whole dataset, the manifest last."""
-    checksums = storage.write_frame(folder, "raw/item", rows.items.rename(RAW).to_frame())
-    checksums |= storage.write_frame(folder, "raw/user", rows.users.rename(RAW).to_frame())
+    written = storage.write_frame(folder, "raw/item", rows.items.rename(RAW).to_frame())
+    written |= storage.write_frame(folder, "raw/user", rows.users.rename(RAW).to_frame())
     if log.items is not None and TITLE in log.items.columns:
         titles = rows.items.rename(ITEM).to_frame().join(log.items.select(ITEM, TITLE), on=ITEM, how="left", maintain_order="left")
-        storage.write_frame(folder, RAW_TITLE, titles.select(pl.col(TITLE).cast(pl.String).alias(RAW)))  # no model sees it: no checksum
+        title_file = storage.write_frame(folder, RAW_TITLE, titles.select(pl.col(TITLE).cast(pl.String).alias(RAW)))
+        written |= Written({}, title_file.files)  # no model sees the titles, so they are no part of the fingerprint
     for name, vocabulary in fields.vocabularies.items():
-        checksums |= storage.write_frame(folder, f"vocabulary/{name}", vocabulary.table)
-    checksums |= storage.write_columns(folder, "items", fields.item_columns)
-    checksums |= storage.write_columns(folder, "behaviours", {ITEM: rows.behaviours.item.astype(np.int32)})
+        written |= storage.write_frame(folder, f"vocabulary/{name}", vocabulary.table)
+    written |= storage.write_columns(folder, "items", fields.item_columns)
+    written |= storage.write_columns(folder, "behaviours", {ITEM: rows.behaviours.item.astype(np.int32)})
     splits: dict[str, SplitSummary] = {}
     for code, name in enumerate(SPLITS):
         chosen = np.flatnonzero(rows.impressions.split == code)
         columns = _split_columns(rows, fields, log, chosen)
-        checksums |= storage.write_columns(folder, name, columns)
+        written |= storage.write_columns(folder, name, columns)
         splits[name] = _summary(columns, rows.impressions.timestamp[chosen])
-    storage.write_manifest(
-        folder,
-        Manifest(
-            format_version=FORMAT_VERSION,
-            name=data.name,
-            protocol=protocol.model_dump(mode="json"),
-            source=_described(data),
-            fields=fields.schema,
-            timestamp_unit=log.raw.timestamp_unit,
-            num_users=len(rows.users),
-            num_items=len(rows.items),
-            num_behaviours=len(rows.behaviours.group),
-            has_order=rows.has_order,
-            history_length_quantiles=_history_lengths(rows.impressions),
-            splits=splits,
-            counts=log.counts | rows.counts,
-            versions={name: importlib.metadata.version(name) for name in ("clickflow", "polars", "pyarrow", "numpy")},
-            checksums=checksums,
-            files=digest_files(folder),
-            fingerprint=storage.fingerprint(checksums, fields.schema),
-        ),
+    manifest = Manifest(
+        format_version=FORMAT_VERSION,
+        name=data.name,
+        protocol=protocol.model_dump(mode="json"),
+        source=_described(data),
+        fields=fields.schema,
+        timestamp_unit=log.raw.timestamp_unit,
+        num_users=len(rows.users),
+        num_items=len(rows.items),
+        num_behaviours=len(rows.behaviours.group),
+        has_order=rows.has_order,
+        history_length_quantiles=_history_lengths(rows.impressions),
+        splits=splits,
+        counts=log.counts | rows.counts,
+        versions={name: importlib.metadata.version(name) for name in ("clickflow", "polars", "pyarrow", "numpy")},
+        checksums=written.checksums,
+        files=written.files,
+        fingerprint=manifest_file.fingerprint(written.checksums, fields.schema),
     )
+    manifest_file.write_manifest(folder, manifest)
+    return manifest
 
 
 def _split_columns(rows: LogRows, fields: EncodedFields, log: CheckedLog, chosen: NDArray[np.int64]) -> dict[str, NDArray[Any]]:

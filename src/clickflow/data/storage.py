@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,52 +22,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import ipc
 
-from clickflow.config import StrictConfig
-from clickflow.data.schema import Schema
+from clickflow.data.manifest import MANIFEST, Manifest, damaged, fingerprint
 from clickflow.digests import digest_file
 from clickflow.errors import DataError
 
-FORMAT_VERSION = 2
-MANIFEST = "manifest.json"
-
 Arrays = Mapping[str, NDArray[Any]]
-
-
-class SplitSummary(StrictConfig):
-    """What ``prepare`` tells of one split."""
-
-    rows: int
-    positives: int
-    users: int
-    first_timestamp: int
-    last_timestamp: int
-
-
-class Manifest(StrictConfig):
-    """Everything a prepared dataset says of itself."""
-
-    format_version: int
-    name: str
-    protocol: dict[str, Any]
-    source: dict[str, Any]
-    fields: Schema
-    timestamp_unit: str
-    num_users: int
-    num_items: int
-    num_behaviours: int
-    has_order: bool = True
-    """Whether any user's behaviours happened at two different moments; a model of sequences needs that."""
-    history_length_quantiles: dict[str, float]
-    splits: dict[str, SplitSummary]
-    counts: dict[str, int]
-    """What was dropped or noted on the way, by name."""
-    versions: dict[str, str]
-    checksums: dict[str, str]
-    """SHA-256 of the values of every column (``file.arrow:column``) and of every table of raw ids (``file.parquet``)."""
-    files: dict[str, str]
-    """SHA-256 of the bytes of every file, by its path in the folder."""
-    fingerprint: str
-    """SHA-256 over the checksums and the schema."""
 
 
 def refuse_unwritable(folder: Path) -> None:
@@ -74,23 +34,27 @@ def refuse_unwritable(folder: Path) -> None:
     _scratch(folder).rmdir()
 
 
-def write_atomically(folder: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(folder: Path, write: Callable[[Path], Manifest]) -> Manifest | None:
     """Write a folder beside its place and rename it into place: it is whole or absent.
+
+    Returns:
+        what ``write`` returned; None if another process prepared the same data meanwhile, whose folder is equal.
 
     Raises:
         DataError: it cannot be written.
     """
     scratch = _scratch(folder)
     try:
-        write(scratch)
+        manifest = write(scratch)
         scratch.chmod(0o755)
         scratch.rename(folder)
     except OSError as error:
-        # Another process may have prepared the same data meanwhile: its folder is equal to this one.
         if not (folder / MANIFEST).exists():
             raise _unwritable(folder, error) from error
+        return None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    return manifest
 
 
 def _scratch(folder: Path) -> Path:
@@ -101,12 +65,47 @@ def _scratch(folder: Path) -> Path:
         raise _unwritable(folder, error) from error
 
 
-def write_columns(folder: Path, name: str, columns: Arrays) -> dict[str, str]:
-    """Write ``<name>.arrow`` and return the checksum of each column."""
+@dataclass(frozen=True)
+class Written:
+    """The SHA-256 of what was written, computed on its way to the disk, so that nothing is read again.
+
+    Attributes:
+        checksums: of the values of columns and tables, as in :attr:`Manifest.checksums`.
+        files: of the bytes of files, as in :attr:`Manifest.files`.
+    """
+
+    checksums: dict[str, str]
+    files: dict[str, str]
+
+    def __or__(self, other: "Written") -> "Written":
+        return Written(self.checksums | other.checksums, self.files | other.files)
+
+
+class _HashedFile(io.FileIO):
+    """A new file that computes the SHA-256 of its bytes while they are written."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "wb")
+        self.state = hashlib.sha256()
+
+    def write(self, data: Any) -> int:
+        """Write all of the data; the system may take only a part at a time."""
+        remaining = memoryview(data).cast("B")
+        size = len(remaining)
+        self.state.update(remaining)
+        while len(remaining):
+            remaining = remaining[super().write(remaining) :]
+        return size
+
+
+def write_columns(folder: Path, name: str, columns: Arrays) -> Written:
+    """Write ``<name>.arrow``."""
     table = pa.table({key: _as_arrow(np.ascontiguousarray(values)) for key, values in columns.items()})
-    with pa.OSFile(str(folder / f"{name}.arrow"), "wb") as sink, ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-    return {f"{name}.arrow:{key}": digest(values) for key, values in columns.items()}
+    with _HashedFile(folder / f"{name}.arrow") as file:
+        with pa.PythonFile(file, "w") as sink, ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+        digests = {f"{name}.arrow:{key}": digest(values) for key, values in columns.items()}
+        return Written(digests, {f"{name}.arrow": file.state.hexdigest()})
 
 
 def read_columns(folder: Path, name: str) -> dict[str, NDArray[Any]]:
@@ -115,15 +114,15 @@ def read_columns(folder: Path, name: str) -> dict[str, NDArray[Any]]:
     return {key: table.column(key).chunk(0).to_numpy() if table.num_rows else np.zeros(0, np.int32) for key in table.column_names}
 
 
-def write_frame(folder: Path, name: str, frame: pl.DataFrame) -> dict[str, str]:
-    """Write ``<name>.parquet`` (vocabularies: small, with raw ids) and return its checksum."""
+def write_frame(folder: Path, name: str, frame: pl.DataFrame) -> Written:
+    """Write ``<name>.parquet``: a vocabulary or another small table of raw ids."""
     path = folder / f"{name}.parquet"
     path.parent.mkdir(exist_ok=True)
     # Written in memory first: Polars reports a full disk with the same error of its own as a faulty frame.
     buffer = io.BytesIO()
     frame.write_parquet(buffer)
     path.write_bytes(buffer.getbuffer())
-    return {f"{name}.parquet": digest_frame(frame)}
+    return Written({f"{name}.parquet": digest_frame(frame)}, {f"{name}.parquet": hashlib.sha256(buffer.getbuffer()).hexdigest()})
 
 
 def read_frame(folder: Path, name: str) -> pl.DataFrame:
@@ -131,7 +130,7 @@ def read_frame(folder: Path, name: str) -> pl.DataFrame:
     try:
         return pl.read_parquet(folder / f"{name}.parquet")
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise _damaged(folder, f"{name}.parquet cannot be read ({str(error).splitlines()[0]})") from error
+        raise damaged(folder, f"{name}.parquet cannot be read ({str(error).splitlines()[0]})") from error
 
 
 def digest_source(path: Path) -> str:
@@ -165,34 +164,6 @@ def digest_frame(frame: pl.DataFrame) -> str:
     return state.hexdigest()
 
 
-def fingerprint(checksums: Mapping[str, str], fields: Schema) -> str:
-    """SHA-256 over all checksums and the schema: equal data, equal fingerprint."""
-    return hashlib.sha256(json.dumps([sorted(checksums.items()), fields.model_dump(mode="json")]).encode()).hexdigest()
-
-
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest; the last file of a prepared folder."""
-    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest of a prepared folder.
-
-    Raises:
-        DataError: it is missing, damaged, or of another format version.
-    """
-    try:
-        values = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        version = values["format_version"]
-        if version == FORMAT_VERSION:
-            return Manifest.model_validate_json(json.dumps(values))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _damaged(folder, f"{MANIFEST} cannot be read ({str(error).splitlines()[0]})") from error
-    raise DataError(
-        f"{folder} = format version {version}: this clickflow reads version {FORMAT_VERSION}; remove the folder and prepare again."
-    )
-
-
 def verify(folder: Path, manifest: Manifest) -> None:
     """Compare every file with its checksum.
 
@@ -200,14 +171,14 @@ def verify(folder: Path, manifest: Manifest) -> None:
         DataError: a file is missing, truncated or changed.
     """
     if fingerprint(manifest.checksums, manifest.fields) != manifest.fingerprint:
-        raise _damaged(folder, f"{MANIFEST} does not match its fingerprint")
+        raise damaged(folder, f"{MANIFEST} does not match its fingerprint")
     for name, expected in manifest.files.items():
         try:
             found = digest_file(folder / name)
         except OSError as error:
-            raise _damaged(folder, f"{name} cannot be read ({_reason(error)})") from error
+            raise damaged(folder, f"{name} cannot be read ({_reason(error)})") from error
         if found != expected:
-            raise _damaged(folder, f"{name} does not match its checksum")
+            raise damaged(folder, f"{name} does not match its checksum")
 
 
 def _as_arrow(values: NDArray[Any]) -> pa.Array:
@@ -219,13 +190,7 @@ def _open_table(path: Path) -> pa.Table:
     try:
         return ipc.open_file(pa.memory_map(str(path))).read_all()
     except (OSError, pa.ArrowException) as error:
-        raise _damaged(path.parent, f"{path.name} cannot be read ({str(error).splitlines()[0]})") from error
-
-
-def _damaged(folder: Path, what: str) -> DataError:
-    return DataError(
-        f"prepared dataset {folder}: {what}; a prepared folder is never changed after it is made; remove it and prepare again."
-    )
+        raise damaged(path.parent, f"{path.name} cannot be read ({str(error).splitlines()[0]})") from error
 
 
 def _unwritable(folder: Path, error: OSError) -> DataError:

@@ -1,19 +1,18 @@
-"""Which run is to be promoted: the one asked for, or the best of an experiment on its validation split.
+"""Choose the run to promote: the one asked for, or the best of an experiment on its validation split.
 
-Decision: only runs that finished and left a complete model are candidates. A sweep's and a comparison's parent carry the metrics of their
-best child but no model, so they are passed over; a reproduction has one and is passed over by its tag ``kind``, since the run it repeats is
-there.
+Decision: only runs that finished and logged a complete model are candidates. The parents of sweeps and comparisons carry the metrics of
+their best child but no model, so they are passed over. A reproduction has a model but is passed over by its tag ``kind``, because the run
+that it repeats is a candidate itself.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clickflow.config import suggest
+from clickflow.data.prepare import Progress
 from clickflow.errors import PromotionError
 from clickflow.promotion.config import PromoteConfig
-from clickflow.runs.evaluate import FINGERPRINT_TAG
-from clickflow.runs.train import Progress, logged_name
-from clickflow.tracking.lifecycle import KIND_TAG
+from clickflow.tracking.names import FINGERPRINT_TAG, KIND_TAG, logged_name
 from clickflow.tracking.search import FoundRun, best_runs, experiment_name, experiments_with_finished_runs, read_run, ready_model
 from clickflow.tracking.store import Store
 
@@ -23,9 +22,9 @@ class Candidate:
     """A finished run with a model.
 
     Attributes:
-        run: as it was when it was chosen.
-        model_id: of the model it logged.
-        value: of the validation metric that it was chosen by.
+        run: the run as it was when it was chosen.
+        model_id: id of the model that it logged.
+        value: value of the validation metric by which it was chosen.
         experiment: name of its experiment.
     """
 
@@ -36,24 +35,24 @@ class Candidate:
 
     @property
     def uri(self) -> str:
-        """Of its model."""
+        """URI of its model."""
         return f"models:/{self.model_id}"
 
 
 def choose(
     store: Store,
     config: PromoteConfig,
-    champion_run_id: str | None,
+    champion: FoundRun | None,
     taken_back: Mapping[str, int],
     progress: Progress = lambda stage: None,
 ) -> Candidate:
-    """The run to promote.
+    """Choose the run to promote.
 
     Args:
         store: where runs are.
-        config: says which, or by what the best is found.
-        champion_run_id: of the champion; its experiment is searched where none is given, and only runs on its data are compared.
-        taken_back: run -> version that was rolled back; not chosen unless asked for.
+        config: names the run, or the metric by which the best one is found.
+        champion: the champion's run; its experiment is searched if none is given, and only runs on its data are compared.
+        taken_back: run id -> version that was rolled back; not chosen unless asked for.
         progress: told of better runs that are passed over, and why.
 
     Raises:
@@ -61,7 +60,6 @@ def choose(
     """
     if config.run_id is not None:
         return _asked_for(store, config, config.run_id)
-    champion = read_run(store, champion_run_id) if champion_run_id else None
     name, experiment_id = _experiment(store, config.experiment_name, champion)
     data = champion.tags.get(FINGERPRINT_TAG) if champion else None
     passed_over, num_other_data = [], 0
@@ -69,7 +67,7 @@ def choose(
         model_id = None if KIND_TAG in run.tags else ready_model(store, run)
         if model_id is None:
             continue
-        if data is not None and run.tags.get(FINGERPRINT_TAG) != data:  # a value on other data says nothing beside the champion's
+        if data is not None and run.tags.get(FINGERPRINT_TAG) != data:  # a value on other data cannot be compared with the champion's
             num_other_data += 1
         elif run.run_id in taken_back:
             passed_over.append(f"version {taken_back[run.run_id]} was rolled back (run_id={run.run_id} promotes it all the same)")

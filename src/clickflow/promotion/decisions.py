@@ -1,15 +1,15 @@
-"""The log of a registered model's decisions, and how the alias ``champion`` moves.
+"""The log of the decisions about a registered model, and how the alias ``champion`` moves.
 
-MLflow cannot move an alias on a condition, so two promotions at the same time could overwrite each other. What every store does in one
-step is to make a registered model of a name that nobody has (a unique key of its database). So each move of the champion has a number, one
-more than the last move's, and whoever makes the registered model ``NAME.decision-8`` with the move in its tags decides move 8: it is then
-carried out (aliases, log) and the claim taken away.
+MLflow cannot move an alias on a condition, so two promotions at the same time could overwrite each other. But every store creates a
+registered model of an unused name in one step (the name is a unique key of its database). So each move of the champion has a number, one
+more than the last move's. The process that creates the registered model ``NAME.decision-8`` with the move in its tags has decided move 8.
+It then carries the move out (aliases, log) and removes this claim.
 
-Decision: no lock. A lock that its holder left behind has to be broken, and who breaks it has to know that the holder is dead, which another
-machine cannot know. A claim says what is being done, so whoever finds one finishes it: every step is idempotent, nobody waits, and nothing
-is left by a process that was killed but what the next command completes.
+Decision: no lock. A lock whose holder died must be broken, and only the holder's machine can know that it died. A claim says what is being
+done, so the next process that finds one finishes it. Every step is idempotent, nobody waits, and a killed process leaves nothing that the
+next command does not complete.
 
-Moves and refusals are tags of the versions they are about, so that the log is where the registry is, for every machine.
+Moves and refusals are tags of the versions they are about, so every machine that reaches the registry reads the same log.
 """
 
 import json
@@ -22,7 +22,7 @@ from clickflow.promotion.registry import CHALLENGER, CHAMPION, PREVIOUS, Registr
 
 LOG_PREFIX = "decision."
 STATE_TAG = "decision"
-"""Of a version: the last decision about it, in words."""
+"""Tag of a version: the last decision about it, in words."""
 PROMOTED, ROLLED_BACK, REFUSED = "promoted", "rolled back", "not better"
 MOVE_TAG = "move"
 
@@ -33,14 +33,14 @@ class Decision:
 
     Attributes:
         kind: ``promoted``, ``rolled back`` or ``not better``.
-        version: the one decided about.
-        champion: the version that was champion before; None where there was none.
-        successor: the version that is champion after.
-        at: UTC, ISO 8601.
-        by: user, machine and process.
-        number: of the move; None of a refusal, which moves nothing.
-        undoes: of a rollback, the number of the promotion it takes back.
-        details: JSON values for whoever reads the log: run, metric, difference, …
+        version: the version that is decided about.
+        champion: the version that was champion before; None if there was none.
+        successor: the version that is champion afterwards.
+        at: time in UTC, ISO 8601.
+        by: user and machine.
+        number: number of the move; None for a refusal, which moves nothing.
+        undoes: for a rollback, the number of the promotion that it takes back.
+        details: JSON values for readers of the log: run, metric, difference, …
     """
 
     kind: str
@@ -54,23 +54,47 @@ class Decision:
     details: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
+@dataclass(frozen=True)
+class RegistryState:
+    """A registered model as it was read for one decision.
+
+    Attributes:
+        versions: all versions, the oldest first.
+        champion: number of the champion; None if there is none.
+    """
+
+    versions: list[Version]
+    champion: int | None
+
+    @property
+    def champion_version(self) -> Version | None:
+        """The version that is champion."""
+        return next((version for version in self.versions if version.number == self.champion), None)
+
+
+def read_state(registry: Registry) -> RegistryState:
+    """Read the versions first and then the champion: a move in between takes the number that a decision on this state would claim."""
+    versions = registry.versions()
+    return RegistryState(versions, registry.alias(CHAMPION))
+
+
 def log_of(versions: Iterable[Version]) -> list[Decision]:
-    """All decisions in order: by time, and moves among themselves by number, since clocks of machines differ."""
+    """All decisions in the order of their times, which may differ from machine to machine."""
     decisions = [_read(text) for version in versions for key, text in version.tags.items() if key.startswith(LOG_PREFIX)]
     return sorted(decisions, key=lambda decision: (decision.at, decision.number or 0))
 
 
 def moves_of(versions: Iterable[Version]) -> list[Decision]:
-    """The decisions that moved the champion, in order."""
+    """The decisions that moved the champion, in the order of their numbers."""
     return sorted((one for one in log_of(versions) if one.number is not None), key=lambda move: move.number or 0)
 
 
-def move_that_made(moves: Iterable[Decision], version: int | None) -> Decision | None:
-    """The promotion by which a version is champion: its last one that no rollback took back; None where none is known."""
+def promotion_of(moves: Iterable[Decision], version: int | None) -> Decision | None:
+    """The promotion that made a version champion: its last one that no rollback took back; None if none is known."""
     moves = list(moves)
     undone = {move.undoes for move in moves}
-    held = [move for move in moves if move.kind == PROMOTED and move.version == version and move.number not in undone]
-    return held[-1] if held else None
+    valid = [move for move in moves if move.kind == PROMOTED and move.version == version and move.number not in undone]
+    return valid[-1] if valid else None
 
 
 def is_rolled_back(moves: Iterable[Decision], version: int) -> bool:
@@ -85,7 +109,7 @@ def next_number(versions: Iterable[Version]) -> int:
 
 
 def refuse(registry: Registry, decision: Decision) -> None:
-    """Put a refusal into the log."""
+    """Write a refusal to the log."""
     registry.set_tags(decision.version, {f"{LOG_PREFIX}{decision.at}": _write(decision), STATE_TAG: _in_words(decision)})
 
 
@@ -93,33 +117,36 @@ def move(registry: Registry, decision: Decision) -> bool:
     """Move the champion, unless another move came first: then nothing is done and the answer is False.
 
     Raises:
-        TrackingError: the registry does not answer; the same call or :func:`settle` finishes what was begun.
+        TrackingError: the registry does not answer; the same call or :func:`finish_pending_move` finishes what was begun.
     """
     claim = _claim(registry, decision.number)
     tags = {MOVE_TAG: _write(decision)}
-    if not registry.claim(claim, tags, f"{registry.name} is being decided on; the next promotion takes this away if it is left behind"):
+    if not registry.claim(claim, tags, f"{registry.name} is being decided on; the next promotion removes this if it is left behind"):
         finish_pending_move(registry)
         return False
     return _carry_out(registry, claim, decision)
 
 
-def finish_pending_move(registry: Registry) -> None:
-    """Finish a move that another process began, if there is one: it may have been killed."""
-    following = next_number(registry.versions())
-    for number in (following - 1, following):  # of the last move all may be done but to take the claim away
+def finish_pending_move(registry: Registry) -> RegistryState:
+    """Finish a move that another process began and may have been killed in, if there is one; returns the state afterwards."""
+    versions = registry.versions()
+    following = next_number(versions)
+    for number in (following - 1, following):  # all of the last move may be done except removing its claim
         claim = _claim(registry, number)
         tags = registry.claimed(claim) or {}
-        if MOVE_TAG in tags:  # else another process takes it away just now, and its tags are gone already
+        if MOVE_TAG in tags:  # else another process is just removing it, and its tags are gone already
             _carry_out(registry, claim, _read(tags[MOVE_TAG]))
+            versions = registry.versions()
+    return RegistryState(versions, registry.alias(CHAMPION))
 
 
 def _carry_out(registry: Registry, claim: str, move: Decision) -> bool:
-    """All steps of a claimed move; several processes may do them at the same time, and each may stop anywhere.
+    """Do all steps of a claimed move; several processes may do them at the same time, and each may stop anywhere.
 
-    The claim may be of a number that is taken (it was made on an old reading of the log) or of a champion that is no more (an
-    alias moved by hand): then nothing is done but to take it away.
+    The claim may be for a number that is taken (it was made from an old reading of the log) or for a champion that is champion no more
+    (somebody moved the alias by hand): then the claim is only removed.
     """
-    champion = registry.alias(CHAMPION)  # before the log: a champion of a later move comes with a log that has this one
+    champion = registry.alias(CHAMPION)  # before the log: the log then has this move if the champion is a later move's
     recorded = _recorded(registry, move)
     if recorded is None and champion in (move.champion, move.successor):
         _set_aliases(registry, move)
@@ -133,10 +160,10 @@ def _carry_out(registry: Registry, claim: str, move: Decision) -> bool:
 
 
 def _set_aliases(registry: Registry, move: Decision) -> None:
-    """``previous`` first, so that there is a way back from any champion."""
+    """Set ``previous`` first, so that there is a way back from any champion."""
     previous = move.champion
     if move.kind == ROLLED_BACK:
-        before = move_that_made(moves_of(registry.versions()), move.successor)
+        before = promotion_of(moves_of(registry.versions()), move.successor)
         previous = before.champion if before else None
     registry.set_alias(PREVIOUS, previous)
     registry.set_alias(CHAMPION, move.successor)
@@ -145,7 +172,7 @@ def _set_aliases(registry: Registry, move: Decision) -> None:
 
 
 def _recorded(registry: Registry, move: Decision) -> Decision | None:
-    """The move of the same number in the log."""
+    """The move that the log has under the same number."""
     return next((one for one in moves_of(registry.versions()) if one.number == move.number), None)
 
 

@@ -1,7 +1,7 @@
-"""What a decision rests on, for people: tags and text of the version, and the model card on the run.
+"""The evidence of a decision, for people: tags and text of the version, and the model card on the run.
 
-Decision: numbers are written as they are read (``0.6801 [0.6712, 0.6890]``), since a tag is for eyes and filters of equality; the log of
-decisions has them as numbers.
+Decision: tags hold numbers as text for reading (``0.6801 [0.6712, 0.6890]``), since a tag can only be looked at or compared for equality;
+the log of decisions has them as numbers.
 """
 
 import math
@@ -15,33 +15,35 @@ from clickflow.promotion.candidate import Candidate
 from clickflow.promotion.config import PromoteConfig
 from clickflow.promotion.gate import SHOWN, Verdict
 from clickflow.promotion.registry import Version
-from clickflow.runs.evaluate import Evaluation
+from clickflow.runs.evaluate import Evaluation, ModelScores
 from clickflow.runs.slices import slices_as_markdown
 from clickflow.runs.split_report import shown_interval
 from clickflow.text import markdown_table
+from clickflow.tracking.lineage import UNKNOWN
+from clickflow.tracking.names import COMMIT_TAG, DIRTY_TAG, FINGERPRINT_TAG, USER_TAG
 
 TEST_TAGS = ("auc", "gauc", "log_loss")
-RUN_TAGS = ("model", "data", "protocol", "dataset.fingerprint")
+RUN_TAGS = ("model", "data", "protocol", FINGERPRINT_TAG)
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything a decision rests on.
+    """Everything on which a decision is based.
 
     Attributes:
         candidate: the run that is decided about.
-        evaluation: its test metrics.
-        champion: the version it was held against; None where there was none.
-        champion_evaluation: that one's test metrics.
-        verdict: of the gate; None where there was no champion.
-        at: UTC, ISO 8601.
+        evaluation: its evaluation on the test split.
+        champion: the version with which it was compared; None if there was none.
+        champion_scores: the champion's scores on the same rows.
+        verdict: the gate's verdict; None if there was no champion.
+        at: time in UTC, ISO 8601.
         by: user and machine.
     """
 
     candidate: Candidate
     evaluation: Evaluation
     champion: Version | None
-    champion_evaluation: Evaluation | None
+    champion_scores: ModelScores | None
     verdict: Verdict | None
     at: str
     by: str
@@ -53,7 +55,7 @@ class Evidence:
 
     @property
     def gate(self) -> str:
-        """The gate's answer in a line."""
+        """The gate's answer in one line."""
         if self.verdict is None or self.champion is None:
             return "passed; there was no champion to be better than, so the checks of the model decided"
         passed = "passed" if self.is_passed else "not passed"
@@ -62,7 +64,7 @@ class Evidence:
 
 
 def details(evidence: Evidence, config: PromoteConfig) -> dict[str, Any]:
-    """What the log of decisions keeps: JSON values."""
+    """The details that the log of decisions keeps, as JSON values."""
     run, verdict = evidence.candidate, evidence.verdict
     values: dict[str, Any] = {"run_id": run.run.run_id, "metric": config.metric, "validation": run.value, "experiment": run.experiment}
     if verdict is not None:
@@ -72,7 +74,7 @@ def details(evidence: Evidence, config: PromoteConfig) -> dict[str, Any]:
 
 
 def version_tags(evidence: Evidence, config: PromoteConfig) -> dict[str, str]:
-    """Tags of a version: what it is, how good it is, and what the gate said."""
+    """Tags of a version: what it is, how good it is, and the gate's answer."""
     run, evaluation = evidence.candidate.run, evidence.evaluation
     tags = {name: run.tags[name] for name in RUN_TAGS if name in run.tags}
     tags |= {"experiment": evidence.candidate.experiment, config.metric: f"{evidence.candidate.value:.4f}"}
@@ -82,7 +84,7 @@ def version_tags(evidence: Evidence, config: PromoteConfig) -> dict[str, str]:
 
 def description(evidence: Evidence, config: PromoteConfig) -> str:
     """The text at the top of a version's page."""
-    run, evaluation, champion = evidence.candidate.run, evidence.evaluation, evidence.champion_evaluation
+    run, evaluation, champion = evidence.candidate.run, evidence.evaluation, evidence.champion_scores
     lines = [
         f"{run.tags.get('model')} on {run.tags.get('data')} ({run.tags.get('protocol')}), {config.metric} {evidence.candidate.value:.4f}",
         "",
@@ -103,9 +105,9 @@ def model_card(evidence: Evidence, config: PromoteConfig, run_config: Mapping[st
     lineage = {
         "run": run.run_id,
         "experiment": evidence.candidate.experiment,
-        "git commit": f"{tags.get('git.commit', 'unknown')}{' (with changes)' if tags.get('git.dirty') == 'true' else ''}",
-        "trained by": tags.get("mlflow.user", "unknown"),
-        "data fingerprint": tags.get("dataset.fingerprint", "unknown"),
+        "git commit": f"{tags.get(COMMIT_TAG, UNKNOWN)}{' (with changes)' if tags.get(DIRTY_TAG) == 'true' else ''}",
+        "trained by": tags.get(USER_TAG, UNKNOWN),
+        "data fingerprint": tags.get(FINGERPRINT_TAG, UNKNOWN),
         "logged model": evidence.candidate.model_id,
         "decided": f"{evidence.at} by {evidence.by}",
     }
@@ -114,7 +116,7 @@ def model_card(evidence: Evidence, config: PromoteConfig, run_config: Mapping[st
         "Gate": f"{evidence.gate}.\n\nChosen by {config.metric} = {evidence.candidate.value:.4f} on the validation split.",
         "Data and protocol": f"Data set {tags.get('data')}, protocol {tags.get('protocol')}. The test split holds "
         f"{len(evaluation.scored.rows.target):,} rows; evaluations have opened it {openings.times:,} times, of {openings.runs:,} runs.",
-        "Metrics on the test split": _table(evaluation, evidence.champion_evaluation, evidence.champion),
+        "Metrics on the test split": _table(evaluation, evidence.champion_scores, evidence.champion),
         "Slices": slices_as_markdown(evaluation.slices),
         "Lineage": "".join(f"* {what}: {value}\n" for what, value in lineage.items()),
         "Config": f"```yaml\n{yaml.safe_dump(dict(run_config), sort_keys=False)}```",
@@ -123,8 +125,8 @@ def model_card(evidence: Evidence, config: PromoteConfig, run_config: Mapping[st
     return "\n".join(f"{title}\n\n{text.rstrip()}\n" for title, text in zip(titles, sections.values(), strict=True))
 
 
-def _table(evaluation: Evaluation, champion: Evaluation | None, version: Version | None) -> str:
-    shown = {"this model [95 %]": evaluation}
+def _table(evaluation: Evaluation, champion: ModelScores | None, version: Version | None) -> str:
+    shown: dict[str, ModelScores] = {"this model [95 %]": evaluation}
     if version is not None and champion is not None:
         shown[f"champion, version {version.number} [95 %]"] = champion
     rows = [{heading: _with_interval(one, name) for heading, one in shown.items()} for name in evaluation.scored.metrics]
@@ -132,8 +134,8 @@ def _table(evaluation: Evaluation, champion: Evaluation | None, version: Version
     return markdown_table([{"test split": name, **row} for name, row in zip(names, rows, strict=True)])
 
 
-def _with_interval(evaluation: Evaluation, name: str) -> str:
-    value = evaluation.scored.metrics[name]
-    interval = evaluation.intervals.get(name)
+def _with_interval(scores: ModelScores, name: str) -> str:
+    value = scores.scored.metrics[name]
+    interval = scores.intervals.get(name)
     shown = f"{value:,.0f}" if name == "gauc_users_skipped" else f"{value:.4f}"
     return shown if interval is None else f"{shown} {shown_interval(interval)}"

@@ -19,18 +19,18 @@ SHOWN = {"auc": "AUC", "gauc": "GAUC", "pr_auc": "PR-AUC"}
 LEAST_REPLICATES = 2_000
 NO_DIFFERENCE = PairedDifference(0.0, 0.0, 0.0, 1.0)
 TAIL_REPLICATES = 20
-"""Half of these lie beyond each end of the interval, at least."""
+"""Half of these replicates, at least, are beyond each end of the interval."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate found.
+    """The gate's answer.
 
     Attributes:
         metric: ``auc`` or ``gauc``.
         found: the paired difference to the champion on the same test rows, with its interval.
-        min_effect: what the lower end has to lie above.
-        alpha: chance of the interval to miss the true difference.
+        min_effect: the difference that the interval's lower end must exceed.
+        alpha: probability that the interval misses the true difference.
     """
 
     metric: str
@@ -51,7 +51,7 @@ class Verdict:
 
     @property
     def needed(self) -> str:
-        """What a challenger that did not pass would need."""
+        """What a challenger that did not pass needs."""
         difference, low, _, _ = self.found
         if math.isnan(low):
             return "these rows cannot tell how sure the difference is; test rows of more users with clicks and non-clicks are needed"
@@ -66,14 +66,14 @@ class Verdict:
 
 
 def gate_verdict(rows: ScoredRows, champion: ScoredRows, metric: str, *, min_effect: float, alpha: float) -> Verdict:
-    """Hold a challenger's predictions against the champion's.
+    """Judge a challenger by its predictions and the champion's.
 
     Args:
-        rows: (R,) each, the challenger's.
-        champion: (R,) each, the champion's, of the same rows in the same order.
+        rows: the challenger's predictions, (R,) each.
+        champion: the champion's predictions of the same rows in the same order, (R,) each.
         metric: ``auc`` (DeLong, clustered by user) or ``gauc`` (bootstrap over users).
-        min_effect: what the lower end of the interval has to lie above.
-        alpha: chance of the interval to miss the true difference.
+        min_effect: the difference that the interval's lower end must exceed.
+        alpha: probability that the interval misses the true difference.
 
     Raises:
         PromotionError: the rows are not the same.

@@ -1,7 +1,7 @@
 """The versions of one registered model, their aliases and tags.
 
 A thin layer over the client: it answers in plain values, turns MLflow's exceptions into one message, and makes registering idempotent,
-so that a command that was cut short can be given again.
+so that a command that was cut short can be repeated.
 """
 
 import contextlib
@@ -17,12 +17,11 @@ from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, RESOURCE_ALREADY_EXI
 from clickflow.errors import TrackingError
 from clickflow.text import first_line
 from clickflow.tracking.location import NOT_THERE
-from clickflow.tracking.run import LOCAL_UI
-from clickflow.tracking.store import PATIENCE, Store, is_server, keep_environment
+from clickflow.tracking.store import PATIENCE, Store, keep_environment
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 MODEL_VERSIONS_TAG = "mlflow.modelVersions"
-"""By which a logged model's page, and its run's, show what it is registered as."""
+"""The tag from which the pages of a logged model and of its run learn as what it is registered."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +30,9 @@ class Version:
 
     Attributes:
         number: 1, 2, …
-        run_id: of the run that trained it; empty where it was registered without one.
+        run_id: id of the run that trained it; empty if it was registered without one.
         source: where its files are.
-        tags: all of them.
+        tags: all its tags.
     """
 
     number: int
@@ -47,7 +46,7 @@ class Registry:
 
     Attributes:
         store: the store whose registry it is.
-        name: of the registered model.
+        name: name of the registered model.
     """
 
     def __init__(self, store: Store, name: str) -> None:
@@ -67,7 +66,7 @@ class Registry:
         return sorted(versions, key=lambda version: version.number)
 
     def alias(self, alias: str) -> int | None:
-        """The number of the version with an alias; None where there is none."""
+        """The number of the version with an alias; None if there is none."""
         try:
             return int(self._client.get_model_version_by_alias(self.name, alias).version)
         except MlflowException as error:
@@ -76,7 +75,7 @@ class Registry:
             raise self._failure("cannot be read", error) from error
 
     def set_alias(self, alias: str, number: int | None) -> None:
-        """Move an alias to a version; None takes it away. Moving it to where it is does nothing."""
+        """Move an alias to a version; None removes it. Moving it to its own version does nothing."""
         with self._talking(f"alias {alias} cannot be moved"):
             if number is not None:
                 _twice(lambda: self._client.set_registered_model_alias(self.name, alias, str(number)))
@@ -94,10 +93,10 @@ class Registry:
         with self._talking(f"version {number} cannot be described"):
             self._client.update_model_version(self.name, str(number), markdown)
 
-    def register(self, run_id: str, model_id: str) -> Version:
-        """Register a run's logged model; one that is registered already is found again.
+    def register(self, run_id: str, model_id: str, tags: Mapping[str, str], markdown: str) -> Version:
+        """Register a run's logged model, or find its version again, and give the version tags and the text at the top of its page.
 
-        Two processes that register the same model at once make two versions; the later one is taken back by whoever made it.
+        Two processes that register the same model at once make two versions; the one with the later version deletes it again.
 
         Raises:
             TrackingError: the registry does not take it.
@@ -105,20 +104,24 @@ class Registry:
         with self._talking("cannot be registered"):
             source = str(self._client.get_logged_model(model_id).artifact_location)
             found = self._registered(source)
-            if found:
-                return found
-            self.claim(self.name, {})
-            # By its location and not as models:/m-…, which MLflow would look up in its global store.
-            made = self._client.create_model_version(self.name, source, run_id, model_id=model_id)
-            found = self._registered(source)
-            assert found is not None
-            if found.number != int(made.version):
+            if found is None:
+                self.claim(self.name, {})
+                # By its location and not as models:/m-…, which MLflow would look up in its global store.
+                made = self._client.create_model_version(
+                    self.name, source, run_id, tags=dict(tags), description=markdown, model_id=model_id
+                )
+                found = self._registered(source)
+                assert found is not None
+                self._link(model_id, found.number)
+                if found.number == int(made.version):
+                    return found
                 self._client.delete_model_version(self.name, made.version)
-            self._link(model_id, found.number)
-            return found
+        self.set_tags(found.number, {key: value for key, value in tags.items() if found.tags.get(key) != value})
+        self.describe(found.number, markdown)
+        return found
 
     def claim(self, name: str, tags: Mapping[str, str], description: str = "") -> bool:
-        """Make a registered model of a name that nobody has; False where somebody has it. The one step of a registry that is atomic."""
+        """Create a registered model of an unused name, the only atomic step of a registry; False if the name is in use."""
         try:
             self._client.create_registered_model(name, dict(tags), description)
         except MlflowException as error:
@@ -128,7 +131,7 @@ class Registry:
         return True
 
     def claimed(self, name: str) -> Mapping[str, str] | None:
-        """The tags of a claim; None where nobody has made it."""
+        """The tags of a claim; None if there is no such claim."""
         try:
             return dict(self._client.get_registered_model(name).tags)
         except MlflowException as error:
@@ -137,28 +140,27 @@ class Registry:
             raise self._failure("cannot be read", error) from error
 
     def release(self, name: str) -> None:
-        """Take a claim away. Another's may not be ours to take away (on a server with permissions), or be gone already."""
+        """Remove a claim, unless it is gone already or another's that this user may not remove (on a server with permissions)."""
         with contextlib.suppress(MlflowException):
             _twice(lambda: self._client.delete_registered_model(name))
 
     def url(self, number: int) -> str:
-        """A version's page: on the server, or in the UI that ``make ui`` starts over the local store."""
-        server = self.store.uri.rstrip("/") if is_server(self.store.uri) else LOCAL_UI
-        return f"{server}/#/models/{self.name}/versions/{number}"
+        """The URL of a version's page."""
+        return self.store.page(f"models/{self.name}/versions/{number}")
 
     def _registered(self, source: str) -> Version | None:
-        """The first version of these files."""
+        """The first version with these files."""
         return next((version for version in self.versions() if version.source == source), None)
 
     def _link(self, model_id: str, number: int) -> None:
-        """Let the logged model's page name its version; a server does so by itself, a database opened directly does not."""
+        """Let the logged model's page name its version; a server does so by itself, a database that is opened directly does not."""
         known = json.loads(self._client.get_logged_model(model_id).tags.get(MODEL_VERSIONS_TAG, "[]"))
         if not any((one["name"], int(one["version"])) == (self.name, number) for one in known):
             links = [*known, {"name": self.name, "version": number}]
             _twice(lambda: self._client.set_logged_model_tags(model_id, {MODEL_VERSIONS_TAG: json.dumps(links)}))
 
     def _is_hidden(self, error: MlflowException, name: str) -> bool:
-        """Whether a refusal only says that nobody has made the name: a server with permissions does not tell the one from the other."""
+        """Whether a refusal only means that the name is unused: a server with permissions does not distinguish the two."""
         if error.error_code != ErrorCode.Name(PERMISSION_DENIED):
             return False
         with self._talking("cannot be read"):
@@ -176,7 +178,7 @@ class Registry:
 
 
 def _twice(write: Callable[[], object]) -> None:
-    """Repeat a write that failed: where two processes set the same thing for the first time, MLflow's store has both insert it."""
+    """Repeat a write that failed: if two processes set the same thing for the first time, MLflow's store lets both insert it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # SQLAlchemy's, where two processes delete the same row
         try:

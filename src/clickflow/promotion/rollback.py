@@ -1,17 +1,17 @@
-"""Rolling back: the champion's place goes to the version it took it from.
+"""Rollback: the version that the champion replaced becomes champion again.
 
-Decision: the way back is read from the log of decisions, not from the alias ``previous`` alone, so that several rollbacks lead back as many
-promotions.
+Decision: the way back is read from the log of decisions, not from the alias ``previous`` alone, so that each further rollback goes one
+promotion further back.
 """
 
 from dataclasses import dataclass
 
+from clickflow.data.prepare import Progress
 from clickflow.errors import PromotionError
 from clickflow.promotion.checks import check_served
 from clickflow.promotion.config import PromoteConfig
-from clickflow.promotion.decisions import ROLLED_BACK, Decision, finish_pending_move, move, move_that_made, moves_of, next_number
-from clickflow.promotion.registry import CHAMPION, Registry
-from clickflow.runs.train import Progress
+from clickflow.promotion.decisions import ROLLED_BACK, Decision, finish_pending_move, move, moves_of, next_number, promotion_of, read_state
+from clickflow.promotion.registry import Registry
 from clickflow.tracking.lineage import now, who
 from clickflow.tracking.store import open_store
 
@@ -23,7 +23,7 @@ class Rollback:
     Attributes:
         taken_back: the version that was champion.
         champion: the version that is champion now.
-        url: of its page.
+        url: URL of its page.
     """
 
     taken_back: int
@@ -32,21 +32,19 @@ class Rollback:
 
 
 def roll_back(config: PromoteConfig, progress: Progress = lambda stage: None) -> Rollback:
-    """Make the version that the champion replaced the champion again, once it has proved that it still predicts.
+    """Make the version that the champion replaced the champion again, after checking that it still predicts.
 
     Raises:
-        PromotionError: there is nothing to go back to, it does not predict any more, or the champion changed meanwhile.
+        PromotionError: there is nothing to go back to, the version no longer predicts, or the champion changed meanwhile.
         TrackingError: the registry does not answer, or the version's files are missing or damaged.
     """
     registry = Registry(open_store(config.tracking, config.home), config.name)
-    if not config.dry_run:
-        finish_pending_move(registry)
-    versions = registry.versions()
-    number, champion = next_number(versions), registry.alias(CHAMPION)
+    state = read_state(registry) if config.dry_run else finish_pending_move(registry)
+    versions, champion = state.versions, state.champion
     if champion is None:
         known = f"it has {len(versions)} version(s)" if versions else "no model of this name is registered"
         raise PromotionError(f"name = {config.name}: has no champion to roll back ({known}); promote a run first, or correct the name.")
-    promotion = move_that_made(moves_of(versions), champion)
+    promotion = promotion_of(moves_of(versions), champion)
     if promotion is None or promotion.champion is None:
         why = "was the first champion" if promotion else "was made champion by hand, so the log does not say what it replaced"
         raise PromotionError(
@@ -60,7 +58,7 @@ def roll_back(config: PromoteConfig, progress: Progress = lambda stage: None) ->
     progress(f"checking version {target}")
     check_served(registry.store, f"models:/{config.name}/{target}")
     if not config.dry_run:
-        decision = Decision(ROLLED_BACK, champion, champion, target, now(), who(), number, promotion.number)
+        decision = Decision(ROLLED_BACK, champion, champion, target, now(), who(), next_number(versions), promotion.number)
         if not move(registry, decision):
             raise PromotionError(
                 f"name = {config.name}: the champion changed meanwhile and is not version {champion} any more; look at history=true."

@@ -1,7 +1,7 @@
-"""Whether whoever calls one model can call another one in its place.
+"""Check whether the callers of one model can call another one in its place.
 
-Callers send columns by name. A column the new model does not know would be dropped on the way without a word, so it counts as one that
-cannot be sent any more.
+Callers send columns by name. A column that the new model does not know would be dropped silently, so it counts as one that cannot be sent
+any more.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from mlflow.types.schema import AnyType, Array
 
 
 def call_problems(new: ModelSignature | None, old: ModelSignature | None) -> list[str]:
-    """What callers of a model with the signature ``old`` would run into with ``new``; empty where they would notice nothing."""
+    """The problems that callers of a model with the signature ``old`` would have with ``new``; empty if they would notice nothing."""
     if old is None:
         return []
     if new is None:
@@ -38,7 +38,7 @@ def _sending_problem(name: str, sent: Any, accepted: Any) -> str:
 
 
 def _takes(accepted: Any, sent: Any) -> bool:
-    """Whether every value of the type ``sent`` is taken by ``accepted``."""
+    """Whether ``accepted`` takes every value of the type ``sent``."""
     if isinstance(accepted, AnyType):
         return True
     if isinstance(accepted, Array) and isinstance(sent, Array):

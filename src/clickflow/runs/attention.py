@@ -118,7 +118,7 @@ def _sampled_past(split: Split, max_history: int) -> _Past | None:
 def _described(dataset: PreparedDataset, split: Split, items: NDArray[np.int64], prefix: str) -> list[pl.Series]:
     """Raw id, raw categorical fields and title of some item rows; null where a value is unknown."""
     columns = [dataset.raw_items().gather(items.astype(np.uint32) - 1).rename(f"{prefix}_item")]  # no log holds row 0, the unknown item
-    for field, indices in zip(dataset.schema.item_fields, split.item_fields.numpy(), strict=True):
+    for field, indices in zip(dataset.schema.item_fields, split.items.index.numpy(), strict=True):
         if field.name != ITEM:
             raw = dataset.vocabulary(field.name)["raw"]
             unknown = pl.Series("raw", [None], dtype=raw.dtype)

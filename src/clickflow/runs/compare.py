@@ -1,7 +1,7 @@
-"""Compare models: every (model, seed) trained or collected, evaluated on the same test rows, and held against the base model.
+"""Compare models: train or collect every (model, seed), evaluate each on the same test rows, and test it against the base model.
 
-A finished run with the same config and data is collected instead of trained again, so a comparison that was cut short carries on, and
-another seed or model costs only itself.
+A finished run with the same config and data is collected instead of trained again. So a comparison that was cut short carries on, and an
+additional seed or model costs only its own training.
 """
 
 import itertools
@@ -15,21 +15,27 @@ import torch
 from numpy.typing import NDArray
 
 from clickflow.config import flatten
+from clickflow.data.dataset import PreparedDataset
 from clickflow.data.predictions import read_predictions
-from clickflow.data.prepare import prepare
+from clickflow.data.prepare import Progress, prepare
 from clickflow.data.splits import SPLITS
 from clickflow.errors import ClickflowError, TrackingError, TrainingError
 from clickflow.figures.comparison_figure import comparison_figure
 from clickflow.figures.metric_figures import gradient_norm_figure
 from clickflow.metrics.significance import PairedDifference, bootstrap_gauc, delong
 from clickflow.runs.comparison import COSTS, METRICS, ModelResult, as_csv, as_markdown, improvement
-from clickflow.runs.config import CompareConfig, EvaluateConfig, RunConfig
-from clickflow.runs.evaluate import evaluate
-from clickflow.runs.train import CONFIG_DIGEST_TAG, PartOf, Progress, config_digest, refuse_one_class, train
-from clickflow.tracking.lifecycle import KIND_TAG, open_run
+from clickflow.runs.config import CompareConfig, RunConfig
+from clickflow.runs.evaluate import EVALUATION, LoadedModel, evaluate_on, is_evaluated
+from clickflow.runs.kept_checkpoints import read_best_model
+from clickflow.runs.logged_config import CONFIG_FILE, config_digest
+from clickflow.runs.run_dataset import refuse_one_class
+from clickflow.runs.train import PartOf, open_training_run, train_in
+from clickflow.tracking.contents import fetch_artifact, metric_histories
+from clickflow.tracking.lifecycle import open_run, resume_run
 from clickflow.tracking.lineage import git_state, lineage_tags
+from clickflow.tracking.names import COMMIT_TAG, CONFIG_DIGEST_TAG, DIRTY_TAG, FINGERPRINT_TAG, KIND_TAG
 from clickflow.tracking.run import Run
-from clickflow.tracking.search import FoundRun, fetch_artifact, find_runs, metric_histories, read_run
+from clickflow.tracking.search import FoundRun, find_runs, read_run
 from clickflow.tracking.store import Store, open_store
 
 TOWER_LAYERS = "mlp.layers."
@@ -37,13 +43,13 @@ TOWER_LAYERS = "mlp.layers."
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison leaves behind.
+    """The result of a comparison.
 
     Attributes:
-        run_id: of the parent run.
-        url: of its page.
-        results: one a model, in the order of the config.
-        folder: holds ``table.csv``, ``table.md`` and the figures.
+        run_id: id of the parent run.
+        url: URL of the parent run's page.
+        results: one per model, in the order of the config.
+        folder: the folder with ``table.csv``, ``table.md`` and the figures.
     """
 
     run_id: str
@@ -54,7 +60,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Scored:
-    """A finished run with its predictions on the test split, (R,) each."""
+    """A finished run with its predictions on the test split: R rows."""
 
     run: FoundRun
     preds: NDArray[np.float32]
@@ -63,19 +69,19 @@ class _Scored:
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where runs are looked for and opened."""
+class _Shared:
+    """What all runs of a comparison have in common."""
 
     store: Store
     parent_run_id: str
-    fingerprint: str
+    dataset: PreparedDataset
 
 
 def compare(config: CompareConfig, models: Mapping[str, RunConfig], progress: Progress = lambda stage: None) -> Comparison:
-    """Train or collect every (model, seed), and table them.
+    """Train or collect every (model, seed), and make the table of their results.
 
     Args:
-        config: the comparison; ``config.compare.seeds`` stand in for each model's own.
+        config: the comparison; ``config.compare.seeds`` replace each model's own seed.
         models: label -> config, all of the same data.
         progress: called with the name of each stage as it starts.
 
@@ -86,11 +92,11 @@ def compare(config: CompareConfig, models: Mapping[str, RunConfig], progress: Pr
     values = config.model_dump(mode="json", include={"compare", "data", "protocol"})
     tags = {KIND_TAG: "comparison", "data": config.data.name, "protocol": config.protocol.name, **lineage_tags(Path(__file__).parent)}
     with open_run(store, name=f"compare-{config.data.name}", params=flatten(values), tags=tags, log_system_metrics=False) as parent:
-        parent.log_dict(values, "config.yaml")
+        parent.log_dict(values, CONFIG_FILE)
         dataset = prepare(config.data, config.protocol, config.home, progress)
-        parent.set_tags({"dataset.fingerprint": dataset.manifest.fingerprint})
+        parent.set_tags({FINGERPRINT_TAG: dataset.manifest.fingerprint})
         refuse_one_class(dataset, SPLITS)  # once, instead of in every run
-        scored, failures = _score_all(_Place(store, parent.id, dataset.manifest.fingerprint), config.compare.seeds, models, progress)
+        scored, failures = _score_all(_Shared(store, parent.id, dataset), config.compare.seeds, models, progress)
         if not scored:
             raise TrainingError("\n".join(["all runs failed", *failures]))
         progress("comparing on the same test rows")
@@ -104,7 +110,7 @@ def compare(config: CompareConfig, models: Mapping[str, RunConfig], progress: Pr
 
 
 def _score_all(
-    place: _Place, seeds: tuple[int, ...], models: Mapping[str, RunConfig], progress: Progress
+    shared: _Shared, seeds: tuple[int, ...], models: Mapping[str, RunConfig], progress: Progress
 ) -> tuple[dict[str, list[_Scored]], list[str]]:
     """Score every (model, seed), seeds outermost so that a cut-off comparison has whole seeds; a failure costs that run only."""
     scored: dict[str, list[_Scored]] = {label: [] for label in models}
@@ -113,30 +119,44 @@ def _score_all(
         what = f"{label}, seed {seed}"
         progress(f"{position} of {len(models) * len(seeds)}: {what}")
         try:
-            scored[label].append(_score(place, label, models[label].model_copy(update={"seed": seed}), progress))
+            scored[label].append(_score(shared, label, models[label].model_copy(update={"seed": seed}), progress))
         except ClickflowError as error:
             failures.append(f"  {what}: {error}")
             progress(f"{what} failed")
     return {label: runs for label, runs in scored.items() if runs}, failures
 
 
-def _score(place: _Place, label: str, config: RunConfig, progress: Progress) -> _Scored:
-    """Collect the newest finished run of this config on this data, or train one; evaluate it unless that was done."""
-    wanted = {CONFIG_DIGEST_TAG: config_digest(config), "dataset.fingerprint": place.fingerprint}
-    found = [run for run in find_runs(place.store, wanted, "FINISHED") if KIND_TAG not in run.tags]  # no reproduction
-    if found:
-        run_id = found[0].run_id
-        commit = found[0].tags.get("git.commit", "")
-        is_other = commit != git_state(Path(__file__).parent).commit or found[0].tags.get("git.dirty") == "true"
-        progress(f"collected run {run_id[:12]}" + (f", made by other code (commit {commit[:12]})" if is_other else ""))
+def _score(shared: _Shared, label: str, config: RunConfig, progress: Progress) -> _Scored:
+    """Collect the newest finished run of this config on this data, or train one; evaluate it unless it was evaluated before."""
+    store = shared.store
+    wanted = {CONFIG_DIGEST_TAG: config_digest(config), FINGERPRINT_TAG: shared.dataset.manifest.fingerprint}
+    found = next((run for run in find_runs(store, wanted, "FINISHED") if KIND_TAG not in run.tags), None)  # no reproduction
+    if found is None:
+        run_id = _train(shared, label, config, progress)
     else:
-        run_id = train(config, progress, part_of=PartOf(place.parent_run_id, f"{label}-seed{config.seed}")).run_id
-    if not found or found[0].tags.get("evaluation.status") != "FINISHED":
-        progress("evaluating on the test split")
-        evaluate(EvaluateConfig(run_id=run_id, home=config.home, tracking=config.tracking))
+        run_id = found.run_id
+        commit = found.tags.get(COMMIT_TAG, "")
+        is_other = commit != git_state(Path(__file__).parent).commit or found.tags.get(DIRTY_TAG) == "true"
+        progress(f"collected run {run_id[:12]}" + (f", made by other code (commit {commit[:12]})" if is_other else ""))
+        if not is_evaluated(found):
+            progress("evaluating on the test split")
+            with resume_run(store, run_id, EVALUATION) as run:
+                network = read_best_model(store, run.found, config, shared.dataset)
+                evaluate_on(run, LoadedModel(network, config.trainer), shared.dataset)
     with tempfile.TemporaryDirectory() as scratch:
-        predictions = fetch_artifact(place.store, run_id, "predictions/test.parquet", Path(scratch))
-        return _Scored(read_run(place.store, run_id), *read_predictions(predictions))
+        predictions = fetch_artifact(store, run_id, "predictions/test.parquet", Path(scratch))
+        return _Scored(read_run(store, run_id), *read_predictions(predictions))
+
+
+def _train(shared: _Shared, label: str, config: RunConfig, progress: Progress) -> str:
+    """Train and evaluate a run below the comparison's; returns its id."""
+    part_of = PartOf(shared.parent_run_id, f"{label}-seed{config.seed}")
+    with open_training_run(shared.store, config, part_of) as run:
+        trained = train_in(run, config, shared.dataset, progress)
+    progress("evaluating on the test split")
+    with resume_run(shared.store, run.id, EVALUATION) as run:
+        evaluate_on(run, LoadedModel(trained.model, config.trainer), shared.dataset)
+    return run.id
 
 
 def _results(config: CompareConfig, scored: Mapping[str, list[_Scored]]) -> list[ModelResult]:

@@ -1,7 +1,6 @@
-"""Do the metrics of two runs agree: point by point, every step of every history.
+"""Compare the metrics of two runs point by point: every step of every history.
 
-What a run logs is compared unless it is known to be a matter of time or of the machine, so that a metric that somebody adds later is not
-forgotten.
+A metric is compared unless it is known to depend on time or on the machine, so that a metric that is added later is not forgotten.
 """
 
 import math
@@ -9,24 +8,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from clickflow.runs.evaluate import TIMES_OPENED
 from clickflow.text import csv_table
+from clickflow.tracking.contents import History
 
-Histories = Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
-"""Metric -> steps (P,) and values (P,)."""
+Histories = Mapping[str, History]
 
 TIMINGS = frozenset({"rows_per_second", "train_seconds", "latency_milliseconds"})
 BOOKKEEPING = frozenset({"epoch", "trial_number", TIMES_OPENED})
-"""The axis of a chart, which a training that was carried on may lack at the seam; a trial's place in its sweep; looks at the test split."""
+"""The axis of a chart, which a resumed training may lack at the seam; a trial's number in its sweep; openings of the test split."""
 PHASES = ("best/", "roc/", "pr/", "test/")
-"""Prefixes of what is logged after the training, in this order: the first difference is where the runs parted."""
+"""Prefixes of the metrics that are logged after the training, in this order: the first difference is where the runs parted."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A point at which two runs differ; None is the run that lacks it."""
+    """A point at which two runs differ; the value is None for the run that lacks the point."""
 
     metric: str
     step: int
@@ -35,7 +33,7 @@ class Difference:
 
     @property
     def size(self) -> float:
-        """Of the difference, relative to the old value where that is larger than 1; infinite where a run lacks the point."""
+        """The absolute difference, but relative to old values larger than 1; infinite if a run lacks the point."""
         if self.old is None or self.new is None:
             return math.inf
         return abs(self.new - self.old) / max(1.0, abs(self.old))
@@ -43,11 +41,11 @@ class Difference:
 
 @dataclass(frozen=True)
 class MetricDifferences:
-    """One metric of two runs.
+    """The differences of two runs in one metric.
 
     Attributes:
-        metric: its name.
-        num_points: steps that either run has.
+        metric: name of the metric.
+        num_points: number of steps that either run has.
         differences: points that are not identical, by step.
     """
 
@@ -75,11 +73,12 @@ def is_compared(metric: str) -> bool:
 
 
 def compare_histories(old: Histories, new: Histories) -> list[MetricDifferences]:
-    """Hold the histories of two runs against each other, in the order in which a training logs them.
+    """Compare the histories of two runs, in the order in which a training logs them.
 
     Args:
-        old: of the run that is reproduced; what only the other one has is left out, since code that logs more is no disdifferences.
-        new: of its reproduction.
+        old: histories of the run that is reproduced; metrics that only the other run has are left out, since code that logs more is no
+            difference.
+        new: histories of its reproduction.
     """
     return sorted((_compare(name, old, new) for name in old if is_compared(name)), key=_place)
 
@@ -115,7 +114,7 @@ def _compare(metric: str, old: Histories, new: Histories) -> MetricDifferences:
 
 
 def _points(metric: str, histories: Histories) -> dict[int, float]:
-    """Step -> value; a step that was logged twice, as by a second evaluation, has its last value."""
+    """Step -> value; a step that was logged twice, for example by a second evaluation, has its last value."""
     if metric not in histories:
         return {}
     steps, values = histories[metric]

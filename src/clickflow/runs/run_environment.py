@@ -1,29 +1,30 @@
-"""Under what a run was made, and what of that is different here: code, libraries, processor, threads.
+"""The environment of a run, and how it differs from the one here: code, libraries, processor, threads.
 
-The last bits of a float depend on all four. Where the three that are not code are the same, two trainings of one config must be
-identical; that is what decides how strictly a reproduction is judged. Other code is said and judged no milder: whether it gives the same
-is what is asked.
+The last bits of a float depend on all four. If the three besides code are the same, two trainings of one config must be identical; this
+decides how strictly a reproduction is judged. Other code is reported but judged no more mildly: whether it gives the same result is the
+question.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from clickflow.tracking.lineage import CPU_TAG, THREADS_TAG, UNKNOWN, GitState
+from clickflow.tracking.lineage import UNKNOWN, GitState
+from clickflow.tracking.names import COMMIT_TAG, CPU_TAG, DIRTY_TAG, THREADS_TAG
 
 LIBRARIES = ("torch", "pytorch-lightning", "torchmetrics", "numpy", "polars", "pyarrow")
-"""Through which numbers pass on their way from the prepared data to a metric."""
+"""Libraries that take part in turning the prepared data into a metric."""
 
 
 @dataclass(frozen=True)
 class RunEnvironment:
-    """Of a run.
+    """The environment of a run.
 
     Attributes:
-        code: commit and whether files differed from it.
-        versions: of Python and the libraries.
-        cpu: model and instructions.
-        threads: of torch.
+        code: the commit, and whether files differed from it.
+        versions: versions of Python and the libraries.
+        cpu: the processor's model and instructions.
+        threads: the number of torch's threads.
     """
 
     code: GitState
@@ -33,9 +34,9 @@ class RunEnvironment:
 
     @classmethod
     def of_run(cls, tags: Mapping[str, str], environment: str) -> "RunEnvironment":
-        """From a run's tags and its ``environment.txt``; what a run does not say is ``unknown``."""
+        """Read it from a run's tags and its ``environment.txt``; what a run does not say is ``unknown``."""
         return cls(
-            GitState(tags.get("git.commit", UNKNOWN), tags.get("git.dirty", UNKNOWN)),
+            GitState(tags.get(COMMIT_TAG, UNKNOWN), tags.get(DIRTY_TAG, UNKNOWN)),
             _versions(environment),
             tags.get(CPU_TAG, UNKNOWN),
             tags.get(THREADS_TAG, UNKNOWN),
@@ -49,7 +50,7 @@ def same_machine(old: RunEnvironment, new: RunEnvironment) -> bool:
 
 
 def changes(old: RunEnvironment, new: RunEnvironment) -> list[str]:
-    """What is different now, one line each, or cannot be known."""
+    """What is different now or cannot be known, one line each."""
     return [*_code_changes(old.code, new.code), *_machine_changes(old, new)]
 
 

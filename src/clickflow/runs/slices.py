@@ -108,9 +108,9 @@ def _values(split: Split, name: str, kind: str) -> NDArray[Any]:
         return split.rows[f"{kind}/{name}"]
     item = split.rows[ITEM].astype(np.int64)
     if kind == "numeric":
-        return split.item_numeric[name][item]
+        return split.items.numeric[name].numpy()[item]
     place = next(place for place, field in enumerate(split.schema.item_fields) if field.name == name)
-    return split.item_fields[place].numpy()[item]
+    return split.items.index[place].numpy()[item]
 
 
 def _buckets(name: str, numbers: NDArray[np.int64], buckets: dict[int, str]) -> Slicing:

@@ -1,4 +1,4 @@
-"""What a scored split leaves in its run: metrics, curves that overlay, figures, predictions."""
+"""Score a split, and log the scores onto a run: metrics, curves that overlay, figures, predictions."""
 
 import math
 import re
@@ -24,7 +24,8 @@ from clickflow.metrics.intervals import ConfidenceInterval
 from clickflow.metrics.ranking import auc
 from clickflow.runs.slices import slices_as_markdown
 from clickflow.text import markdown_table
-from clickflow.tracking.run import DESCRIPTION_TAG, Run
+from clickflow.tracking.names import DESCRIPTION_TAG
+from clickflow.tracking.run import Run
 from clickflow.training.config import TrainerConfig
 from clickflow.training.inference import predict_batches
 from clickflow.training.loaders import evaluation_loader
@@ -46,7 +47,7 @@ class ScoredSplit:
 
 
 def score(model: nn.Module, dataset: PreparedDataset, split: str, trainer: TrainerConfig) -> ScoredSplit:
-    """Predict a split and measure the predictions; ``oracle_auc``, the best any model could reach, where the truth is known."""
+    """Predict a split and measure the predictions; ``oracle_auc`` is the best that any model could reach, where the truth is known."""
     loader = evaluation_loader(dataset, split, trainer)
     click_metrics = ClickMetrics()
     click_metrics.update(*predict_batches(model, loader))
@@ -61,16 +62,15 @@ def log_split(run: Run, dataset: PreparedDataset, scored: ScoredSplit, *, curve_
     """Log curves, figures and predictions of a scored split.
 
     Args:
-        run: where to.
+        run: the run to log onto.
         dataset: the split's data set.
         scored: the split.
-        curve_prefix: before the curves' names, so that validation and test do not share a line.
-        figures: whether to draw; the curves and the predictions, which can be drawn from later, are there in any case.
+        curve_prefix: prefix of the curves' names, so that validation and test do not share a line.
+        figures: whether to draw; curves and predictions, from which figures can be drawn later, are logged in any case.
     """
     preds, target, _ = scored.rows
     roc, pr = roc_curve(preds, target), pr_curve(preds, target)
-    for curve in (roc, pr):
-        run.log_curve(f"{curve_prefix}{curve.name}", curve.steps, curve.y)
+    run.log_curves({f"{curve_prefix}{curve.name}": (curve.steps, curve.y) for curve in (roc, pr)})
     if figures:
         _log_figures(run, scored, roc, pr)
     table = np.stack([roc.x, roc.y, pr.x, pr.y], axis=1)
@@ -86,15 +86,15 @@ def log_intervals(run: Run, scored: ScoredSplit, intervals: Mapping[str, Confide
     """Log both ends of each interval (``test/auc_low``, ``test/auc_high``), and put the metrics into the run's description.
 
     Args:
-        run: where to.
+        run: the run to log onto, opened to add to it.
         scored: the split.
-        intervals: metric -> 95 % interval; NaN ends are left out.
+        intervals: metric -> 95 % interval; ends that are NaN are left out.
     """
     ends = {f"{scored.name}/{name}_{end}": value for name, found in intervals.items() for end, value in found._asdict().items()}
     run.log_metrics({name: value for name, value in ends.items() if math.isfinite(value)}, step=0)
     headings = (scored.name, "value", "95 % interval")
     table = markdown_table([dict(zip(headings, line, strict=True)) for line in shown_metrics(scored.metrics, intervals)])
-    description = run.tags.get(DESCRIPTION_TAG, "")
+    description = run.found.tags.get(DESCRIPTION_TAG, "")
     earlier = rf"^\| {re.escape(scored.name)} +\| +value \| +95 % interval \|\n(\|.*\n?)*"
     without = re.sub(earlier, "", description, flags=re.MULTILINE).rstrip()
     run.set_description(f"{without}\n\n{table}")

@@ -2,12 +2,15 @@
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from clickflow.data.schema import ITEM
 from clickflow.errors import DataError
-from clickflow.scoring.ids import IdTable
-from clickflow.scoring.input_tables import InputTable
-from clickflow.scoring.items import ItemTable
-from clickflow.scoring.table_encoder import read_column
+from clickflow.scoring.input_tables import InputTable, TableRows
+from clickflow.scoring.parsing import parsed
+from clickflow.scoring.table_encoder import located
+from clickflow.serving.items import ItemTable
+from clickflow.serving.raw_columns import of_column
 
 ROWS_PER_READ = 1 << 16
 
@@ -16,9 +19,8 @@ class Catalogue:
     """M different items, in the order of their table.
 
     Attributes:
-        raw: (M,) their ids.
-        rows: (M,) int64, their rows of the items' table; 0 for an unknown item.
-        ids: raw id -> place among the candidates.
+        raw: (M,) their ids, in the form of the model's.
+        rows: (M,) int64, their rows of the item table; 0 for an unknown item.
         num_repeated: rows of the table that repeat an item.
     """
 
@@ -37,16 +39,16 @@ class Catalogue:
         found = table.schema.field(column).type
         if not table.is_text and not items.ids.takes(found):
             raise DataError(f"{table.name}, column '{column}' = {found}: not {items.ids.expected}.")
-        parts = [
-            read_column(rows, column, lambda ids: items.ids.canonical(ids, True, table.is_text))
-            for rows in table.rows([column], ROWS_PER_READ)
-        ]
-        dtype = pa.int64() if items.ids.is_integer else pa.large_string()
-        ids = pa.chunked_array(parts, dtype)
+
+        def canonical(rows: TableRows) -> pa.Array:
+            values = rows.batch.column(column)
+            with located(rows, {ITEM: column}), of_column(ITEM):
+                return items.ids.canonical(parsed(values, items.ids) if table.is_text else values)
+
+        ids = pa.chunked_array([canonical(rows) for rows in table.rows([column], ROWS_PER_READ)], items.ids.dtype)
         self.raw = ids.unique()
         self.num_repeated = len(ids) - len(self.raw)
-        self.rows = items.ids(self.raw, required=True)
-        self.ids = IdTable(pa.chunked_array([self.raw]), np.arange(len(self.raw)))
+        self.rows: NDArray[np.int64] = items.ids(self.raw).numpy()
 
     def __len__(self) -> int:
         return len(self.raw)

@@ -12,14 +12,14 @@ Name = Annotated[str, Field(min_length=1)]
 
 
 class ColumnsConfig(StrictConfig):
-    """How the input calls what the model reads."""
+    """The input's names for what the model reads."""
 
     item: Name = ITEM
     """Column of the item to score, and of the items in ``candidates``."""
     history: Name = HISTORY
     """Column of the items of the user's behaviours, oldest first."""
     fields: dict[str, Name] = {}
-    """Field of the model -> its column, for user and context fields whose column is called otherwise than the field."""
+    """Field of the model -> its column, for user and context fields whose column has another name."""
 
 
 class PredictConfig(StrictConfig):
@@ -28,9 +28,9 @@ class PredictConfig(StrictConfig):
     model: ModelUri
     """URI of a model: ``models:/m-…``, ``models:/name/3`` or ``models:/name@champion``."""
     input: FilePath
-    """Parquet or CSV: a file, a glob, or a folder; one row a row to score, or a user."""
+    """Parquet or CSV: a file, a glob, or a folder, with one row per score or, with ``candidates``, per user."""
     output: FilePath
-    """Parquet file to make."""
+    """Parquet file to write."""
     columns: ColumnsConfig = ColumnsConfig()
     separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
     """Between the columns of a CSV; a ``.tsv`` has tabs."""
@@ -43,9 +43,9 @@ class PredictConfig(StrictConfig):
     candidates: FilePath | None = None
     """Parquet or CSV with the items to choose from; null: each row of the input names its item."""
     top_k: Annotated[int, Field(gt=0)] | None = None
-    """The best candidates of each user, so many."""
+    """Number of best candidates for each user."""
     exclude_history: bool = False
-    """Leave out the candidates that stand in the user's history."""
+    """Leave out the candidates that are in the user's history."""
     home: Home
     tracking: TrackingConfig
 

@@ -1,7 +1,7 @@
-"""Work on a stream by several threads, with the results in the order of the stream.
+"""Several threads that work on a stream and give results in its order.
 
-Threads and not processes: torch, Arrow and numpy let other threads run while they compute, and threads share the model. One thread of torch
-for each batch, since a batch split among threads waits for the slowest at every layer.
+Threads and not processes: torch, Arrow and numpy let other threads run while they compute, and threads share the model. Torch computes each
+batch in one thread, since a batch split among threads waits for the slowest at every layer.
 """
 
 from collections import deque
@@ -15,13 +15,13 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 WAITING_PER_THREAD = 2
-"""Items read ahead; bounds memory."""
+"""Items read ahead, which bounds memory."""
 
 
 def in_order(items: Iterable[Item], work: Callable[[Item], Result], num_threads: int) -> Iterator[tuple[Item, Result]]:
-    """Each item with its result, in the order of the items, which are read in the calling thread.
+    """Yield each item with its result, in the order of the items, which are read in the calling thread.
 
-    An error of ``work`` is raised where its item's turn has come. Leaving the iterator drops what has not been begun.
+    An error of ``work`` is raised at its item's turn. Leaving the iterator drops the work that has not begun.
 
     >>> list(in_order([3, 1, 2], lambda item: item * 10, num_threads=2))
     [(3, 30), (1, 10), (2, 20)]

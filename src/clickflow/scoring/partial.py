@@ -1,8 +1,8 @@
-"""An output that is made in a folder beside its place and renamed into it, and that can be carried on after whatever cut it short.
+"""An output that is made in a folder of its own and then renamed, and that can be carried on after an interrupt.
 
-What costs time are the scores, so these are what is kept: a journal of as many bytes for each row of the input. The Parquet file itself
-cannot be appended to; it is written anew from the journal, at the speed of reading the input. Scores depend in their last digits on the
-rows they share a batch with, and batches are cut alike each time, so that carrying on gives the very bytes of a run that nobody disturbed.
+Scores cost time, so they are kept: a journal holds a fixed number of bytes for each row of the input. The Parquet file itself cannot be
+appended to; it is written anew from the journal, at the speed of reading the input. The last digits of a score depend on the rows that
+share its batch. Batches are cut alike each time, so that carrying on gives the same bytes as a run without an interrupt.
 """
 
 import contextlib
@@ -31,15 +31,15 @@ class OutputError(DataError):
 
 
 class PartialOutput(AbstractContextManager["PartialOutput"]):
-    """A Parquet file in the making; leaving it lets go of the folder, for another process to carry on.
+    """A Parquet file in the making; leaving it releases the folder, so that another process can carry on.
 
     Args:
-        output: where it will be.
+        output: the finished file.
         record: what the journal holds of each row of the input.
-        identity: what the scores are a function of; a journal of anything else is thrown away.
+        identity: all that the scores depend on; a journal of another identity is thrown away.
 
     Raises:
-        OutputError: the folder cannot be written, or another process is at it.
+        OutputError: the folder cannot be written, or another process is writing it.
     """
 
     def __init__(self, output: Path, record: np.dtype[Any], identity: dict[str, Any]) -> None:
@@ -52,7 +52,7 @@ class PartialOutput(AbstractContextManager["PartialOutput"]):
             self._lock = self._locked()
             self._journal = (self.folder / JOURNAL).open("a+b")
             self.changed = self._what_changed()
-            """What is not as it was when the journal was begun; empty where that can be carried on, or where there is none."""
+            """Parts of the identity that changed since the journal was begun; empty where it can be carried on or there is none."""
             if self.changed or not (self.folder / MANIFEST).exists():
                 self._journal.truncate(0)
                 (self.folder / MANIFEST).write_text(json.dumps(self._identity, indent=1), encoding="utf-8")
@@ -64,7 +64,7 @@ class PartialOutput(AbstractContextManager["PartialOutput"]):
         return (self.folder / JOURNAL).stat().st_size // self._record.itemsize
 
     def replay(self, num_rows: int) -> NDArray[Any] | None:
-        """The next rows of the journal; None where it does not hold all of them, and from then on."""
+        """Read the next rows of the journal; None once it does not hold all of them."""
         place = self._journal.tell()
         recorded = self._journal.read(num_rows * self._record.itemsize)
         if num_rows and len(recorded) == num_rows * self._record.itemsize:
@@ -84,10 +84,10 @@ class PartialOutput(AbstractContextManager["PartialOutput"]):
 
     @contextlib.contextmanager
     def writer(self, schema: pa.Schema) -> Iterator["TableWriter"]:
-        """Write the output; at the end it stands in its place, whole, and nothing else is left.
+        """Write the output; at the end the finished file is there and nothing else is left.
 
         Raises:
-            OutputError: it cannot be written; what has been recorded stays, to be carried on with.
+            OutputError: it cannot be written; the journal stays, to be carried on with.
         """
         path = self.folder / PARQUET
         try:
@@ -145,7 +145,7 @@ class TableWriter:
     Args:
         path: the file.
         schema: its columns.
-        writing: held around each write; names what goes wrong.
+        writing: context of each write, which names what goes wrong.
     """
 
     def __init__(self, path: Path, schema: pa.Schema, writing: Callable[[], AbstractContextManager[None]]) -> None:
@@ -160,13 +160,13 @@ class TableWriter:
             self._flush()
 
     def close(self) -> None:
-        """Write what is left, and the file's end."""
+        """Write the remaining rows and the file's footer."""
         self._flush()
         with self._writing():
             self._writer.close()
 
     def abandon(self) -> None:
-        """Let go of the file, however it is."""
+        """Close the file, finished or not."""
         with contextlib.suppress(OSError, pa.ArrowException):
             self._writer.close()
 
@@ -178,7 +178,7 @@ class TableWriter:
 
 
 def partial_folder(output: Path) -> Path:
-    """Where an output is made."""
+    """The folder in which an output is made."""
     return output.with_name(f".{output.name}.partial")
 
 
@@ -197,7 +197,7 @@ def refuse_output(output: Path, overwrite: bool) -> None:
 
 
 def unwritable(output: Path, error: OSError) -> OutputError:
-    """What is wrong with a file that cannot be written, and what to do."""
+    """Make an error of a failed write, with what to do."""
     reason = os.strerror(error.errno) if error.errno else str(error)
     return OutputError(
         f"output = {output}: cannot be written ({reason}); free some space or mend the folder, and the same command carries on"
@@ -205,6 +205,6 @@ def unwritable(output: Path, error: OSError) -> OutputError:
 
 
 def _to_disk(path: Path) -> None:
-    """Wait until a file's content is on the disk, so that its name never points at less."""
+    """Wait until a file's content is on the disk, so that its name never means an incomplete file."""
     with path.open("rb") as file:
         os.fsync(file.fileno())

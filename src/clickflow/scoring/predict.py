@@ -26,12 +26,12 @@ from clickflow.tracking.logged_model import read_bundle
 from clickflow.tracking.store import open_store
 
 Say = Callable[[str], None]
-"""Takes a sentence about what is being done."""
+"""Takes a sentence about the progress of the work."""
 RowProgress = Callable[[int, int | None], None]
-"""Takes the rows of the input that are done, and all of them where they are known."""
+"""Takes the number of rows that are done, and of all rows where it is known."""
 
 NOT_THE_SCORES = {"model", "input", "output", "candidates", "overwrite", "home", "tracking"}
-"""Keys of the config that the scores are no function of, or that the identity holds more exactly."""
+"""Keys of the config that the scores do not depend on, or that the identity holds more exactly."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Predicted:
         model: URI of the model, without an alias.
         num_rows: rows of the input.
         num_output_rows: rows of the output.
-        num_scored: rows of the input that this call scored; the others had been before it was cut short.
-        seconds: that this took.
+        num_scored: rows of the input that this call scored; earlier calls had scored the others.
+        seconds: duration of this call.
     """
 
     model: str
@@ -54,7 +54,7 @@ class Predicted:
 
     @property
     def rows_per_second(self) -> float:
-        """Rows scored a second."""
+        """Rows scored per second."""
         return self.num_scored / self.seconds
 
 
@@ -62,7 +62,7 @@ def predict(config: PredictConfig, say: Say = lambda sentence: None, progress: R
     """Score the input of a config, or carry on where an earlier call with this config was cut short.
 
     Raises:
-        DataError: the input cannot be read or scored, or the output cannot be written; nothing stands in its place then.
+        DataError: the input cannot be read or scored, or the output cannot be written; there is no output then.
         TrackingError: there is no such model.
         ConfigError: the config names a field that the model does not have.
     """
@@ -92,7 +92,7 @@ def predict(config: PredictConfig, say: Say = lambda sentence: None, progress: R
 
 
 def _scorer(config: PredictConfig, bundle: ServingBundle, table: InputTable, candidates: InputTable | None, say: Say) -> Scorer:
-    """What the config wants of the rows."""
+    """Make the scorer that the config asks for."""
     encoder = TableEncoder(bundle, table, config.columns, config.history_separator)
     if encoder.absent:
         say(f"fields that the input does not have, unknown in every row: {', '.join(encoder.absent)}")
@@ -107,7 +107,7 @@ def _scorer(config: PredictConfig, bundle: ServingBundle, table: InputTable, can
 def _write(
     table: InputTable, kept: list[str], scorer: Scorer, partial: PartialOutput, model: FoundModel, progress: RowProgress
 ) -> Predicted:
-    """Replay what is in the journal, score the rest, and put the output in its place."""
+    """Replay the journal, score the remaining rows, and write the output."""
     total, num_rows, num_output_rows, num_scored, start = table.num_rows, 0, 0, 0, time.perf_counter()
     needed = list(dict.fromkeys([*scorer.columns, *kept]))
     with partial.writer(pa.schema([*(table.schema.field(name) for name in kept), *scorer.added])) as writer:
@@ -123,7 +123,7 @@ def _write(
 
 
 def _results(stream: Iterator[TableRows], scorer: Scorer, partial: PartialOutput) -> Iterator[tuple[TableRows, NDArray[Any], bool]]:
-    """Every batch of the stream with its results, and whether these are new."""
+    """Yield every batch of the stream with its results, and whether these are new."""
     for rows in stream:
         recorded = partial.replay(len(rows.batch))
         if recorded is None:
@@ -135,7 +135,7 @@ def _results(stream: Iterator[TableRows], scorer: Scorer, partial: PartialOutput
 
 
 def _kept(config: PredictConfig, table: InputTable, scorer: Scorer) -> list[str]:
-    """The columns of the input that go into the output.
+    """Choose the columns of the input that go into the output.
 
     Raises:
         DataError: there is no such column, or the output has another one of that name.
@@ -153,7 +153,7 @@ def _kept(config: PredictConfig, table: InputTable, scorer: Scorer) -> list[str]
 
 
 def _identity(config: PredictConfig, model: FoundModel, table: InputTable, candidates: InputTable | None) -> dict[str, Any]:
-    """All that the scores are a function of."""
+    """All that the scores depend on."""
     return {
         "model": [model.uri, model.run_id],
         "input": table.state,

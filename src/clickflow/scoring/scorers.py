@@ -1,6 +1,6 @@
-"""What a model makes of the rows of a table: a probability a row, or the best candidates of each user.
+"""Scorers of the rows of a table: one probability per row, or the best candidates of each user.
 
-Either gives a fixed number of bytes for each row of the input, which is what makes a journal of them simple.
+Both give a fixed number of bytes for each row of the input, which makes a journal of results simple.
 """
 
 import threading
@@ -17,29 +17,29 @@ from clickflow.data.batches import Batch
 from clickflow.data.schema import ITEM
 from clickflow.scoring.catalogue import Catalogue
 from clickflow.scoring.input_tables import TableRows
-from clickflow.scoring.items import Users
 from clickflow.scoring.table_encoder import TableEncoder
 from clickflow.serving.bundle import ServingBundle
+from clickflow.serving.items import Users
 
 ROWS_PER_FORWARD = 4096
-"""Enough that a batch's fixed cost, in which threads wait for each other, does not count."""
+"""Enough that a batch's fixed cost, during which threads wait for each other, does not matter."""
 BEHAVIOURS_PER_FORWARD = 1 << 15
-"""Bounds the memory of a batch, also where histories are long."""
+"""Bounds the memory of a batch where histories are long."""
 ROWS_PER_READ = 8192
 SCORES_PER_READ = 1 << 18
-"""Of users with candidates: about a second's work, which is what an interrupt costs."""
+"""Scores of users with candidates: about a second's work, which is what an interrupt costs."""
 PROBABILITY, RANK = "probability", "rank"
 
 
 class Unknown:
-    """How much of what was scored the model does not know; several threads may count."""
+    """Shares of what was scored that the model does not know; several threads may count."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts = {"items": [0, 0], "behaviours": [0, 0]}
 
     def count(self, what: str, rows: NDArray[np.integer[Any]]) -> None:
-        """Take (N,) rows of the items' table into account; row 0 is the unknown item."""
+        """Count (N,) rows of the item table; row 0 is the unknown item."""
         with self._lock:
             self._counts[what][0] += int((rows == 0).sum())
             self._counts[what][1] += len(rows)
@@ -50,13 +50,13 @@ class Unknown:
 
 
 class Scorer(ABC):
-    """Scores rows.
+    """Scores the rows of a table.
 
     Attributes:
         rows_per_read: rows of the input that make one batch.
-        record: numpy type of the result of one row.
-        added: the columns that the output has beside those of the input.
-        unknown: to the model, of the rows scored so far.
+        record: numpy type of one row's result.
+        added: the columns that the output has besides those of the input.
+        unknown: what the model does not know of the rows scored so far.
     """
 
     rows_per_read: int
@@ -67,11 +67,11 @@ class Scorer(ABC):
     @property
     @abstractmethod
     def columns(self) -> list[str]:
-        """The columns of the input that are read."""
+        """Columns of the input that are read."""
 
     @abstractmethod
     def score(self, rows: TableRows) -> NDArray[Any]:
-        """(R,) results of R rows; any thread may call it.
+        """Score R rows; (R,) results. Any thread may call this.
 
         Raises:
             DataError: a value cannot be read; names file, column and row.
@@ -79,7 +79,7 @@ class Scorer(ABC):
 
     @abstractmethod
     def output(self, kept: pa.RecordBatch, results: NDArray[Any]) -> pa.RecordBatch:
-        """The rows of the output: those of the input with what was found."""
+        """Make the rows of the output: those of the input with their results."""
 
 
 class RowScorer(Scorer):
@@ -94,7 +94,7 @@ class RowScorer(Scorer):
 
     @property
     def columns(self) -> list[str]:
-        """Those of the encoder with the item's."""
+        """Those of the encoder, and the item's."""
         return [self._encoder.item_column, *self._encoder.user_columns]
 
     def score(self, rows: TableRows) -> NDArray[np.float64]:
@@ -120,7 +120,7 @@ class TopScorer(Scorer):
         self._model, self._encoder, self._candidates = bundle.build_model(), encoder, candidates
         self.unknown = Unknown()
         self.unknown.count("items", candidates.rows)
-        # Equal for the model, equal in score: each is scored once, so that no rounding of a place in the batch decides between them.
+        # Items that are equal for the model are scored once, so that no rounding by their place in the batch decides between them.
         self._items, self._item_of = encoder.items.distinct(torch.from_numpy(candidates.rows))
         self._exclude_history = exclude_history
         k = min(top_k, len(candidates))
@@ -140,7 +140,7 @@ class TopScorer(Scorer):
         self.unknown.count("behaviours", users.history.numpy())
         scores = self._scores(users)[:, self._item_of]
         if self._exclude_history:
-            places, bounds = self._encoder.history_among(rows, self._candidates.ids)
+            places, bounds = self._encoder.history_among(rows, self._candidates.raw)
             user = np.repeat(np.arange(len(scores)), np.diff(bounds))
             scores[user[places >= 0], places[places >= 0]] = -np.inf
         results = np.empty(len(scores), dtype=self.record)
@@ -151,7 +151,7 @@ class TopScorer(Scorer):
         return results
 
     def output(self, kept: pa.RecordBatch, results: NDArray[Any]) -> pa.RecordBatch:
-        """A row a candidate, each user's the best first."""
+        """One row per candidate, each user's best first."""
         users, ranks = np.nonzero(results["candidate"] >= 0)
         added = [
             pa.array(ranks.astype(np.int32) + 1),

@@ -1,28 +1,29 @@
-"""Rows of a table -> what a model reads of them: what :class:`~clickflow.serving.encoding.RowEncoder` is for requests.
+"""The rows of a table -> what a model reads of them.
 
-Faults are named by file, column and row, as the user's table has them.
+:class:`~clickflow.serving.encoder.Encoder` does the encoding; here columns get their names, texts of a CSV are parsed, and faults are named
+by file, column and row, as in the user's table.
 """
 
-from collections.abc import Callable
-from typing import Any
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from clickflow.config import suggest
-from clickflow.data.batches import jagged_ranges
-from clickflow.data.schema import NumericField
+from clickflow.data.schema import HISTORY, ITEM
 from clickflow.data.sources.source import several
 from clickflow.errors import ConfigError, DataError
 from clickflow.scoring.config import ColumnsConfig
-from clickflow.scoring.ids import NUMBER, BadValue, IdTable, is_number, numbers
 from clickflow.scoring.input_tables import InputTable, TableRows
-from clickflow.scoring.items import ItemTable, Users
+from clickflow.scoring.parsing import parsed, parsed_lists
 from clickflow.serving.bundle import ServingBundle
+from clickflow.serving.encoder import Encoder, flattened
+from clickflow.serving.items import Users
+from clickflow.serving.raw_columns import BadValue, RawColumn, of_column, shortened
 
 
 class TableEncoder:
@@ -31,7 +32,7 @@ class TableEncoder:
     Args:
         bundle: the model.
         table: what is scored; only its columns are looked at.
-        columns: how it calls what the model reads.
+        columns: the table's names for what the model reads.
         history_separator: between the ids of a history in a CSV.
 
     Raises:
@@ -40,47 +41,46 @@ class TableEncoder:
     """
 
     def __init__(self, bundle: ServingBundle, table: InputTable, columns: ColumnsConfig, history_separator: str) -> None:
-        self._schema, self._max_history = bundle.schema, bundle.max_history
+        self._encoder = Encoder(bundle)
+        self.items = self._encoder.items
         self._is_text, self._separator = table.is_text, history_separator
-        self._columns = columns
-        self.items = ItemTable(bundle)
-        self._vocabularies = {
-            field.name: IdTable(bundle.vocabularies[field.name]["raw"], bundle.vocabularies[field.name]["index"].to_numpy())
-            for field in self._schema.impression_fields
-        }
-        self._numbers = [field for field in self._schema.numeric if field.role != "item"]
-        names = [*self._vocabularies, *(field.name for field in self._numbers)]
+        fields = self._encoder.fields
         for name in columns.fields:
-            if name not in names:
-                raise ConfigError(f"columns.fields.{name}: the model has no such user or context field; {suggest(name, names)}")
+            if name not in fields:
+                raise ConfigError(f"columns.fields.{name}: the model has no such user or context field; {suggest(name, list(fields))}")
         table.refuse_absent(
             {columns.history: "columns.history"} | {column: f"columns.fields.{name}" for name, column in columns.fields.items()}
         )
-        self.fields = {name: column for name in names if (column := columns.fields.get(name, name)) in table.schema.names}
+        names = {name: columns.fields.get(name, name) for name in fields}
+        self.fields = {name: column for name, column in names.items() if column in table.schema.names}
         """Field of the model -> its column, for those that the table has."""
-        self.absent = [name for name in names if name not in self.fields]
+        self.absent = [name for name in fields if name not in self.fields]
         """Fields of the model that the table does not have: unknown in every row."""
+        self._names = {ITEM: columns.item, HISTORY: columns.history, **self.fields}
         if not table.is_text:
             self._refuse_types(table)
 
     @property
     def item_column(self) -> str:
         """The column of the items to score."""
-        return self._columns.item
+        return self._names[ITEM]
 
     @property
     def user_columns(self) -> list[str]:
         """The other columns that are read."""
-        return list(dict.fromkeys([self._columns.history, *self.fields.values()]))
+        return list(dict.fromkeys([self._names[HISTORY], *self.fields.values()]))
 
     def encode(self, rows: TableRows) -> tuple[Tensor, Users]:
-        """R rows with an item each: (R,) int64 rows of the items' table, and the users.
+        """R rows with an item each: (R,) int64 rows of the item table, and the users.
 
         Raises:
             DataError: a value cannot be read; names file, column and row.
         """
-        item = read_column(rows, self.item_column, lambda column: self.items.ids(column, True, self._is_text))
-        return torch.from_numpy(item), self.users(rows)
+        with located(rows, self._names):
+            item = rows.batch.column(self.item_column)
+            with of_column(ITEM):
+                item = parsed(item, self.items.ids) if self._is_text else item
+            return self._encoder.item({ITEM: item}), self.users(rows)
 
     def users(self, rows: TableRows) -> Users:
         """R rows with a history each.
@@ -88,17 +88,16 @@ class TableEncoder:
         Raises:
             DataError: a value cannot be read; names file, column and row.
         """
-        history, offsets = self._history(rows)
-        context = [self._context(name, rows) for name in self._vocabularies]
-        return Users(
-            history=history,
-            offsets=offsets,
-            context=torch.stack(context) if context else torch.zeros(0, len(rows.batch), dtype=torch.int64),
-            numeric={field.name: self._numeric(field, rows) for field in self._numbers},
-        )
+        with located(rows, self._names):
+            columns = {HISTORY: self._histories(rows)}
+            for name, column in self.fields.items():
+                values = rows.batch.column(column)
+                with of_column(name):
+                    columns[name] = parsed(values, self._encoder.fields[name]) if self._is_text else values
+            return self._encoder.users(columns, len(rows.batch))
 
-    def history_among(self, rows: TableRows, ids: IdTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where the items of whole histories stand among some ids.
+    def history_among(self, rows: TableRows, candidates: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Find the items of whole histories among the canonical ids of candidates.
 
         Returns:
             (N,) positions, -1 for an item that is not among them, and (R + 1,) where each row's begin.
@@ -106,90 +105,52 @@ class TableEncoder:
         Raises:
             DataError: a value cannot be read; names file, column and row.
         """
-        column, bounds = self._lists(rows)
-        row_of = lambda position: int(np.searchsorted(bounds, position, side="right")) - 1  # noqa: E731
-        return read_column(rows, self._columns.history, lambda _: ids.known(ids.canonical(column, True, self._is_text)), row_of), bounds
+        with located(rows, self._names):
+            values, bounds = flattened(self._histories(rows))
+            with of_column(HISTORY, bounds):
+                found = pc.index_in(self.items.ids.canonical(values), value_set=candidates)
+        return np.asarray(found.fill_null(-1)).astype(np.int64), bounds
 
-    def _history(self, rows: TableRows) -> tuple[Tensor, Tensor]:
-        """(N,) rows of the items' table and (R + 1,) offsets of the last ``max_history`` behaviours of each row."""
-        ids, bounds = self._lists(rows)
-        starts, ends = torch.from_numpy(bounds[:-1]), torch.from_numpy(bounds[1:])
-        positions, offsets = jagged_ranges(torch.maximum(starts, ends - self._max_history), ends)
-        if len(positions) < len(ids):
-            ids = ids.take(pa.array(positions.numpy()))
-        row_of = lambda position: int(torch.searchsorted(offsets, position, right=True)) - 1  # noqa: E731
-        history = read_column(rows, self._columns.history, lambda _: self.items.ids(ids, True, self._is_text), row_of)
-        return torch.from_numpy(history), offsets
-
-    def _lists(self, rows: TableRows) -> tuple[pa.Array, NDArray[np.int64]]:
-        """(N,) raw ids of whole histories, row after row, and (R + 1,) where each row's begin."""
-        column = rows.batch.column(self._columns.history)
-        if self._is_text:
-            text = pc.utf8_trim_whitespace(column)
-            column = pc.split_pattern(pc.if_else(pc.equal(text, ""), None, text), self._separator)
-        if pa.types.is_null(column.type):
-            return pa.nulls(0), np.zeros(len(column) + 1, dtype=np.int64)
-        lengths = np.asarray(pc.list_value_length(column).fill_null(0))
-        return column.flatten(), np.concatenate([[0], lengths.cumsum(dtype=np.int64)])
-
-    def _context(self, name: str, rows: TableRows) -> Tensor:
-        """(R,) indices of a categorical field."""
-        if name not in self.fields:
-            return torch.zeros(len(rows.batch), dtype=torch.int64)
-        table = self._vocabularies[name]
-        return torch.from_numpy(read_column(rows, self.fields[name], lambda column: table(column, False, self._is_text)))
-
-    def _numeric(self, field: NumericField, rows: TableRows) -> Tensor:
-        """(R,) standardised values; a missing one is 0, the mean."""
-        if field.name not in self.fields:
-            return torch.zeros(len(rows.batch))
-        values = read_column(rows, self.fields[field.name], lambda column: numbers(column, self._is_text))
-        return torch.from_numpy(np.nan_to_num((values - field.mean) / field.std)).float()
+    def _histories(self, rows: TableRows) -> pa.Array:
+        lists = rows.batch.column(self._names[HISTORY])
+        return parsed_lists(lists, self._separator, HISTORY, self.items.ids) if self._is_text else lists
 
     def _refuse_types(self, table: InputTable) -> None:
         """Look at the columns' types, before any row is read."""
         problems = []
 
-        def look(column: str, fits: Callable[[pa.DataType], bool], expected: str) -> None:
+        def look(name: str, fits: Callable[[pa.DataType], bool], expected: str) -> None:
+            column = self._names[name]
             if column in table.schema.names and not fits(found := table.schema.field(column).type):
                 problems.append(f"{table.name}, column '{column}' = {found}: not {expected}.")
 
         ids = self.items.ids
-        look(self.item_column, ids.takes, ids.expected)
-        look(self._columns.history, lambda dtype: _is_list_of(dtype, ids.takes), f"a list of items, each {ids.expected}")
-        for name, column in self.fields.items():
-            if name in self._vocabularies:
-                look(column, self._vocabularies[name].takes, self._vocabularies[name].expected)
-            else:
-                look(column, is_number, NUMBER)
+        look(ITEM, ids.takes, ids.expected)
+        look(HISTORY, lambda dtype: _is_list_of(dtype, ids), f"a list of items, each {ids.expected}")
+        for name in self.fields:
+            field = self._encoder.fields[name]
+            look(name, field.takes, field.expected)
         if problems:
             raise several(problems, table.key)
 
 
-def read_column(
-    rows: TableRows, name: str, convert: Callable[[pa.Array], NDArray[Any]], row_of: Callable[[int], int] = int
-) -> NDArray[Any]:
-    """Convert a column.
+@contextlib.contextmanager
+def located(rows: TableRows, names: Mapping[str, str]) -> Iterator[None]:
+    """Name the file, column and row of a BadValue.
 
     Args:
-        rows: rows of a table.
-        name: of the column.
-        convert: raises :class:`BadValue` at a value that it cannot read.
-        row_of: position of such a value -> its row among these.
-
-    Raises:
-        DataError: a value cannot be read; names file, column and row.
+        rows: where it was found.
+        names: what the model reads -> the table's name for it.
     """
     try:
-        return convert(rows.batch.column(name))
+        yield
     except BadValue as fault:
-        row = rows.first_row + row_of(fault.position) + 1
-        value = "null" if fault.value is None else repr(fault.value)
-        raise DataError(f"{rows.file}, column '{name}', row {row:,} = {value}: {fault.message}") from fault
+        where = f"{rows.file}, column '{names[fault.column]}', row {rows.first_row + fault.position + 1:,}"
+        raise DataError(f"{where} = {shortened(fault.value)}: {fault.message}") from fault
 
 
-def _is_list_of(dtype: pa.DataType, fits: Callable[[pa.DataType], bool]) -> bool:
+def _is_list_of(dtype: pa.DataType, column: RawColumn) -> bool:
     if pa.types.is_null(dtype):
         return True
     is_list = pa.types.is_list(dtype) or pa.types.is_large_list(dtype) or pa.types.is_fixed_size_list(dtype)
-    return is_list and fits(dtype.value_type)
+    return is_list and column.takes(dtype.value_type)

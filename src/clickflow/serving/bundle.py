@@ -3,8 +3,8 @@
 No pickle anywhere, so that loading a model from a shared store cannot run what somebody else put there: weights are safetensors, tables are
 Parquet, the rest is JSON. Tables are Arrow and not Polars, since the served model does without Polars.
 
-Beside them stand their SHA-256: a file that was cut short or changed on its way would otherwise load, and score wrongly or fail at a
-request.
+A SHA-256 of each file is written with them. Without it, a file that was cut short or changed on its way would load, and then score wrongly
+or fail at a request.
 """
 
 import json
@@ -36,9 +36,9 @@ class ServingBundle:
     Attributes:
         model_config: the model's config as plain values, ``name`` among them.
         schema: the fields it was trained on.
-        max_history: behaviours it was trained with at most; of a longer history the last ones count.
+        max_history: the most behaviours that it was trained with; of a longer history the last ones count.
         state_dict: its weights.
-        items: one row an item: ``raw`` id (row 0, the unknown item: null), ``index/<field>`` for each of ``schema.item_fields``,
+        items: one row per item: ``raw`` id (row 0, the unknown item: null), ``index/<field>`` for each of ``schema.item_fields``,
             ``numeric/<field>`` (standardised) for each numeric item field.
         vocabularies: for each of ``schema.impression_fields`` a table of ``raw`` ids and their ``index``.
         package: the package that the model's code comes from, ``name==version``; None for clickflow.
@@ -52,15 +52,20 @@ class ServingBundle:
     vocabularies: dict[str, pa.Table]
     package: str | None = None
 
+    @property
+    def config(self) -> ModelConfig:
+        """The model's config."""
+        config: ModelConfig = TypeAdapter[Any](ModelConfig).validate_json(to_json(self.model_config))  # JSON mode: a list may fill a tuple
+        return config
+
     def build_model(self) -> nn.Module:
-        """The model with its weights, in evaluation mode.
+        """Build the model with its weights, in evaluation mode.
 
         Raises:
             ConfigError: the model comes from a package that is not installed.
         """
         check_installed(self.model_config["name"], self.package)
-        config = TypeAdapter[Any](ModelConfig).validate_json(to_json(self.model_config))  # JSON mode: a list may fill a tuple
-        model: nn.Module = config.build(self.schema)
+        model: nn.Module = self.config.build(self.schema)
         model.load_state_dict(self.state_dict)
         return model.eval()
 

@@ -1,77 +1,129 @@
-"""The candidates that the rows of a request name: one, or as many as ``item`` lists, which then share the row's history.
+"""The rows of a request as Arrow columns: each row names one candidate, or as many as ``item`` lists, which then share its history.
 
-A recommender asks for some hundred candidates of one user at a time. Sent as a row each, the history would travel, be checked and be looked
-up as many times; as a list it does so once, and the answer is a list in the same place.
+A recommender asks for some hundred candidates of one user at a time. Sent as one row each, the history would travel, be checked and be
+looked up as many times; with a list of candidates it does so once, and the answer is a list in the same place.
 """
 
 from itertools import chain
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
 from numpy.typing import NDArray
 
-from clickflow.data.schema import ITEM
+from clickflow.data.batches import Batch
+from clickflow.data.schema import HISTORY, ITEM
 from clickflow.errors import DataError
-from clickflow.text import cut
+from clickflow.serving.encoder import Encoder
+from clickflow.serving.raw_columns import BadValue, of_column, shortened
 
 
 class CandidateRows:
     """C candidates of R rows.
 
-    Attributes:
-        items: (C,) raw item ids, row after row.
-        rows: (C,) int64, the row of each candidate; None where every row is one candidate.
+    Args:
+        frame: ``item`` (an id or a list of ids), ``history`` (a list of item ids, oldest first; null is an empty one) and any user and
+            context fields (one value, or a list with one value for each candidate of the row).
+        first_row: number of the frame's first row, for messages.
     """
 
-    def __init__(self, column: NDArray[Any]) -> None:
-        """Take the ``item`` column, (R,) ids or lists of ids."""
+    def __init__(self, frame: pd.DataFrame, first_row: int = 0) -> None:
+        self._frame, self._first_row = frame, first_row
+        column = frame[ITEM].to_numpy()
         self._lists = list_rows(column)
-        self.items, self.rows = column, None
+        self._items, self._rows = column, None
         if self._lists is not None:
-            counts = np.ones(len(column), dtype=np.int64)
-            counts[self._lists] = [len(column[row]) for row in np.flatnonzero(self._lists)]
-            self._counts = counts
-            self.rows = np.repeat(np.arange(len(column)), counts)
-            cells = (cell if is_list else (cell,) for cell, is_list in zip(column, self._lists, strict=True))
-            self.items = object_array(chain.from_iterable(cells))
+            self._counts = np.ones(len(column), dtype=np.int64)
+            self._counts[self._lists] = [len(cell) for cell in column[self._lists]]
+            self._rows = np.repeat(np.arange(len(column)), self._counts)
+            self._items = list(chain.from_iterable(cell if is_list else (cell,) for cell, is_list in zip(column, self._lists, strict=True)))
 
     def __len__(self) -> int:
-        return len(self.items)
+        return len(self._items)
 
-    def spread(self, name: str, column: NDArray[Any], first_row: int) -> NDArray[Any]:
-        """(R,) values, one for all candidates of a row or a list with one for each -> (C,).
+    def encoded(self, encoder: Encoder) -> Batch:
+        """Make the batch of all candidates.
 
         Raises:
-            DataError: a list where ``item`` is none, or of another length; names the column.
+            DataError: an id or a number cannot be read; names column and row.
         """
-        lists = list_rows(column)
-        if lists is None:
-            return column if self.rows is None else column[self.rows]
-        values: list[Any] = []
-        for row, value in enumerate(column):
-            is_list_row = self._lists is not None and bool(self._lists[row])
-            count = int(self._counts[row]) if is_list_row else 1
-            if lists[row] and not is_list_row:
-                where = f"column '{name}', row {first_row + row:,} = {shortened(value)}"
-                raise DataError(f"{where}: a list, but column '{ITEM}' has one id there; send one value, or a list of ids as {ITEM}")
-            if lists[row] and len(value) != count:
-                where = f"column '{name}', row {first_row + row:,} = a list of {len(value):,}"
-                raise DataError(f"{where}: column '{ITEM}' lists {count:,}; send one value for all, or one for each candidate")
-            values.extend(value if lists[row] else [value] * count)
-        return object_array(values)
+        try:
+            columns = self._columns(encoder)
+            history_of = None if self._rows is None else torch.from_numpy(self._rows)
+            return encoder.items.batch(encoder.item(columns), encoder.users(columns, len(self)), history_of)
+        except BadValue as fault:
+            row = fault.position if self._rows is None or fault.column == HISTORY else int(self._rows[fault.position])
+            raise self._wrong(fault.column, row, fault.value, fault.message) from None
 
     def gathered(self, preds: NDArray[np.float64]) -> list[Any] | NDArray[np.float64]:
-        """(C,) one prediction a candidate -> (R,) one a row; a list of them where the row lists its candidates."""
+        """(C,) predictions -> (R,) one for each row; a list of them where the row lists its candidates."""
         if self._lists is None:
             return preds
         parts = np.split(preds, self._counts.cumsum()[:-1])
         return [part.tolist() if is_list else float(part[0]) for part, is_list in zip(parts, self._lists, strict=True)]
 
+    def _columns(self, encoder: Encoder) -> dict[str, pa.Array]:
+        """Convert the columns that the model reads; all have C values, except ``history``, which has R lists."""
+        columns = {}
+        with of_column(ITEM):
+            columns[ITEM] = encoder.items.ids.array(self._items)
+        columns[HISTORY] = self._histories(encoder)
+        for name, field in encoder.fields.items():
+            if name in self._frame:
+                with of_column(name):
+                    columns[name] = field.array(self._spread(name))
+        return columns
+
+    def _histories(self, encoder: Encoder) -> pa.Array:
+        """(R,) lists of the last ids that the model can read."""
+        column = self._frame[HISTORY].to_numpy()
+        lists, missing = list_rows(column), pd.isna(column)
+        histories = []
+        for row, history in enumerate(column):
+            if lists is not None and lists[row]:
+                histories.append(history[-encoder.max_history :])
+            elif missing[row]:
+                histories.append(())
+            else:
+                raise self._wrong(HISTORY, row, history, "not a list of item ids; send a list, oldest first, or [] where there are none")
+        bounds = np.cumsum([0, *map(len, histories)])
+        with of_column(HISTORY, bounds):
+            return pa.LargeListArray.from_arrays(pa.array(bounds), encoder.items.ids.array(list(chain.from_iterable(histories))))
+
+    def _spread(self, name: str) -> Any:
+        """(C,) values of a field, from one for all candidates of a row or a list with one for each.
+
+        Raises:
+            DataError: a list where ``item`` is none, or of another length; names column and row.
+        """
+        column = self._frame[name].to_numpy()
+        lists = list_rows(column)
+        if lists is None:
+            return column if self._rows is None else column[self._rows]
+        values: list[Any] = []
+        for row, value in enumerate(column):
+            is_list_row = self._lists is not None and bool(self._lists[row])
+            count = int(self._counts[row]) if is_list_row else 1
+            if lists[row] and not is_list_row:
+                raise self._wrong(
+                    name, row, value, f"a list, but column '{ITEM}' has one id there; send one value, or a list of ids as {ITEM}"
+                )
+            if lists[row] and len(value) != count:
+                where = f"column '{name}', row {self._first_row + row:,} = a list of {len(value):,}"
+                raise DataError(f"{where}: column '{ITEM}' lists {count:,}; send one value for all, or one for each candidate")
+            values.extend(value if lists[row] else [value] * count)
+        return values
+
+    def _wrong(self, column: str, row: int, value: object, message: str) -> DataError:
+        return DataError(f"column '{column}', row {self._first_row + row:,} = {shortened(value)}: {message}")
+
 
 def count_candidates(column: NDArray[Any]) -> int:
     """How many candidates a column ``item`` names.
 
-    >>> count_candidates(object_array([1, [2, 3], []]))
+    >>> count_candidates(pd.Series([1, [2, 3], []]).to_numpy())
     3
     """
     lists = list_rows(column)
@@ -81,28 +133,10 @@ def count_candidates(column: NDArray[Any]) -> int:
 def list_rows(column: NDArray[Any]) -> NDArray[np.bool_] | None:
     """(R,) which cells are lists; None where none is.
 
-    >>> list_rows(object_array([1, [2, 3]]))
+    >>> list_rows(pd.Series([1, [2, 3]]).to_numpy())
     array([False,  True])
     """
     if column.dtype != object:
         return None
     lists = np.fromiter((isinstance(value, (list, tuple, np.ndarray)) for value in column), np.bool_, len(column))
     return lists if lists.any() else None
-
-
-def object_array(values: Any) -> NDArray[np.object_]:
-    """Values as they are: numpy's own conversion would make floats of [1, 2.5] and a matrix of lists of equal lengths."""
-    flat = list(values)
-    array = np.empty(len(flat), dtype=object)
-    array[:] = flat
-    return array
-
-
-def shortened(value: Any) -> str:
-    """A value for a message, which need not repeat a whole request.
-
-    >>> shortened("x" * 100)
-    "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…"
-    """
-    text = repr(value.item() if isinstance(value, np.generic) else value)
-    return cut(text, 37)

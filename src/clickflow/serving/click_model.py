@@ -13,11 +13,11 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from clickflow.data.schema import ITEM
+from clickflow.data.schema import HISTORY, ITEM
 from clickflow.errors import DataError
 from clickflow.serving.bundle import ServingBundle
 from clickflow.serving.candidates import CandidateRows, count_candidates
-from clickflow.serving.encoding import RowEncoder
+from clickflow.serving.encoder import Encoder
 from clickflow.serving.server_guard import RequestError, guard_server
 
 with warnings.catch_warnings():  # where warnings are errors, MLflow's about its own type hints would stop the import
@@ -25,17 +25,25 @@ with warnings.catch_warnings():  # where warnings are errors, MLflow's about its
     from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 BUNDLE = "bundle"
-ROWS_PER_BATCH = 8192  # bounds memory, whatever the size of a request
+ROWS_PER_BATCH = 8192  # bounds memory for requests of any size
 
 
 class ClickModel(PythonModel):
-    """Scores candidates; one row is one candidate, or one user with a list of them."""
+    """A model that scores candidates; one row is one candidate, or one user with a list of them.
+
+    Attributes:
+        network: the model with its weights.
+        schema: the fields that it was trained on.
+        max_history: the most behaviours that it takes.
+        example: two rows to try it with.
+    """
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the bundle and build the model; in MLflow's server also set the limits of a request."""
         bundle = ServingBundle.read(Path(context.artifacts[BUNDLE]))
-        self._model = bundle.build_model()
-        self._encoder = RowEncoder(bundle)
+        self.network, self.schema, self.max_history = bundle.build_model(), bundle.schema, bundle.max_history
+        self.example = input_example(bundle)
+        self._encoder = Encoder(bundle)
         self._limits = guard_server()
 
     def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
@@ -47,7 +55,7 @@ class ClickModel(PythonModel):
             params: none are defined.
 
         Returns:
-            one column ``probability``, R of them: float64; where a row lists its candidates, a list with one for each.
+            one column ``probability`` of R values: float64, or a list with one for each candidate where a row lists them.
 
         Raises:
             RequestError: an id or a number cannot be read; names the column.
@@ -66,10 +74,22 @@ class ClickModel(PythonModel):
 
     def _score(self, frame: pd.DataFrame, first_row: int) -> list[Any] | NDArray[np.float64]:
         """(R,) probabilities, or lists of them."""
-        candidates = CandidateRows(frame[ITEM].to_numpy())
-        batch = self._encoder.encode(frame, candidates, first_row)
+        candidates = CandidateRows(frame, first_row)
+        batch = candidates.encoded(self._encoder)
         parts = [batch]
         if not 0 < len(batch) <= ROWS_PER_BATCH:  # no rows, no parts: not every model takes none
             parts = [batch.part(start, start + ROWS_PER_BATCH) for start in range(0, len(batch), ROWS_PER_BATCH)]
-        preds = [torch.sigmoid(self._model(part).logit.double()).numpy() for part in parts]
+        preds = [torch.sigmoid(self.network(part).logit.double()).numpy() for part in parts]
         return candidates.gathered(np.concatenate([np.empty(0), *preds]))
+
+
+def input_example(bundle: ServingBundle) -> pd.DataFrame:
+    """Two rows to try the model with: one with a history, one without."""
+    known = bundle.items["raw"].drop_null().slice(0, 3).to_pylist()
+    rows: dict[str, list[Any]] = {ITEM: [known[0], known[-1]], HISTORY: [known, []]}
+    for field in bundle.schema.impression_fields:
+        example = bundle.vocabularies[field.name]["raw"].slice(0, 1).to_pylist()
+        if example:
+            rows[field.name] = example * 2
+    rows |= {field.name: [field.mean] * 2 for field in bundle.schema.numeric if field.role != "item"}
+    return pd.DataFrame(rows)

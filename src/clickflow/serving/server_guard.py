@@ -1,9 +1,9 @@
-"""What a request meets at ``mlflow models serve`` before it reaches the model: limits, and a 4xx that says what is wrong with it.
+"""Limits of a request to ``mlflow models serve``, and a 4xx that says what is wrong with one.
 
-MLflow's server parses a body of any size and makes a frame of every column in it, also of those that the model does not know: one column
-more in each of some thousand rows fills the memory. It answers 500 where a column is missing or JSON is nested too deeply, and repeats the
-request in its answers. It has no hook for any of this, but calls one function for each request, ``scoring_server.invocations``; the model
-puts its own around it when the server loads it. The model's requirements name the MLflow that this was tested with.
+MLflow's server parses a body of any size and makes a frame of every column in it, including columns that the model does not know: some
+thousand rows with one more column each fill the memory. It answers 500 where a column is missing or JSON is nested too deeply, and repeats
+the request in its answers. It has no hook for any of this, but calls one function for each request, ``scoring_server.invocations``; the
+model wraps this function when the server loads it. The model's requirements name the MLflow that this was tested with.
 """
 
 import json
@@ -29,7 +29,7 @@ Invocations = Callable[[Any, str | None, Any, Any], Any]
 
 
 class RequestError(DataError, MlflowException):
-    """What a request holds cannot be scored: in MLflow's server a 400 with this message, elsewhere a :class:`DataError`."""
+    """A request cannot be scored: a 400 with this message in MLflow's server, a :class:`DataError` elsewhere."""
 
     def __init__(self, message: str) -> None:
         MlflowException.__init__(self, message, INVALID_PARAMETER_VALUE)
@@ -37,11 +37,11 @@ class RequestError(DataError, MlflowException):
 
 @dataclass(frozen=True)
 class Limits:
-    """Of one request to a server.
+    """Limits of one request to a server.
 
     Attributes:
-        body_bytes: of the whole body.
-        candidates: rows, and candidates of rows that list them.
+        body_bytes: the most bytes of a body.
+        candidates: the most candidates; each candidate of a row that lists them counts.
     """
 
     body_bytes: int = 4 * 2**20
@@ -49,7 +49,7 @@ class Limits:
 
     @classmethod
     def from_environment(cls) -> "Limits":
-        """The limits that the server was started with.
+        """Read the limits that the server was started with.
 
         Raises:
             DataError: one of them is no whole number above 0.
@@ -77,7 +77,7 @@ class Limits:
 
 
 def guard_server() -> Limits | None:
-    """Where MLflow's server is just loading the model, watch over its requests; the limits, or None elsewhere."""
+    """Limit the requests to the MLflow server that is loading the model; return the limits, or None outside a server."""
     if APP not in sys.modules:
         return None
     limits = Limits.from_environment()
@@ -87,7 +87,7 @@ def guard_server() -> Limits | None:
 
 
 def guarded(invocations: Invocations, limits: Limits, response: Callable[[str, int, str], Any]) -> Invocations:
-    """MLflow's function with limits, whose answer to a wrong request is a 4xx with one message.
+    """Wrap MLflow's function, so that a request too large or wrong is answered by a 4xx with one message.
 
     Args:
         invocations: MLflow's function: body, content type, model, schema -> response.
@@ -112,17 +112,17 @@ def guarded(invocations: Invocations, limits: Limits, response: Callable[[str, i
             return invocations(known_columns(data, input_schema.input_names()), content_type, model, input_schema)
         except MlflowException as error:
             return refusal(_without_request(error))
-        except Exception as error:  # of MLflow's reading of the request; whatever the model raises is an MlflowException here
+        except Exception as error:  # raised where MLflow reads the request; what the model raises is an MlflowException here
             return refusal(f"request body: cannot be read ({type(error).__name__}: {error}); see docs/serve.md for what it may hold")
 
     return invoke
 
 
 def known_columns(body: bytes, names: Sequence[str]) -> Any:
-    """The JSON of a body, rows and columns without what the model does not know, which MLflow would ignore later.
+    """Parse a body and drop the columns that the model does not know, which MLflow would ignore later.
 
     Raises:
-        RequestError: it is not JSON, or not what a key of MLflow's holds.
+        RequestError: it is not JSON, or one of MLflow's keys holds something else than it should.
 
     >>> known_columns(b'{"dataframe_records": [{"item": 1, "colour": "red"}]}', ["item"])
     {'dataframe_records': [{'item': 1}]}
@@ -138,14 +138,14 @@ def known_columns(body: bytes, names: Sequence[str]) -> Any:
 
 
 def _known(rows: Any, names: Sequence[str]) -> Any:
-    """Columns by name, or rows of them."""
+    """Keep the known columns, of columns by name or of rows."""
     if isinstance(rows, list):
         return [_known(row, names) if isinstance(row, dict) else row for row in rows]
     return {name: rows[name] for name in names if name in rows} if isinstance(rows, dict) else rows
 
 
 def _known_of_split(split: Any, names: Sequence[str]) -> Any:
-    """Names of columns and rows of values; without the index, which means nothing here."""
+    """Keep the known columns, of names and rows of values; drop the index, which has no meaning here."""
     columns, rows = (split.get("columns"), split.get("data")) if isinstance(split, dict) else (None, None)
     if not isinstance(columns, list) or not isinstance(rows, list):
         raise RequestError("dataframe_split: no lists of columns and data; send both, or send dataframe_records")
@@ -157,6 +157,6 @@ def _known_of_split(split: Any, names: Sequence[str]) -> Any:
 
 
 def _without_request(error: MlflowException) -> str:
-    """The message of an error as it was raised; MLflow puts the request, or the whole signature, before it."""
+    """Strip an error's message of the request, or the whole signature, that MLflow puts before it."""
     message = str(error)
     return message.rpartition("Error: ")[2] if message.startswith("Failed to enforce schema") else message

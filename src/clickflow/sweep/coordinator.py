@@ -14,9 +14,9 @@ from typing import Protocol
 
 from optuna.trial import FrozenTrial, TrialState
 
-from clickflow.data.prepare import prepare
+from clickflow.data.prepare import Progress, prepare
 from clickflow.errors import TrainingError
-from clickflow.runs.train import Progress, log_dataset, refuse_one_class
+from clickflow.runs.run_dataset import log_dataset, refuse_one_class
 from clickflow.sweep.config import SweepRunConfig
 from clickflow.sweep.recovery import Recovery
 from clickflow.sweep.shown.parent_run import log_outcome, log_progress, open_parent_run
@@ -26,7 +26,7 @@ from clickflow.sweep.study_storage import open_storage, storage_faults, study_fo
 from clickflow.sweep.trials import GIVEN_UP, REASON, THREADS, Counts, TrialStore, count, is_surplus
 from clickflow.sweep.worker import STOP
 from clickflow.sweep.worker_spec import WorkerSpec
-from clickflow.tracking.lifecycle import DIRECTIONS_TAG, METRICS_TAG
+from clickflow.tracking.names import DIRECTIONS_TAG, METRICS_TAG
 from clickflow.tracking.run import Run
 from clickflow.tracking.store import Store, open_store
 

@@ -10,19 +10,12 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from clickflow.runs.train import checkpoint_folder, keep_checkpoints
+from clickflow.runs.kept_checkpoints import checkpoint_folder, keep_checkpoints
 from clickflow.sweep.trial_run import NUMBER_TAG, STUDY_TAG, results_of_run
 from clickflow.sweep.trials import PROGRESS, Failure, TrialStore, worker_of
 from clickflow.sweep.worker_spec import WorkerSpec
-from clickflow.tracking.lifecycle import (
-    ERROR_TAG,
-    PARENT_TAG,
-    TRIAL_COMPLETE,
-    TRIAL_FAILED,
-    TRIAL_INTERRUPTED,
-    TRIAL_STATE_TAG,
-    closing_dead_run,
-)
+from clickflow.tracking.lifecycle import closing_dead_run
+from clickflow.tracking.names import ERROR_TAG, PARENT_TAG, TRIAL_COMPLETE, TRIAL_FAILED, TRIAL_INTERRUPTED, TRIAL_STATE_TAG
 from clickflow.tracking.search import FoundRun, find_runs
 from clickflow.tracking.store import Store
 

@@ -13,14 +13,23 @@ from optuna.trial import FrozenTrial, TrialState
 from clickflow.data.dataset import PreparedDataset
 from clickflow.errors import ConfigError, DataError, TrackingError, TrainingError
 from clickflow.runs.config import RunConfig
-from clickflow.runs.train import PartOf, TrainedRun, logged_name, open_training_run, train_in
+from clickflow.runs.train import PartOf, TrainedRun, open_training_run, train_in
 from clickflow.sweep.space import Composer
 from clickflow.sweep.trials import RETRY_OF, RUN_ID, Failure, TrialStore
 from clickflow.sweep.worker_spec import WorkerSpec
 from clickflow.text import first_line
-from clickflow.tracking.lifecycle import TRIAL_COMPLETE, TRIAL_FAILED, TRIAL_INTERRUPTED, TRIAL_PRUNED, TRIAL_RUNNING, TRIAL_STATE_TAG
+from clickflow.tracking.contents import fetch_artifact
+from clickflow.tracking.names import (
+    TRIAL_COMPLETE,
+    TRIAL_FAILED,
+    TRIAL_INTERRUPTED,
+    TRIAL_PRUNED,
+    TRIAL_RUNNING,
+    TRIAL_STATE_TAG,
+    logged_name,
+)
 from clickflow.tracking.run import Run
-from clickflow.tracking.search import FoundRun, fetch_artifact
+from clickflow.tracking.search import FoundRun
 from clickflow.tracking.store import Store
 from clickflow.training.checkpoints import read_progress
 from clickflow.training.watching import Pruned

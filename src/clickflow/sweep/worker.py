@@ -12,9 +12,8 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 
 from clickflow.data.dataset import PreparedDataset
-from clickflow.data.prepare import prepare
-from clickflow.errors import DataError
 from clickflow.runs.config import RunConfig
+from clickflow.runs.run_dataset import open_expected
 from clickflow.sweep.space import Composer
 from clickflow.sweep.study import sampler_and_pruner
 from clickflow.sweep.study_storage import open_storage
@@ -70,15 +69,15 @@ def _worker_context(spec: WorkerSpec, composer: Composer) -> WorkerContext:
 
 
 def _dataset(spec: WorkerSpec) -> PreparedDataset:
-    """Open the data set where it was prepared, or prepare it here."""
-    config, folder = spec.config, spec.dataset_folder
-    dataset = PreparedDataset.open(folder) if folder.is_dir() else prepare(config.data, config.protocol, config.home)
-    if dataset.manifest.fingerprint != spec.fingerprint:
-        raise DataError(
-            f"data set {config.data.name}, fingerprint = {dataset.manifest.fingerprint[:12]}: the sweep works on {spec.fingerprint[:12]}; "
-            "every machine needs the same source files; bring them there."
-        )
-    return dataset
+    """The sweep's data set, opened where it was prepared or prepared here."""
+    return open_expected(
+        spec.dataset_folder,
+        spec.config,
+        spec.config.home,
+        fingerprint=spec.fingerprint,
+        seen="the sweep works on",
+        advice="every machine needs the same source files; bring them there.",
+    )
 
 
 def _work_on(context: WorkerContext, trial: optuna.Trial) -> None:

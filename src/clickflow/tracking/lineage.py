@@ -20,11 +20,9 @@ from typing import NamedTuple
 import torch
 
 from clickflow.errors import without_passwords
+from clickflow.tracking.names import COMMIT_TAG, CPU_TAG, DIRTY_TAG, THREADS_TAG, USER_TAG
 
 UNKNOWN = "unknown"
-CPU_TAG, THREADS_TAG = "machine.cpu", "machine.threads"
-MODEL_PACKAGE_TAG = "model.package"
-"""The package that a model's code comes from, where that is not clickflow."""
 
 
 class GitState(NamedTuple):
@@ -52,14 +50,14 @@ def lineage_tags(folder: Path) -> dict[str, str]:
     """Tags of a run: commit and dirty flag of ``folder``'s repository, the script and the user, under the names MLflow's UI shows."""
     state = git_state(folder)
     tags = {
-        "git.commit": state.commit,
-        "git.dirty": state.dirty,
+        COMMIT_TAG: state.commit,
+        DIRTY_TAG: state.dirty,
         "mlflow.source.name": Path(sys.argv[0]).name or "python",
         "mlflow.source.type": "LOCAL",
     }
     if state.commit != UNKNOWN:
         tags["mlflow.source.git.commit"] = state.commit
-    tags["mlflow.user"] = user_name()
+    tags[USER_TAG] = user_name()
     return tags
 
 

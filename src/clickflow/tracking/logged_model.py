@@ -1,12 +1,11 @@
 """Log a trained model to a run, and load one back.
 
-The model goes through the client's own calls (make a logged model, upload, finalise, link to the run) instead of
-``mlflow.pyfunc.log_model``, which works on MLflow's global tracking URI and active run.
+The model goes through the client's own calls (make a logged model, upload, finalise, link to the run), since ``mlflow.pyfunc.log_model``
+works on MLflow's global tracking URI and active run.
 
 Every column is declared as ``Any`` in the signature, since MLflow's own check would do harm: its server casts a JSON 1.5 for a ``long``
 column to 1 before the model sees it, and it refuses integers for a ``double``, booleans for a boolean field stored as text, a null history,
-and one id where another row has a list of them. As ``Any`` a value arrives as it was sent; :class:`RowEncoder` takes it or refuses it by
-name.
+and one id where another row has a list of them. As ``Any`` a value arrives as it was sent; the model takes it or refuses it by name.
 """
 
 import contextlib
@@ -15,10 +14,9 @@ import tempfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import mlflow
-import pandas as pd
 from mlflow.entities import LoggedModelOutput
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
@@ -31,8 +29,9 @@ from clickflow.config import flatten
 from clickflow.errors import TrackingError
 from clickflow.serving import model_code as serving
 from clickflow.serving.bundle import ServingBundle
-from clickflow.serving.click_model import BUNDLE
+from clickflow.serving.click_model import BUNDLE, input_example
 from clickflow.text import first_line
+from clickflow.tracking.carried_code import carry_code
 from clickflow.tracking.location import model_location
 from clickflow.tracking.run import Run
 from clickflow.tracking.store import Store, keep_environment
@@ -88,15 +87,15 @@ def save_model(bundle: ServingBundle, folder: Path, model: Model | None = None) 
             signature=signature(bundle),
             input_example=input_example(bundle),
             pip_requirements=_requirements(bundle),
-            code_paths=[str(Path(fields.__file__).parents[1])],
+            code_paths=[str(carry_code(type(bundle.config), Path(scratch)))],
         )
 
 
 def load_model(store: Store, uri: str) -> "PyFuncModel":
     """Load a model by URI (``models:/m-…``, ``models:/name@alias``, ``models:/name/1``) from a store.
 
-    Pickled models are refused. The copy of the package that travels with the model is taken off ``sys.path`` again: where clickflow is
-    installed that one is used anyway, and processes started later must not pick up the copy.
+    Pickled models are refused. The code that travels with the model is taken off ``sys.path`` again: this process uses its own clickflow,
+    and processes that it starts must not import the copy.
 
     Raises:
         TrackingError: there is no such model, or it cannot be loaded.
@@ -134,7 +133,7 @@ def read_signature(store: Store, uri: str) -> ModelSignature | None:
 
 @contextlib.contextmanager
 def _files(store: Store, location: str) -> Iterator[Path]:
-    """A file or a folder of artifacts on this machine: in place, or a copy for as long as it is needed."""
+    """Yield a file or folder of artifacts on this machine: the original, or a copy that is removed at the end."""
     with tempfile.TemporaryDirectory() as scratch:
         is_here = location.startswith("file:") or "://" not in location
         copy = mlflow.artifacts.download_artifacts(location, tracking_uri=store.uri, dst_path=None if is_here else scratch)
@@ -143,7 +142,7 @@ def _files(store: Store, location: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _reading(store: Store, uri: str) -> Iterator[None]:
-    """One message for whatever keeps a model from being read; no bar of progress for its files."""
+    """Give every fault of reading a model one message; show no progress bar for its files."""
     try:
         with keep_environment({"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}):
             yield
@@ -167,18 +166,6 @@ def signature(bundle: ServingBundle) -> ModelSignature:
         *(ColSpec(anything, name, required=False) for name in optional),
     ]
     return ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec(DataType.double, "probability")]))
-
-
-def input_example(bundle: ServingBundle) -> pd.DataFrame:
-    """Two rows to try the model with: one with a history, one without."""
-    known = bundle.items["raw"].drop_null().slice(0, 3).to_pylist()
-    rows: dict[str, list[Any]] = {fields.ITEM: [known[0], known[-1]], fields.HISTORY: [known, []]}
-    for field in bundle.schema.impression_fields:
-        example = bundle.vocabularies[field.name]["raw"].slice(0, 1).to_pylist()
-        if example:
-            rows[field.name] = example * 2
-    rows |= {field.name: [field.mean] * 2 for field in bundle.schema.numeric if field.role != "item"}
-    return pd.DataFrame(rows)
 
 
 def _requirements(bundle: ServingBundle) -> list[str]:

@@ -1,6 +1,6 @@
-"""What keeping a store in order needs of it: what is registered, deleting artifacts, statistics for its database.
+"""What a clean-up needs from a store: which runs are registered, deleting artifacts, statistics for the database.
 
-Artifacts are deleted through MLflow's own repositories, never as files, so that a folder, S3 and a server's proxy are all the same here.
+Artifacts are deleted through MLflow's own repositories, never as files, so that a folder, S3 and a server's proxy are treated alike.
 """
 
 from collections.abc import Iterator
@@ -13,41 +13,36 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from clickflow.errors import TrackingError
 from clickflow.text import first_line
-from clickflow.tracking.search import FoundRun, read_run
+from clickflow.tracking.search import FoundRun, all_pages, read_run
 from clickflow.tracking.store import SQLITE, Store, is_server
 
+VERSIONS_PER_REQUEST = 10_000
 ANALYSIS_LIMIT = 1000
-"""Rows of an index that SQLite looks at: on large tables a whole ANALYZE would keep trainings from writing for seconds."""
+"""Rows of an index that SQLite looks at: on large tables a full ANALYZE would keep trainings from writing for seconds."""
 
 
 def registered_run_ids(store: Store) -> set[str]:
-    """Runs whose model has a version in the registry.
+    """Ids of the runs whose model has a version in the registry.
 
     Raises:
         TrackingError: the registry does not answer.
     """
-    found: set[str] = set()
-    token = None
     try:
-        while True:
-            versions = store.client.search_model_versions(page_token=token)
-            for version in versions:
-                run_id = version.run_id or (store.client.get_logged_model(version.model_id).source_run_id if version.model_id else None)
-                found |= {str(run_id)} if run_id else set()
-            token = versions.token
-            if not token:
-                return found
+        versions = all_pages(store.client.search_model_versions, VERSIONS_PER_REQUEST)
+        # A version that was registered without its run may still name the logged model.
+        run_ids = [one.run_id or (store.client.get_logged_model(one.model_id).source_run_id if one.model_id else None) for one in versions]
+        return {str(run_id) for run_id in run_ids if run_id}
     except MlflowException as error:
         raise TrackingError(f"tracking.uri = {store.uri}: the registry cannot be read ({first_line(error)}); check the store") from error
 
 
 def reaches_artifacts(store: Store, run: FoundRun) -> bool:
-    """Whether a run's artifacts can be reached from here: those that a server keeps only through that server."""
+    """Whether a run's artifacts can be reached from here; those that a server keeps are reached only through that server."""
     return is_server(store.uri) or not run.artifact_uri.startswith("mlflow-artifacts:")
 
 
 def artifact_bytes(store: Store, run_id: str, folder: str) -> int:
-    """Size of all files in a folder of a run's artifacts; 0 where there is none.
+    """Size of all files in a folder of a run's artifacts; 0 if there is no such folder.
 
     Raises:
         TrackingError: the artifacts cannot be listed.
@@ -59,7 +54,7 @@ def artifact_bytes(store: Store, run_id: str, folder: str) -> int:
 
 
 def delete_artifacts(store: Store, run_id: str, folder: str) -> None:
-    """Delete a folder of a run's artifacts; nothing happens where there is none.
+    """Delete a folder of a run's artifacts; nothing happens if there is no such folder.
 
     Raises:
         TrackingError: they cannot be deleted.
@@ -74,12 +69,12 @@ def delete_artifacts(store: Store, run_id: str, folder: str) -> None:
 
 
 def can_analyze(store: Store) -> bool:
-    """Whether the store's database is reached from here, and of a kind that is known."""
+    """Whether the store's database can be reached from here, and is of a supported kind."""
     return store.uri.startswith((SQLITE, "postgresql"))
 
 
 def analyze(store: Store) -> None:
-    """Renew the statistics by which the database plans its queries.
+    """Renew the statistics with which the database plans its queries.
 
     Raises:
         TrackingError: the database refuses.

@@ -1,12 +1,11 @@
-"""A run: what can be logged to it and read from it.
+"""A run that is open: what can be logged to it and read from it.
 
 Every call names the run by its id through the store's client, so two runs open in one process (a sweep's parent and its child) cannot mix.
-Only metrics are buffered: they are logged inside the training loop. The rest is rare and written at once, so that it survives a crash.
+Only metrics are buffered, because they are logged inside the training loop. All else is rare and written at once, so that it survives a
+crash.
 """
 
 import json
-import logging
-import math
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -14,84 +13,77 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 
 from clickflow.errors import TrackingError
 from clickflow.text import cut, first_line
-from clickflow.tracking.search import fetch_artifact
-from clickflow.tracking.store import Store, is_server, keep_environment, remedy
-from clickflow.tracking.writer import METRICS_PER_REQUEST, MetricWriter
+from clickflow.tracking.contents import History, fetch_artifact
+from clickflow.tracking.names import DESCRIPTION_TAG, NON_FINITE_TAG
+from clickflow.tracking.search import FoundRun
+from clickflow.tracking.store import Store, keep_environment, remedy
+from clickflow.tracking.writer import METRICS_PER_REQUEST, FiniteOnly, MetricWriter
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-logger = logging.getLogger(__name__)
-
-DESCRIPTION_TAG = "mlflow.note.content"
-NON_FINITE_TAG = "non_finite_metrics"
-CHECKPOINTS_REMOVED_TAG = "checkpoints.removed"
-"""When and by whom; the run is whole but for them."""
-PARAMS_PER_REQUEST = 100  # these four are MLflow's limits
+PARAMS_PER_REQUEST = 100  # this and the three below are MLflow's limits
 PARAM_LENGTH = 6000
 TAG_LENGTH = 8000
 DIGEST_LENGTH = 36
 CUT = " …[cut]"
-LOCAL_UI = "http://127.0.0.1:5000"
 
 
 class Run:
-    """An MLflow run by its id. Made by :func:`~clickflow.tracking.lifecycle.open_run` and ``resume_run``, which also end it.
+    """An MLflow run. :func:`~clickflow.tracking.lifecycle.open_run` and ``resume_run`` make it and also end it.
 
     Attributes:
         store: the store it is in.
-        id: the run's id.
+        found: the run as it was when it was opened.
     """
 
-    def __init__(self, store: Store, run_id: str) -> None:
+    def __init__(self, store: Store, found: FoundRun) -> None:
         self.store = store
-        self.id = run_id
+        self.found = found
         self._client = store.client
-        self._writer = MetricWriter(lambda metrics: self._client.log_batch(run_id, metrics=metrics), run_id)
-        self._non_finite: dict[str, str] = {}
+        self._writer = MetricWriter(lambda metrics: self._client.log_batch(self.id, metrics=metrics), self.id)
+        self._finite_only = FiniteOnly()
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Buffer the metrics of a step; they are in the store about a second later, or after :meth:`flush`.
 
-        NaN and infinities are not stored, because MLflow turns infinity into 1.8e308 and one such point ruins a chart. They are named
-        with their first step in the tag ``non_finite_metrics`` and warned of once a metric.
+        NaN and infinities are not stored. Each metric that had one is warned of once and named in the tag ``non_finite_metrics``.
 
         Raises:
             TrackingError: an earlier write failed, so what is logged now would be lost too.
         """
-        self._writer.put({key: float(value) for key, value in metrics.items() if self._is_finite(key, float(value), step)}, step)
+        self._writer.put({key: float(value) for key, value in metrics.items() if self._finite_only.accepts(key, float(value), step)}, step)
 
-    def log_curve(self, key: str, steps: np.ndarray, values: np.ndarray) -> None:
-        """Log a curve as one metric with many steps, so that MLflow's chart lays the curves of several runs over each other.
+    def log_curves(self, curves: Mapping[str, History]) -> None:
+        """Log each curve as one metric with many steps, so that MLflow's chart lays the curves of several runs over each other.
 
-        A curve the run already has is left as it is: MLflow would append the points, and two points at each step make the chart zigzag.
+        A curve that the run already has stays as it is: MLflow would append the points, and two points at each step make the chart zigzag.
         Evaluating a run again on the same data gives the same curve, so nothing is lost.
 
         Args:
-            key: metric name, such as ``roc/tpr``.
-            steps: (P,) integers, the grid's positions, such as 1000 · FPR.
-            values: (P,) heights; a point that is not finite is left out, as in :meth:`log_metrics`.
+            curves: name, such as ``roc/tpr``, -> steps (P,), the grid's positions such as 1000 · FPR, and heights (P,); points that are not
+                finite are left out, as in :meth:`log_metrics`.
         """
-        if len(steps) != len(values):
-            raise ValueError(f"curve {key}: {len(steps)} steps for {len(values)} values; every point needs both")
-        if key in self._read().data.metrics:
-            return
+        known = self._read().data.metrics
         now = int(time.time() * 1000)
-        points = [(int(step), float(value)) for step, value in zip(steps, values, strict=True)]
-        metrics = [Metric(key, value, now, step) for step, value in points if self._is_finite(key, value, step)]
-        with self._storing(f"curve {key}"):
-            for start in range(0, len(metrics), METRICS_PER_REQUEST):
-                self._client.log_batch(self.id, metrics=metrics[start : start + METRICS_PER_REQUEST])
+        points = [
+            Metric(key, float(value), now, int(step))
+            for key, (steps, values) in curves.items()
+            if key not in known
+            for step, value in zip(steps, values, strict=True)
+            if self._finite_only.accepts(key, float(value), int(step))
+        ]
+        with self._storing(f"curves {', '.join(curves)}"):
+            self._write_points(points)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Log params; what MLflow does not take in a name becomes ``_``, a value over 6,000 characters is cut and says so.
+        """Log params; characters that MLflow refuses in names become ``_``, and a value over 6,000 characters is cut and says so.
 
         Raises:
             TrackingError: a param was logged before with another value.
@@ -107,8 +99,8 @@ class Run:
             self._client.log_batch(self.id, tags=[RunTag(key, cut(value, TAG_LENGTH, CUT)) for key, value in tags.items()])
 
     def remove_tag(self, key: str) -> None:
-        """Remove a tag if it is there."""
-        if key in self.tags:
+        """Remove a tag that the run had when it was opened; nothing happens where it had none."""
+        if key in self.found.tags:
             with self._storing("tags"):
                 self._client.delete_tag(self.id, key)
 
@@ -117,7 +109,7 @@ class Run:
         self.set_tags({DESCRIPTION_TAG: markdown})
 
     def log_file(self, local: Path, folder: str | None = None) -> None:
-        """Upload a file, or a folder with all in it, into a folder of the run's artifacts."""
+        """Upload a file, or a folder with its contents, into a folder of the run's artifacts."""
         with self._storing(f"artifact {local.name}"):
             self._client.log_artifact(self.id, str(local), folder)
 
@@ -137,21 +129,21 @@ class Run:
             self._client.log_figure(self.id, figure, file)
 
     def log_dataset(self, name: str, fingerprint: str, source: str, profile: Mapping[str, Any], context: str) -> None:
-        """Say on what data the run works; MLflow shows it on the run's page and finds runs by it.
+        """Name the data set that the run works on; MLflow shows it on the run's page and finds runs by it.
 
         Args:
-            name: of the dataset.
+            name: name of the data set.
             fingerprint: digest of its content; MLflow keeps the first 36 characters.
             source: where it came from, in words or as a path.
-            profile: sizes and the like, JSON values.
+            profile: its sizes, as JSON values.
             context: ``training``, ``validation`` or ``test``.
         """
         dataset = Dataset(
             name=name,
             digest=fingerprint[:DIGEST_LENGTH],
             source_type="local",
-            source=_json({"uri": source}),
-            profile=_json(profile),
+            source=json.dumps({"uri": source}),
+            profile=json.dumps(dict(profile), sort_keys=True),
         )
         with self._storing("dataset"):
             self._client.log_inputs(self.id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
@@ -160,23 +152,14 @@ class Run:
         """Fetch an artifact, a file or a folder, into the folder ``to`` (made if needed).
 
         Raises:
-            TrackingError: the run has no such artifact, or its checkpoints were removed.
+            TrackingError: the run has no such artifact.
         """
-        try:
-            return fetch_artifact(self.store, self.id, artifact, to)
-        except TrackingError as error:
-            removed = self.tags.get(CHECKPOINTS_REMOVED_TAG)
-            if removed is None or not artifact.startswith("checkpoints"):
-                raise
-            raise TrackingError(
-                f"run {self.id}: its checkpoints were removed {removed}; its logged model is still there (model=models:/m-…, on the run's "
-                f"page), and reproduce.py run_id={self.id} trains it again"
-            ) from error
+        return fetch_artifact(self.store, self.id, artifact, to)
 
     @property
-    def params(self) -> dict[str, str]:
-        """All params, as MLflow keeps them: text."""
-        return dict(self._read().data.params)
+    def id(self) -> str:
+        """The run's id."""
+        return self.found.run_id
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -196,9 +179,8 @@ class Run:
 
     @property
     def url(self) -> str:
-        """The run's page: on the server, or in the UI that ``make ui`` starts over the local store."""
-        server = self.store.uri.rstrip("/") if is_server(self.store.uri) else LOCAL_UI
-        return f"{server}/#/experiments/{self._read().info.experiment_id}/runs/{self.id}"
+        """The run's page."""
+        return self.store.page(f"experiments/{self.found.experiment_id}/runs/{self.id}")
 
     def flush(self) -> None:
         """Wait until all metrics are in the store.
@@ -219,23 +201,22 @@ class Run:
         self._tag_non_finite()
 
     def restart(self) -> None:
-        """Call the run RUNNING again."""
+        """Set the run's status to RUNNING again."""
         with self._storing("status RUNNING"):
             self._client.update_run(self.id, status="RUNNING")
 
     def copy_metrics(self, run_id: str, prefixes: tuple[str, ...], up_to_step: int) -> None:
-        """Take over the points of another run's metrics, so that the curves of a resumed training are whole.
+        """Copy the points of another run's metrics, so that the curves of a resumed training are complete.
 
         Args:
-            run_id: of the other run.
-            prefixes: of the metrics' names.
-            up_to_step: the last step to take over.
+            run_id: id of the other run.
+            prefixes: beginnings of the metrics' names.
+            up_to_step: the last step to copy.
         """
         with self._storing(f"metrics of run {run_id}"):
             names = [name for name in self._client.get_run(run_id).data.metrics if name.startswith(prefixes)]
             points = [point for name in names for point in self._client.get_metric_history(run_id, name) if point.step <= up_to_step]
-            for start in range(0, len(points), METRICS_PER_REQUEST):
-                self._client.log_batch(self.id, metrics=points[start : start + METRICS_PER_REQUEST])
+            self._write_points(points)
 
     def terminate(self, status: str, end_time: int | None = None) -> None:
         """Set the final status and the end time, in milliseconds since 1970; None is now."""
@@ -243,17 +224,13 @@ class Run:
         with self._storing(f"status {status}"), keep_environment(quiet):
             self._client.set_terminated(self.id, status, end_time)
 
-    def _is_finite(self, key: str, value: float, step: int) -> bool:
-        if math.isfinite(value):
-            return True
-        if key not in self._non_finite:
-            self._non_finite[key] = f"{key} = {value} at step {step}"
-            logger.warning("metric %s: not finite, not stored; further ones of this metric are left out silently", self._non_finite[key])
-        return False
+    def _write_points(self, points: list[Metric]) -> None:
+        for start in range(0, len(points), METRICS_PER_REQUEST):
+            self._client.log_batch(self.id, metrics=points[start : start + METRICS_PER_REQUEST])
 
     def _tag_non_finite(self) -> None:
-        if self._non_finite:
-            self.set_tags({NON_FINITE_TAG: "; ".join(self._non_finite.values())})
+        if self._finite_only.first:
+            self.set_tags({NON_FINITE_TAG: "; ".join(self._finite_only.first.values())})
 
     def _read(self) -> MlflowRun:
         with self._storing("reading it"):
@@ -266,7 +243,3 @@ class Run:
         except (MlflowException, OSError) as error:
             advice = remedy(error, f"check the tracking store {self.store.uri}")
             raise TrackingError(f"run {self.id}: {what} failed ({first_line(error)}); {advice}") from error
-
-
-def _json(values: Mapping[str, Any]) -> str:
-    return json.dumps(values, sort_keys=True)

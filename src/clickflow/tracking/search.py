@@ -1,17 +1,15 @@
-"""Find runs and read what they hold, without opening them."""
+"""Find runs, experiments and logged models, without opening them."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import numpy as np
 from mlflow.entities import Experiment, LifecycleStage, ViewType
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
+from mlflow.utils import get_results_from_paginated_fn
 
 from clickflow.errors import TrackingError
 from clickflow.text import first_line
@@ -20,7 +18,7 @@ from clickflow.tracking.store import Store
 
 Answer = TypeVar("Answer")
 
-RUNS_PER_REQUEST = 1000
+RUNS_PER_REQUEST = EXPERIMENTS_PER_REQUEST = 1000
 BEST_RUNS_PER_REQUEST = 10  # more than one, since a sweep's parent, which has no model, carries its best trial's metrics
 
 
@@ -54,38 +52,28 @@ class FoundRun:
 
 
 def search_runs(
-    store: Store,
-    condition: str,
-    experiments: Sequence[str] | None = None,
-    *,
-    order: Sequence[str] = (),
-    with_deleted: bool = False,
-    runs_per_request: int = RUNS_PER_REQUEST,
-) -> Iterator[FoundRun]:
-    """Runs that meet a condition in MLflow's search language, asked for page by page.
+    store: Store, condition: str, experiments: Sequence[str] | None = None, *, order: Sequence[str] = (), with_deleted: bool = False
+) -> list[FoundRun]:
+    """All runs that meet a condition in MLflow's search language.
 
     Args:
         store: where to look.
         condition: what to look for.
         experiments: their ids; None for all.
         order: as MLflow takes it.
-        with_deleted: whether deleted runs, and those of deleted experiments, are among them.
-        runs_per_request: how many to ask for at a time.
+        with_deleted: whether to include deleted runs and those of deleted experiments.
 
     Raises:
         TrackingError: the store does not answer.
     """
-    view, token = ViewType.ALL if with_deleted else ViewType.ACTIVE_ONLY, None
-    while True:
-        with _asking(store, "runs cannot be searched"):
-            places = list(experiments) if experiments is not None else [found.experiment_id for found in _experiments(store, view)]
-            if not places:
-                return
-            page = store.client.search_runs(places, condition, view, runs_per_request, list(order), token)
-        yield from map(_found, page)
-        token = page.token
-        if not token:
-            return
+    view = ViewType.ALL if with_deleted else ViewType.ACTIVE_ONLY
+    with asking(store, "runs cannot be searched"):
+        places = list(experiments) if experiments is not None else [found.experiment_id for found in _experiments(store, view)]
+        if not places:
+            return []
+        search = partial(store.client.search_runs, places, condition, view, order_by=list(order))
+        found: list[MlflowRun] = all_pages(search, RUNS_PER_REQUEST)
+    return [found_run(run) for run in found]
 
 
 def find_runs(store: Store, tags: Mapping[str, str], status: str | None = None) -> list[FoundRun]:
@@ -100,7 +88,7 @@ def find_runs(store: Store, tags: Mapping[str, str], status: str | None = None) 
         TrackingError: the store does not answer.
     """
     conditions = [*_tagged(tags), *([f"attributes.status = '{status}'"] if status else [])]
-    return list(search_runs(store, " and ".join(conditions), [str(store.experiment_id)], order=["attributes.start_time DESC"]))
+    return search_runs(store, " and ".join(conditions), [str(store.experiment_id)], order=["attributes.start_time DESC"])
 
 
 def last_values(store: Store, tags: Mapping[str, str], metric: str) -> dict[str, float]:
@@ -114,17 +102,24 @@ def last_values(store: Store, tags: Mapping[str, str], metric: str) -> dict[str,
 
 
 def best_runs(store: Store, experiment_id: str, metric: str) -> Iterator[FoundRun]:
-    """Finished runs of an experiment that have a metric, the highest first, and of equal ones the oldest.
+    """Finished runs of an experiment that have a metric, the highest value first, and the oldest first among equal ones.
 
-    The store sorts, and is asked for a few at a time. The condition on the metric leaves out no AUC, but without it SQLite joins every run
-    with every metric of that name: 4 to 9 seconds for 10,000 runs instead of 0.1.
+    The store sorts the runs and is asked for a few at a time, since the first one usually is the answer. The condition on the metric
+    excludes no AUC, but without it SQLite joins every run with every metric of that name: 4 to 9 seconds for 10,000 runs instead of 0.1.
 
     Raises:
         TrackingError: the store does not answer.
     """
     condition = f"attributes.status = 'FINISHED' and metrics.`{metric}` >= 0"
     order = [f"metrics.`{metric}` DESC", "attributes.start_time ASC"]
-    return search_runs(store, condition, [experiment_id], order=order, runs_per_request=BEST_RUNS_PER_REQUEST)
+    token = None
+    while True:
+        with asking(store, "runs cannot be searched"):
+            page = store.client.search_runs([experiment_id], condition, ViewType.ACTIVE_ONLY, BEST_RUNS_PER_REQUEST, order, token)
+        yield from map(found_run, page)
+        token = page.token
+        if not token:
+            return
 
 
 def ready_model(store: Store, run: FoundRun) -> str | None:
@@ -146,7 +141,7 @@ def experiments_with_finished_runs(store: Store) -> dict[str, str]:
     Raises:
         TrackingError: the store does not answer.
     """
-    with _asking(store, "experiments cannot be searched"):
+    with asking(store, "experiments cannot be searched"):
         return {
             str(experiment.name): str(experiment.experiment_id)
             for experiment in _experiments(store, ViewType.ACTIVE_ONLY)
@@ -160,7 +155,7 @@ def experiment_name(store: Store, experiment_id: str) -> str:
     Raises:
         TrackingError: the store does not answer.
     """
-    with _asking(store, f"experiment {experiment_id} cannot be read"):
+    with asking(store, f"experiment {experiment_id} cannot be read"):
         return str(store.client.get_experiment(experiment_id).name)
 
 
@@ -171,7 +166,7 @@ def find_run(store: Store, run_id: str) -> FoundRun | None:
         TrackingError: the store does not answer.
     """
     run = _or_none(store, f"run {run_id} cannot be read", partial(store.client.get_run, run_id))
-    return None if run is None else _found(run)
+    return None if run is None else found_run(run)
 
 
 def read_run(store: Store, run_id: str) -> FoundRun:
@@ -186,54 +181,23 @@ def read_run(store: Store, run_id: str) -> FoundRun:
     return found
 
 
-def fetch_artifact(store: Store, run_id: str, artifact: str, to: Path) -> Path:
-    """Copy an artifact, a file or a folder, into the folder ``to`` (made if needed).
-
-    Raises:
-        TrackingError: the run has no such artifact.
-    """
-    to.mkdir(parents=True, exist_ok=True)
-    try:
-        return Path(store.client.download_artifacts(run_id, artifact, str(to)))
-    except (MlflowException, OSError) as error:
-        raise TrackingError(f"run {run_id}: artifact {artifact} cannot be fetched ({first_line(error)}); look at the run's page") from error
-
-
-def metric_histories(store: Store, run: FoundRun, prefix: str, containing: str = "") -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Steps (P,) and values (P,) of every metric of a run whose name begins with ``prefix`` and holds a text; the prefix is taken off.
-
-    In the order of the steps; of a step that was logged several times the last value comes last.
-
-    Raises:
-        TrackingError: the store does not answer.
-    """
-    histories = {}
-    for name in sorted(run.metrics):
-        if name.startswith(prefix) and containing in name:
-            with _asking(store, f"metric {name} of run {run.run_id} cannot be read"):
-                points = sorted(store.client.get_metric_history(run.run_id, name), key=lambda point: (point.step, point.timestamp))
-            finite = [(point.step, point.value) for point in points if math.isfinite(point.value)]
-            steps, values = np.array(finite, dtype=np.float64).reshape(-1, 2).T
-            histories[name.removeprefix(prefix)] = (steps, values)
-    return histories
-
-
 def _tagged(tags: Mapping[str, str]) -> list[str]:
     return [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
 
 
-def _experiments(store: Store, view: int) -> Iterator[Experiment]:
-    token = None
-    while True:
-        page = store.client.search_experiments(view, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
+def _experiments(store: Store, view: int) -> list[Experiment]:
+    return all_pages(partial(store.client.search_experiments, view), EXPERIMENTS_PER_REQUEST)
+
+
+def all_pages(search: Callable[..., Any], number: int) -> list[Any]:
+    """All that one of MLflow's searches finds, a number of results at a time."""
+    found: list[Any] = get_results_from_paginated_fn(lambda number, token: search(max_results=number, page_token=token), number)  # type: ignore[no-untyped-call]
+    return found
 
 
 @contextmanager
-def _asking(store: Store, what_failed: str) -> Iterator[None]:
+def asking(store: Store, what_failed: str) -> Iterator[None]:
+    """Turn MLflow's exceptions into one message that names the store and what was asked of it."""
     try:
         yield
     except MlflowException as error:
@@ -242,7 +206,7 @@ def _asking(store: Store, what_failed: str) -> Iterator[None]:
 
 def _or_none(store: Store, what_failed: str, ask: Callable[[], Answer]) -> Answer | None:
     """The store's answer; None where what was asked for is not there."""
-    with _asking(store, what_failed):
+    with asking(store, what_failed):
         try:
             return ask()
         except MlflowException as error:
@@ -251,7 +215,8 @@ def _or_none(store: Store, what_failed: str, ask: Callable[[], Answer]) -> Answe
             raise
 
 
-def _found(run: MlflowRun) -> FoundRun:
+def found_run(run: MlflowRun) -> FoundRun:
+    """A run of MLflow's in plain values."""
     info = run.info
     outputs = run.outputs.model_outputs if run.outputs else []
     return FoundRun(

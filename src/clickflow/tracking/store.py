@@ -1,19 +1,20 @@
-"""Open an MLflow store and make its experiment, once, however many processes ask for it at the same time.
+"""Open an MLflow store and create its experiment once, even when several processes ask for it at the same time.
 
-On a new SQLite file MLflow's own first use by several processes leaves half a schema behind, so everything that may create something
-happens under a file lock. All later calls go through the :class:`MlflowClient` of the store with explicit ids: MLflow's fluent API keeps
-one global active run and experiment, and opens a second run in "Default" when it is called at the wrong moment.
+Several processes that are the first to use a new SQLite file leave half of MLflow's schema behind, so everything that may create something
+happens under a file lock. The kernel releases the lock of a process that is killed. All later calls go through the store's
+:class:`MlflowClient` with explicit ids: MLflow's fluent API keeps one global active run and experiment, and opens a second run in "Default"
+when it is called at the wrong moment.
 """
 
 import contextlib
 import errno
-import fcntl
 import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
@@ -24,10 +25,12 @@ from clickflow.text import first_line
 from clickflow.tracking.config import TrackingConfig
 
 SQLITE = "sqlite:///"
+LOCAL_UI = "http://127.0.0.1:5000"
+"""Where ``make ui`` shows the local store."""
 MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # else the UI greets with its pages for language models
 ALLOWED = "allowed: sqlite:///…, postgresql://…, mysql://…, mssql://…, http(s)://…, or null for the local store"
 SQLITE_MAGIC = b"SQLite format 3\0"
-# MLflow's client waits up to four minutes for a server that restarts. While a run is on that is right; at its start the user is waiting.
+# MLflow's client waits up to four minutes for a server that restarts. That is right during a run; at its start the user is waiting.
 # Two attempts of 4 seconds and at most 1 second between them end within 10 seconds.
 PATIENCE = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",
@@ -51,13 +54,18 @@ class Store:
     client: MlflowClient
     experiment_id: str | None
 
+    def page(self, path: str) -> str:
+        """The URL of one of MLflow's pages: on the server, or in the UI over the local store."""
+        server = self.uri.rstrip("/") if is_server(self.uri) else LOCAL_UI
+        return f"{server}/#/{path}"
+
 
 def open_store(config: TrackingConfig, home: Path) -> Store:
-    """Open the store of a config; make the database and the experiment if they do not exist and the config names an experiment.
+    """Open the store of a config; create the database and the experiment if they are missing and the config names an experiment.
 
     Args:
-        config: which store, which experiment.
-        home: folder of the local store and its artifacts; made if needed, not touched for an ``http(s)`` URI.
+        config: the store and the experiment.
+        home: folder of the local store and its artifacts; created if needed, untouched for an ``http(s)`` URI.
 
     Raises:
         TrackingError: the store cannot be reached (for a server within 10 seconds) or written, or the experiment was deleted
@@ -84,13 +92,13 @@ def open_store(config: TrackingConfig, home: Path) -> Store:
 
 
 def _check_is_there(uri: str) -> None:
-    """Whoever only visits existing runs makes no store: a mistyped URI would give an empty one."""
+    """Refuse to create a store for a command that only reads existing runs: a mistyped URI would give an empty one."""
     if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
         raise TrackingError(f"tracking.uri = {uri}: no store is there; train a model first, or correct tracking.uri or home")
 
 
 def _check_database(uri: str) -> None:
-    """Connect once: MLflow tries to for minutes where no database answers."""
+    """Connect once: MLflow tries for minutes when no database answers."""
     if uri.startswith("postgresql"):
         engine = create_engine(uri, connect_args={"connect_timeout": CONNECT_SECONDS})
         try:
@@ -100,7 +108,7 @@ def _check_database(uri: str) -> None:
 
 
 def is_server(uri: str) -> bool:
-    """Whether an MLflow server stands behind the URI (rather than a database this process opens itself).
+    """Whether the URI is an MLflow server's, rather than a database's that this process opens itself.
 
     >>> is_server("http://127.0.0.1:5000"), is_server("sqlite:///mlflow.db")
     (True, False)
@@ -127,7 +135,7 @@ def _artifact_location(config: TrackingConfig, uri: str, home: Path) -> str | No
 
 @contextlib.contextmanager
 def _creation_lock(uri: str, home: Path) -> Iterator[None]:
-    """Keep other processes of this machine out while a database may be created; a server looks after itself."""
+    """Keep other processes of this machine out while a database may be created; a server needs no such lock."""
     if is_server(uri):
         yield
         return
@@ -135,8 +143,7 @@ def _creation_lock(uri: str, home: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
             database.parent.mkdir(parents=True, exist_ok=True)
-            lock = stack.enter_context(database.with_name(f".{database.name}.lock").open("ab"))
-            fcntl.flock(lock, fcntl.LOCK_EX)  # let go by the kernel, even when this process is killed
+            stack.enter_context(FileLock(database.with_name(f".{database.name}.lock")))
             if uri.startswith(SQLITE):
                 _check_sqlite_file(database)
         except OSError as error:
@@ -146,7 +153,7 @@ def _creation_lock(uri: str, home: Path) -> Iterator[None]:
 
 
 def _check_sqlite_file(database: Path) -> None:
-    """Open the file as MLflow will: on one it cannot open, MLflow tries again for over a minute."""
+    """Open the file as MLflow will: MLflow retries for over a minute on a file that it cannot open."""
     with database.open("ab"), database.open("rb") as file:
         start = file.read(len(SQLITE_MAGIC))
     if start and start != SQLITE_MAGIC:
@@ -155,7 +162,7 @@ def _check_sqlite_file(database: Path) -> None:
 
 @contextlib.contextmanager
 def keep_environment(values: dict[str, str]) -> Iterator[None]:
-    """Set environment variables, which MLflow reads at each use, for a while; put back what was there."""
+    """Set environment variables, which MLflow reads at each use, within the block; restore their values afterwards."""
     before = {key: os.environ.get(key) for key in values}
     os.environ.update(values)
     try:
@@ -171,7 +178,7 @@ def keep_environment(values: dict[str, str]) -> Iterator[None]:
 def _experiment(client: MlflowClient, config: TrackingConfig, uri: str, artifacts: str | None) -> str | None:
     name = config.experiment_name
     if name is None:
-        client.search_experiments(max_results=1)  # that the store answers is to be known now
+        client.search_experiments(max_results=1)  # find out now whether the store answers
         return None
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
@@ -210,7 +217,7 @@ def _what_is_wrong(uri: str, error: Exception) -> str:
 
 
 def remedy(error: BaseException, otherwise: str) -> str:
-    """What to do about a failed write: a full disk needs space; for anything else ``otherwise``.
+    """What to do about a failed write: free space on a full disk; ``otherwise`` for any other failure.
 
     >>> remedy(OSError(errno.ENOSPC, "No space left on device"), "check the store")
     'disk full: free some space'

@@ -1,10 +1,12 @@
 """Write metrics from a thread of their own, so that training does not wait for the store.
 
-One thread and one queue, instead of MLflow's ``synchronous=False``: that one hands each call to a pool of ten threads, so metrics may
-arrive out of order, and a failed write is only printed. Here a second's worth of metrics goes out as one request, in order, and a
-failed write (MLflow's client has retried it by then) raises at the next call.
+This is one thread and one queue, instead of MLflow's ``synchronous=False``, which hands each call to a pool of ten threads, so that metrics
+may arrive out of order and a failed write is only printed. Here the metrics of a second go out as one request, in order, and a failed write
+(MLflow's client has retried it by then) raises at the next call.
 """
 
+import logging
+import math
 import queue
 import threading
 import time
@@ -17,7 +19,29 @@ from clickflow.errors import TrackingError
 from clickflow.text import first_line
 from clickflow.tracking.store import remedy
 
+logger = logging.getLogger(__name__)
+
 METRICS_PER_REQUEST = 1000  # MLflow's limit
+
+
+class FiniteOnly:
+    """Refuses values that are not finite, because MLflow turns infinity into 1.8e308 and one such point ruins a chart.
+
+    Attributes:
+        first: metric -> its first value that is not finite, with its step, in words.
+    """
+
+    def __init__(self) -> None:
+        self.first: dict[str, str] = {}
+
+    def accepts(self, metric: str, value: float, step: int) -> bool:
+        """Whether a value can be stored; the first one of a metric that cannot is warned of."""
+        if math.isfinite(value):
+            return True
+        if metric not in self.first:
+            self.first[metric] = f"{metric} = {value} at step {step}"
+            logger.warning("metric %s: not finite, not stored; further ones of this metric are left out silently", self.first[metric])
+        return False
 
 
 class _Entry(NamedTuple):
@@ -36,7 +60,7 @@ class MetricWriter:
 
     Args:
         write: sends at most 1,000 metrics to the store; called from the thread.
-        name: of the run, for messages.
+        name: id of the run, for messages.
         interval_seconds: how long an entry may wait for others to share its request.
     """
 
@@ -122,7 +146,7 @@ class MetricWriter:
         return metrics, None
 
     def _send(self, metrics: list[Metric]) -> None:
-        if self._error is not None:  # whoever logs next is told; until then the queue must not grow
+        if self._error is not None:  # the next caller is told; until then the queue must not grow
             return
         try:
             self._write(metrics)

@@ -1,9 +1,11 @@
 """One fit: seeded, stopped early on a validation metric, with the best weights back in the model at its end."""
 
+import contextlib
 import logging
 import shutil
 import sys
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -77,6 +79,21 @@ class CheckpointFile(ModelCheckpoint):
         super().load_state_dict({**state_dict, **paths, "best_k_models": scores, "dirpath": self.dirpath})
 
 
+@dataclass(frozen=True)
+class _Recorders:
+    """The callbacks from which a fit's result is collected."""
+
+    throughput: Throughput
+    best: CheckpointFile
+    last: CheckpointFile
+
+    @classmethod
+    def of(cls, config: TrainerConfig, folder: Path) -> "_Recorders":
+        best = CheckpointFile(folder, "best", monitor=config.monitor, mode=config.mode)
+        # A file of its own: Lightning's `save_last` is written only when the best one is.
+        return cls(Throughput(), best, CheckpointFile(folder, "last"))
+
+
 def fit(
     model: nn.Module,
     dataset: PreparedDataset,
@@ -98,12 +115,12 @@ def fit(
         dataset: the prepared data.
         trainer_config: epochs, batches, early stopping.
         optimizer: the optimizer's config.
-        schedule: of the learning rate; None keeps it constant.
-        regularisation: penalties on weights; None has none.
-        seed: of shuffling and dropout; same seed, machine and threads: identical metrics.
-        folder: checkpoints ``best.ckpt`` and ``last.ckpt`` go here.
+        schedule: schedule of the learning rate; None keeps it constant.
+        regularisation: penalties on weights; None for none.
+        seed: seed of shuffling and dropout; the same seed, machine and threads give identical metrics.
+        folder: folder of the checkpoints ``best.ckpt`` and ``last.ckpt``.
         sink: takes all metrics.
-        watcher: told of every step and validation; what it raises ends the fit and reaches the caller.
+        watcher: told of every step and validation; an exception that it raises ends the fit and reaches the caller.
         resume_from: a ``last.ckpt`` with its ``best.ckpt`` beside it; training carries on with exactly the batches that would have
             followed.
 
@@ -118,50 +135,9 @@ def fit(
     train, validation = loaders(dataset, trainer_config, seed, draws_negatives=draws_negatives(model))
     if resume_from is not None:
         _check_checkpoints(resume_from, folder, model)
-    throughput = Throughput()
-    best = CheckpointFile(folder, "best", monitor=trainer_config.monitor, mode=trainer_config.mode)
-    # A file of its own: Lightning's `save_last` is written only when the best one is.
-    last = CheckpointFile(folder, "last")
-    stop = EarlyStopping(
-        trainer_config.monitor,
-        mode=trainer_config.mode,
-        patience=trainer_config.patience,
-        check_finite=False,
-        check_on_train_epoch_end=False,  # after each validation, so that the checkpoint knows its outcome
-    )
-    callbacks: list[Any] = [
-        throughput,
-        MonitorIsDefined(trainer_config.monitor),
-        WeightsAreFinite(),
-        StepMetrics(trainer_config.log_every_num_steps),
-        stop,
-        best,
-        last,
-    ]
-    if watcher is not None:
-        callbacks.append(Watched(watcher, throughput))
-    has_terminal = trainer_config.progress_bar and sys.stdout.isatty()
-    if trainer_config.progress_bar:
-        callbacks.append((RowsProgressBar if has_terminal else EpochLines)(throughput, trainer_config.monitor))
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # devices, tips and reasons to stop: nothing a user acts on
-    with warnings.catch_warnings():
-        # Lightning's own use of torch's pytrees.
-        warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
-        # A resumed fit finds the best checkpoint so far in its folder.
-        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
-        # Its interval of logging: StepMetrics has one of its own.
-        warnings.filterwarnings("ignore", message="The number of training batches")
-        trainer = pl.Trainer(
-            accelerator="cpu",
-            max_epochs=trainer_config.max_epochs,
-            val_check_interval=1.0 / trainer_config.validations_per_epoch,
-            num_sanity_val_steps=0,
-            logger=SinkLogger(sink),
-            callbacks=callbacks,
-            enable_progress_bar=has_terminal,
-            enable_model_summary=False,
-            gradient_clip_val=trainer_config.gradient_clip_norm,
-        )
+    recorders = _Recorders.of(trainer_config, folder)
+    with _expected_warnings():
+        trainer = _build_trainer(trainer_config, recorders, sink, watcher)
         module = ClickModule(
             model,
             optimizer,
@@ -172,19 +148,8 @@ def fit(
             monitor=trainer_config.monitor,
             regulariser=regularisation.build(model, dataset) if regularisation else None,
         )
-        _run(trainer, module, train, validation, resume_from)
-    best_path = Path(best.best_model_path)
-    best_epoch = load_weights(model, best_path)
-    assert best.best_model_score is not None
-    return FitResult(
-        best_epoch=best_epoch,
-        best_value=float(best.best_model_score),
-        num_epochs=trainer.current_epoch,
-        rows_per_second=throughput.rows_per_second,
-        seconds=throughput.seconds,
-        best_checkpoint=best_path,
-        last_checkpoint=Path(last.best_model_path),
-    )
+        _train(trainer, module, train, validation, resume_from)
+    return _collect_result(trainer, recorders, model)
 
 
 def seed_everything(seed: int, num_threads: int | None = None) -> None:
@@ -195,7 +160,7 @@ def seed_everything(seed: int, num_threads: int | None = None) -> None:
 
 
 def _check_checkpoints(resume_from: Path, folder: Path, model: nn.Module) -> None:
-    """See that both checkpoints are whole and of this model, and take them along: a fit that is cut off again goes on from them."""
+    """Check that both checkpoints are whole and of this model, and copy them, since a fit that is cut off again resumes from them."""
     folder.mkdir(parents=True, exist_ok=True)
     for checkpoint in (resume_from.with_name("best.ckpt"), resume_from):
         load_weights(model, checkpoint)
@@ -203,11 +168,78 @@ def _check_checkpoints(resume_from: Path, folder: Path, model: nn.Module) -> Non
             shutil.copy(checkpoint, folder)
 
 
-def _run(trainer: pl.Trainer, module: ClickModule, train: BatchLoader, validation: BatchLoader, resume_from: Path | None) -> None:
+@contextlib.contextmanager
+def _expected_warnings() -> Iterator[None]:
+    """Silence Lightning's warnings about what is meant to be as it is."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # devices, tips and reasons to stop: nothing a user acts on
+    with warnings.catch_warnings():
+        # Lightning's own use of torch's pytrees.
+        warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+        # A resumed fit finds the best checkpoint so far in its folder.
+        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+        # Its interval of logging: StepMetrics has one of its own.
+        warnings.filterwarnings("ignore", message="The number of training batches")
+        yield
+
+
+def _build_trainer(config: TrainerConfig, recorders: _Recorders, sink: MetricSink, watcher: Watcher | None) -> pl.Trainer:
+    """Lightning's trainer, with everything that watches, stops and records the fit."""
+    stop = EarlyStopping(
+        config.monitor,
+        mode=config.mode,
+        patience=config.patience,
+        check_finite=False,
+        check_on_train_epoch_end=False,  # after each validation, so that the checkpoint knows its outcome
+    )
+    callbacks: list[Any] = [
+        recorders.throughput,
+        MonitorIsDefined(config.monitor),
+        WeightsAreFinite(),
+        StepMetrics(config.log_every_num_steps),
+        stop,
+        recorders.best,
+        recorders.last,
+    ]
+    if watcher is not None:
+        callbacks.append(Watched(watcher, recorders.throughput))
+    has_terminal = config.progress_bar and sys.stdout.isatty()
+    if config.progress_bar:
+        callbacks.append((RowsProgressBar if has_terminal else EpochLines)(recorders.throughput, config.monitor))
+    return pl.Trainer(
+        accelerator="cpu",
+        max_epochs=config.max_epochs,
+        val_check_interval=1.0 / config.validations_per_epoch,
+        num_sanity_val_steps=0,
+        logger=SinkLogger(sink),
+        callbacks=callbacks,
+        enable_progress_bar=has_terminal,
+        enable_model_summary=False,
+        gradient_clip_val=config.gradient_clip_norm,
+    )
+
+
+def _train(trainer: pl.Trainer, module: ClickModule, train: BatchLoader, validation: BatchLoader, resume_from: Path | None) -> None:
     try:
         trainer.fit(module, train, validation, ckpt_path=None if resume_from is None else str(resume_from), weights_only=True)
     except SystemExit as error:
-        # Lightning turns Ctrl-C into an exit; the run's status wants the truth, and a subclass of KeyboardInterrupt says what came.
+        # Lightning turns Ctrl-C into an exit; the run's status must be true, and a subclass of KeyboardInterrupt says what came.
         if isinstance(error.__context__, KeyboardInterrupt):
             raise error.__context__ from None
         raise
+
+
+def _collect_result(trainer: pl.Trainer, recorders: _Recorders, model: nn.Module) -> FitResult:
+    """Put the best weights back into the model, and describe the fit."""
+    best = recorders.best
+    best_path = Path(best.best_model_path)
+    best_epoch = load_weights(model, best_path)
+    assert best.best_model_score is not None
+    return FitResult(
+        best_epoch=best_epoch,
+        best_value=float(best.best_model_score),
+        num_epochs=trainer.current_epoch,
+        rows_per_second=recorders.throughput.rows_per_second,
+        seconds=recorders.throughput.seconds,
+        best_checkpoint=best_path,
+        last_checkpoint=Path(recorders.last.best_model_path),
+    )

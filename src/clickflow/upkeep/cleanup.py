@@ -1,44 +1,50 @@
-"""Keep a home folder and its store in order: close what the dead left open, delete what nobody will need.
+"""Keep a home folder and its store in order: close what dead processes left open, delete what nobody will need.
 
-Everything is a step that says what it does before it is done, so that a dry run shows exactly what a run would do. Each step looks again
-before it acts and may be done twice, so trainings and another cleanup may be under way.
+Each step says what it does before it does it, so that a dry run shows exactly what a real one would do. Each step looks again before it
+acts and may be done twice, so trainings and another cleanup may be under way.
 """
 
-import fcntl
 import os
 import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from filelock import FileLock
+
 from clickflow.errors import ClickflowError
-from clickflow.runs.train import checkpoint_folder, keep_checkpoints, logged_name
-from clickflow.tracking.lifecycle import (
+from clickflow.runs.kept_checkpoints import checkpoint_folder, keep_checkpoints
+from clickflow.tracking.lifecycle import closing_dead_run
+from clickflow.tracking.maintenance import analyze, artifact_bytes, can_analyze, delete_artifacts, reaches_artifacts, registered_run_ids
+from clickflow.tracking.names import (
+    BEST_RUN_TAG,
+    CHECKPOINTS_REMOVED_TAG,
     DIRECTIONS_TAG,
     KIND_TAG,
     METRICS_TAG,
     PARENT_TAG,
+    PARETO_TRIALS_TAG,
     TRIAL_COMPLETE,
     TRIAL_FAILED,
+    TRIAL_NUMBER_TAG,
     TRIAL_PRUNED,
     TRIAL_RUNNING,
     TRIAL_STATE_TAG,
-    closing_dead_run,
+    logged_name,
 )
-from clickflow.tracking.maintenance import analyze, artifact_bytes, can_analyze, delete_artifacts, reaches_artifacts, registered_run_ids
-from clickflow.tracking.run import CHECKPOINTS_REMOVED_TAG, Run
+from clickflow.tracking.run import Run
 from clickflow.tracking.search import FoundRun, find_run, search_runs
 from clickflow.tracking.store import Store, open_store
 from clickflow.upkeep.config import CleanupConfig
 from clickflow.upkeep.dead_runs import Liveness, find_dead_runs, hours_of_silence, process_lives
 
 HALF_WRITTEN_HOURS = 24.0
-"""After how long untouched a half-written data set is nobody's; its writer touches it all the time."""
+"""How long a half-written data set must be untouched to count as abandoned; its writer touches it all the time."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +52,9 @@ class Step:
     """One thing to do.
 
     Attributes:
-        what: is done, or is left as it is.
-        frees: bytes.
-        do: does it; None for what is left to the user.
+        what: what is done, or left as it is, in words.
+        frees: bytes that it frees.
+        do: does it; None if it is left to the user.
     """
 
     what: str
@@ -58,11 +64,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Done:
-    """A step and what came of it.
+    """A step and its outcome.
 
     Attributes:
         step: the step.
-        error: why it could not be done; None where it was, or was not to be.
+        error: why it could not be done; None if it was done, or not to be done.
     """
 
     step: Step
@@ -70,7 +76,7 @@ class Done:
 
 
 def clean(config: CleanupConfig) -> Iterator[Done]:
-    """Do, or in a dry run only say, step after step; what fails does not keep the rest from being done.
+    """Do, or in a dry run only name, one step after the other; a step that fails does not keep the rest from being done.
 
     Raises:
         TrackingError: the store cannot be reached.
@@ -83,7 +89,7 @@ def clean(config: CleanupConfig) -> Iterator[Done]:
         "checkpoints of finished sweeps": _checkpoints_of_sweeps(store, config.keep_best),
         "statistics of the database": _analysis(store),
     }
-    with nullcontext() if config.dry_run else _alone_in(config.home):
+    with nullcontext() if config.dry_run else _lock(config.home):
         for name, steps in parts.items():  # each looks when those before it are done
             try:
                 for step in steps:
@@ -92,13 +98,13 @@ def clean(config: CleanupConfig) -> Iterator[Done]:
                 yield Done(Step(name), str(error))
 
 
-@contextmanager
-def _alone_in(home: Path) -> Iterator[None]:
-    """Wait for another cleanup of the same folder; of another folder's, each step stands the company."""
+def _lock(home: Path) -> FileLock:
+    """Keeps other cleanups of the same folder out; cleanups of other folders over the same store are no problem.
+
+    The kernel releases the lock even if this process is killed.
+    """
     home.mkdir(parents=True, exist_ok=True)
-    with (home / ".gc.lock").open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # let go by the kernel, even when this process is killed
-        yield
+    return FileLock(home / ".gc.lock")
 
 
 def _done(step: Step, dry_run: bool) -> Done:
@@ -111,7 +117,7 @@ def _done(step: Step, dry_run: bool) -> Done:
 
 
 def _dead_runs(store: Store, config: CleanupConfig) -> Iterator[Step]:
-    for verdict in find_dead_runs(list(search_runs(store, "attributes.status = 'RUNNING'")), config.silent_hours):
+    for verdict in find_dead_runs(search_runs(store, "attributes.status = 'RUNNING'"), config.silent_hours):
         if verdict.is_dead:
             yield _closing(store, config.home, verdict)
         elif verdict.reason:
@@ -128,13 +134,13 @@ def _closing(store: Store, home: Path, verdict: Liveness) -> Step:
         with closing_dead_run(store, run.run_id, "FAILED", f"{verdict.reason} (closed by gc)", again.last_sign) as dead:
             if again.tags.get(TRIAL_STATE_TAG) == TRIAL_RUNNING:
                 dead.set_tags({TRIAL_STATE_TAG: TRIAL_FAILED})
-            keep_checkpoints(dead, home)  # a sweep that is carried on begins there
+            keep_checkpoints(dead, home)  # from which a resumed sweep carries on
 
     return Step(f"closed: run {run.run_id} ({run.name}) as FAILED, {verdict.reason}", do=close)
 
 
 def _leftover_checkpoints(store: Store, config: CleanupConfig) -> Iterator[Step]:
-    """Checkpoints that did not get to the artifacts of a run that has ended."""
+    """Checkpoints of a run that has ended which did not get to its artifacts."""
     folders = checkpoint_folder(config.home, "any").parent
     for folder in sorted(folders.iterdir()) if folders.is_dir() else []:
         run = find_run(store, folder.name)
@@ -148,16 +154,16 @@ def _leftover_checkpoints(store: Store, config: CleanupConfig) -> Iterator[Step]
         elif run.is_deleted:
             yield Step(f"deleted: {folder} of a deleted run", _size(folder), partial(shutil.rmtree, folder, ignore_errors=True))
         else:
-            yield Step(f"moved: {folder} to the artifacts of run {run.run_id}", do=partial(_move, store, config.home, run.run_id))
+            yield Step(f"moved: {folder} to the artifacts of run {run.run_id}", do=partial(_move, store, config.home, run))
 
 
-def _move(store: Store, home: Path, run_id: str) -> None:
-    with closing(Run(store, run_id)) as run:
+def _move(store: Store, home: Path, found: FoundRun) -> None:
+    with closing(Run(store, found)) as run:
         keep_checkpoints(run, home)
 
 
 def _half_written(datasets: Path) -> Iterator[Step]:
-    """Beside prepared folders stand those whose writer was killed; see :func:`clickflow.data.storage.write_atomically`."""
+    """Folders whose writer was killed, beside the prepared ones; see :func:`clickflow.data.storage.write_atomically`."""
     for folder in sorted(datasets.glob(".*")) if datasets.is_dir() else []:
         last_write = max((file.st_mtime for file in _files(folder)), default=time.time())
         hours = (time.time() - last_write) / 3600
@@ -167,7 +173,7 @@ def _half_written(datasets: Path) -> Iterator[Step]:
 
 
 def _checkpoints_of_sweeps(store: Store, keep_best: int) -> Iterator[Step]:
-    sweeps = list(search_runs(store, f"tags.{KIND_TAG} = 'sweep' and attributes.status = 'FINISHED'"))
+    sweeps = search_runs(store, f"tags.{KIND_TAG} = 'sweep' and attributes.status = 'FINISHED'")
     registered = registered_run_ids(store) if sweeps else set()
     for sweep in sweeps:
         if METRICS_TAG not in sweep.tags:
@@ -176,7 +182,7 @@ def _checkpoints_of_sweeps(store: Store, keep_best: int) -> Iterator[Step]:
         if not reaches_artifacts(store, sweep):
             yield Step(f"left: sweep {sweep.run_id} ({sweep.name}), whose artifacts a server keeps; run gc with tracking.uri=SERVER, too")
             continue
-        trials = list(search_runs(store, f"tags.`{PARENT_TAG}` = '{sweep.run_id}'"))
+        trials = search_runs(store, f"tags.`{PARENT_TAG}` = '{sweep.run_id}'")
         if any(trial.status == "RUNNING" for trial in trials):
             continue
         kept = registered | _best(sweep, trials, keep_best)
@@ -186,10 +192,10 @@ def _checkpoints_of_sweeps(store: Store, keep_best: int) -> Iterator[Step]:
 
 
 def _best(sweep: FoundRun, trials: list[FoundRun], number: int) -> set[str]:
-    """The best trials by each metric of the sweep, its Pareto front, and what it names best itself."""
+    """Ids of the best trials by each metric of the sweep, of its Pareto front, and of the trial that it names best."""
     complete = [trial for trial in trials if trial.tags.get(TRIAL_STATE_TAG) == TRIAL_COMPLETE]
-    front = set(sweep.tags.get("pareto.trials", "").split(", "))
-    kept = {sweep.tags.get("best.run_id", "")} | {trial.run_id for trial in complete if trial.tags.get("trial.number") in front}
+    front = set(sweep.tags.get(PARETO_TRIALS_TAG, "").split(", "))
+    kept = {sweep.tags.get(BEST_RUN_TAG, "")} | {trial.run_id for trial in complete if trial.tags.get(TRIAL_NUMBER_TAG) in front}
     for metric, direction in zip(sweep.tags[METRICS_TAG].split(","), sweep.tags[DIRECTIONS_TAG].split(","), strict=True):
         name, sign = logged_name(metric), -1 if direction == "maximize" else 1
         ranked = sorted((sign * trial.metrics[name], trial.run_id) for trial in complete if name in trial.metrics)
@@ -205,7 +211,7 @@ def _removal(store: Store, sweep: FoundRun, trial: FoundRun) -> Iterator[Step]:
         if now is None or now.status != "FINISHED":  # somebody carries on with it
             return
         delete_artifacts(store, trial.run_id, "checkpoints")
-        with closing(Run(store, trial.run_id)) as run:
+        with closing(Run(store, trial)) as run:
             run.set_tags({CHECKPOINTS_REMOVED_TAG: f"{datetime.now(UTC):%Y-%m-%d} by gc: not among the best of sweep {sweep.run_id}"})
 
     if size:
@@ -224,7 +230,7 @@ def _size(folder: Path) -> int:
 
 
 def _files(folder: Path) -> Iterator[os.stat_result]:
-    """What is known of a folder and all that is in it; its writer may take files away meanwhile."""
+    """File status of a folder and all that it contains; its writer may remove files meanwhile."""
     for path in (folder, *folder.rglob("*")):
         with suppress(FileNotFoundError):
             yield path.stat()

@@ -1,14 +1,14 @@
-"""Which runs that are called RUNNING are worked on by nobody any more.
+"""Find runs with the status RUNNING whose process is dead.
 
-A process of this machine can be asked for; one elsewhere cannot, and is never guessed dead: only a silence that the user has set is taken
-for death. What a living run stands above, or a living sweep watches itself, is left alone.
+Whether a process lives can only be asked on its own machine. A process of another machine is taken for dead only after a silence that the
+user has set. Parents of living runs and children of living sweeps are left alone: a sweep watches its children itself.
 """
 
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from clickflow.tracking.lifecycle import KIND_TAG, PARENT_TAG
+from clickflow.tracking.names import KIND_TAG, PARENT_TAG
 from clickflow.tracking.owner import Owner
 from clickflow.tracking.search import FoundRun
 
@@ -17,12 +17,12 @@ MILLISECONDS_PER_HOUR = 3_600_000
 
 @dataclass(frozen=True)
 class Liveness:
-    """On a run that is called RUNNING.
+    """Whether a run with the status RUNNING still runs.
 
     Attributes:
         run: the run.
         is_dead: whether it can be closed.
-        reason: of its death, or of doubt; empty where its process is known to live.
+        reason: why it is dead or in doubt; empty if its process is known to live.
     """
 
     run: FoundRun
@@ -31,14 +31,14 @@ class Liveness:
 
 
 def find_dead_runs(running: Sequence[FoundRun], silent_hours: float | None) -> list[Liveness]:
-    """Judge all runs that are called RUNNING.
+    """Judge all runs with the status RUNNING.
 
     Args:
         running: all of them.
-        silent_hours: after how long without a sign a run without a known process is taken for dead; None never does.
+        silent_hours: hours without a sign of life after which a run without a known process is taken for dead; None: never.
     """
     verdicts = {run.run_id: _alone(run, silent_hours) for run in running}
-    while True:  # a run that lives keeps its parent, and a sweep that lives its children, and so on
+    while True:  # a living run keeps its parent alive, and a living sweep its children, and so on
         kept = [verdict for verdict in verdicts.values() if verdict.is_dead and _lives_by_others(verdict.run, verdicts)]
         if not kept:
             return list(verdicts.values())
@@ -47,18 +47,18 @@ def find_dead_runs(running: Sequence[FoundRun], silent_hours: float | None) -> l
 
 
 def process_lives(tags: Mapping[str, str]) -> bool | None:
-    """Whether the process that opened a run lives; None where that cannot be known here."""
+    """Whether the process that opened a run lives; None if that cannot be known here."""
     owner = Owner.of_run(tags)
     return owner.is_alive() if owner is not None and owner.is_here else None
 
 
 def hours_of_silence(run: FoundRun) -> float:
-    """Since a run's last sign of life, by this machine's clock."""
+    """Hours since a run's last sign of life, by this machine's clock."""
     return (time.time() * 1000 - run.last_sign) / MILLISECONDS_PER_HOUR
 
 
 def _alone(run: FoundRun, silent_hours: float | None) -> Liveness:
-    """What is known of a run by itself."""
+    """Judge a run by its own process and silence."""
     owner = Owner.of_run(run.tags)
     lives = process_lives(run.tags)
     if lives is not None:

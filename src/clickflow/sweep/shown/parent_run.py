@@ -11,21 +11,23 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from clickflow.config import flatten
-from clickflow.data.storage import SplitSummary
+from clickflow.data.manifest import SplitSummary
 from clickflow.errors import TrackingError, without_passwords
 from clickflow.figures.metric_figures import pr_figure, roc_figure
 from clickflow.metrics.curves import Curve
-from clickflow.runs.train import logged_name, logged_values
+from clickflow.runs.logged_config import logged_values
 from clickflow.sweep.config import SweepRunConfig
 from clickflow.sweep.shown.interactive import interactive_page
 from clickflow.sweep.shown.table import as_markdown, trial_rows
 from clickflow.sweep.trials import RUN_ID, TrialStore, count
 from clickflow.sweep.worker_spec import WorkerSpec
 from clickflow.text import csv_table
-from clickflow.tracking.lifecycle import KIND_TAG, open_run, reopen_run
+from clickflow.tracking.contents import fetch_artifact
+from clickflow.tracking.lifecycle import open_run, reopen_run
 from clickflow.tracking.lineage import lineage_tags
+from clickflow.tracking.names import KIND_TAG, logged_name
 from clickflow.tracking.run import Run
-from clickflow.tracking.search import FoundRun, fetch_artifact, read_run
+from clickflow.tracking.search import FoundRun, read_run
 from clickflow.tracking.store import Store
 
 NUM_CURVES = 5

@@ -1,0 +1,89 @@
+"""The files of clickflow that a logged model carries: those that serving it imports, and no others.
+
+They are found by following import statements from the served model's class and from the model's config, without running anything. An import
+inside a function counts like any other, except in the module of all models' configs: there each class imports its own model, and only that
+of the carried one is followed.
+"""
+
+import ast
+import shutil
+import sys
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import resolve_name
+from pathlib import Path
+
+from clickflow.config import StrictConfig
+from clickflow.serving import click_model
+
+PACKAGE = "clickflow"
+MODEL_CONFIGS = "clickflow.models.config"
+
+
+def carry_code(config: type[StrictConfig], folder: Path) -> Path:
+    """Copy what serving a model imports into a folder.
+
+    Args:
+        config: class of the model's config. Another package's modules are followed but not carried: the model's requirements name it.
+        folder: where the package is put.
+
+    Returns:
+        the package's folder.
+    """
+    for file in served_files(config):
+        target = folder / PACKAGE / file.relative_to(_folder_of(PACKAGE) / PACKAGE)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+    return folder / PACKAGE
+
+
+@cache
+def served_files(config: type[StrictConfig]) -> tuple[Path, ...]:
+    """Files of clickflow that serving a model of this config imports."""
+    classes = frozenset(member.__name__ for member in config.__mro__)
+    tops = {PACKAGE, config.__module__.partition(".")[0]}
+    found: dict[str, Path] = {}
+    waiting = [click_model.__name__, config.__module__]
+    while waiting:
+        name = waiting.pop()
+        file = _file(name) if name.partition(".")[0] in tops and name not in found else None
+        if file is not None:
+            found[name] = file
+            waiting.append(name.rpartition(".")[0])
+            package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+            tree = ast.parse(file.read_bytes())
+            waiting.extend(_imported(tree, package, classes if name == MODEL_CONFIGS else None))
+    return tuple(file for name, file in sorted(found.items()) if name.partition(".")[0] == PACKAGE)
+
+
+def _imported(node: ast.AST, package: str, classes: frozenset[str] | None) -> Iterator[str]:
+    """Names that may be modules, of all imports in a module but those for type checkers.
+
+    Args:
+        node: of the module's tree.
+        package: that the module is in, which relative imports start from.
+        classes: those to look into; None looks into all.
+    """
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        module = resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module or ""
+        yield module
+        yield from (f"{module}.{alias.name}" for alias in node.names)
+    is_for_types = isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+    is_other = isinstance(node, ast.ClassDef) and classes is not None and node.name not in classes
+    if not is_for_types and not is_other:
+        for child in ast.iter_child_nodes(node):
+            yield from _imported(child, package, classes)
+
+
+def _file(name: str) -> Path | None:
+    """The file of a module; None where the name is none of a module."""
+    path = _folder_of(name.partition(".")[0]).joinpath(*name.split("."))
+    return next((file for file in (path.with_name(f"{path.name}.py"), path / "__init__.py") if file.is_file()), None)
+
+
+def _folder_of(top: str) -> Path:
+    """The folder that a top-level package or module, already imported, was found in."""
+    module = sys.modules[top]
+    return Path(module.__path__[0] if hasattr(module, "__path__") else str(module.__file__)).parent
