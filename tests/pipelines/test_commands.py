@@ -49,7 +49,7 @@ def test_train_then_evaluate_by_the_commands_it_prints(tmp_path):
     for words in ("oracle", "95 % interval", "history length", "has been opened 1 time, by 1 run", f"run {trained.info.run_id}"):
         assert words in done.stdout
     [evaluated] = runs(home)
-    assert re.search(rf"\bauc\b.*{evaluated.data.metrics['test/auc']:.4f}", done.stdout)
+    assert re.search(rf"│ AUC +│ {evaluated.data.metrics['test/auc']:.4f} │", done.stdout)
 
 
 def test_a_grid_trains_every_combination(tmp_path):
