@@ -30,7 +30,7 @@ class PromoteConfig(StrictConfig):
     metric: Literal["val/auc", "val/gauc"] = "val/gauc"
     """What the best run is best in, on the validation split; the gate tests the same on the test split."""
     min_effect: Annotated[float, Field(gt=-1, lt=1)] = 0.0
-    """The difference to the champion must lie above this with confidence; negative: how much worse is still good enough."""
+    """The confidence interval of the difference to the champion must be above this; negative: how much worse is still good enough."""
     alpha: Annotated[float, Field(ge=0.001, lt=0.5)] = 0.05
     """The difference's interval has this chance to miss the true one, half of it above."""
     dry_run: bool = False

@@ -1,6 +1,6 @@
 """What a trained model's attention says: the weights of sample users over their histories, as a table and a figure.
 
-Samples are drawn with a fixed seed among all users whose history is long enough, whatever the label, so that all runs on a data set show
+Samples are drawn with a fixed seed among all users whose history is long enough, with either label, so that all runs on a data set show
 the same ones and none is chosen for its looks.
 """
 
@@ -66,7 +66,7 @@ def log_attention(run: Run, model: nn.Module, dataset: PreparedDataset, split_na
 
 
 def attention_table(model: nn.Module, dataset: PreparedDataset, split_name: str, max_history: int) -> pl.DataFrame | None:
-    """One row a behaviour of every sample, by raw ids.
+    """One row per behaviour of every sample, by raw ids.
 
     Returns:
         ``sample`` (from 1), ``user``, ``target_item``, ``target_<field>`` for each categorical item field, ``target_title`` where the data

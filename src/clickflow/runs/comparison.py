@@ -1,4 +1,4 @@
-"""What a comparison found: one result a model, and the table of them as rows, CSV and Markdown."""
+"""What a comparison found: one result per model, and the table of them as rows, CSV and Markdown."""
 
 import math
 import statistics
@@ -21,8 +21,8 @@ class ModelResult:
 
     Attributes:
         label: in the table.
-        run_ids: one a seed.
-        metrics: test metrics and costs by name, one value a seed.
+        run_ids: one per seed.
+        metrics: test metrics and costs by name, one value per seed.
         against_base: paired difference to the base model on the same test rows, of ``auc`` and ``gauc``; empty for the base itself and
             where the base has no result.
         rela_impr: of the mean AUC over the base's.
@@ -78,7 +78,7 @@ def as_markdown(results: list[ModelResult]) -> str:
 
 
 def as_csv(results: list[ModelResult]) -> str:
-    """Everything in one table, a line a model, plain numbers."""
+    """Everything in one table, one line per model, plain numbers."""
     return csv_table(_numbers(result) for result in results)
 
 

@@ -102,7 +102,7 @@ def command_line() -> str:
 
 
 def environment_report() -> str:
-    """Python, platform, processors and every installed distribution, one a line."""
+    """Python, platform, processors and every installed distribution, one per line."""
     lines = [
         f"command: {command_line()}",
         f"python: {platform.python_version()} ({platform.python_implementation()})",
