@@ -28,6 +28,7 @@ from clickflow.runs.config import RunConfig
 from clickflow.runs.logged_config import config_digest
 from clickflow.runs.train import train
 from clickflow.tracking.names import CONFIG_DIGEST_TAG
+from clickflow.tracking.search import find_runs
 from clickflow.tracking.store import open_store
 
 SEEDS = (0, 1, 2)
