@@ -142,9 +142,10 @@ def forget(*args: Any, **kwargs: Any) -> None:
 def command_with_timed_workers() -> None:
     """Run ``pipelines/sweep.py`` with workers that have stopwatches."""
     import clickflow.pipelines.sweep as pipeline
+    from clickflow.cli.main import run
 
     pipeline.WORKER[:] = [sys.executable, "-m", "benchmarks.sweep", "worker"]
-    pipeline.launch("sweep", pipeline.SweepRunConfig, pipeline.main, rewrite=pipeline.into_space, check=pipeline.prepared_sweep)
+    run("sweep")
 
 
 def overhead(size: str, num_trials: int) -> None:

@@ -13,7 +13,8 @@ import polars as pl
 import pytest
 import torch
 
-from clickflow.cli.launch import REPOSITORY, composed_config
+from clickflow.cli.compose import composed_config
+from clickflow.cli.search_path import REPOSITORY
 from clickflow.config import validate
 from clickflow.runs.config import RunConfig
 
