@@ -32,7 +32,7 @@ def printed(openings: Openings) -> str:
     table = pl.concat([slices("device", [f"d{number}" for number in range(SLICES_SHOWN)]), slices("category", list("abcdefghijkl"))])
     file = io.StringIO()
     intervals = {"auc": ConfidenceInterval(0.7, 0.72), "gauc": ConfidenceInterval(math.nan, math.nan)}
-    print_evaluation(Console(file=file, width=80), Evaluation("0123", scored, intervals, table, 1, openings))
+    print_evaluation(Console(file=file, width=80), Evaluation("0123", scored, intervals, 1, table, openings))
     return file.getvalue()
 
 
