@@ -65,7 +65,7 @@ def reproduce(module):
 
 
 TINY = {
-    "activation_unit": Tiny("times as fast as plain", lambda module: module.main(1), constants={"SHAPE": SHAPE, "NUM_BATCHES": 1}),
+    "activation_unit": Tiny("times as fast as the plain one", lambda module: module.main(1), constants={"SHAPE": SHAPE, "NUM_BATCHES": 1}),
     "best_run": Tiny("ANALYZE", arguments=["20"], constants={"REPEATS": 1}),
     "dien": Tiny(
         "times ours", lambda module: module.main(2), constants={"SHAPE": SHAPE, "CAPS": (5,), "BATCH_SIZE": 64, "PADDED_EVERY": 1}
