@@ -20,5 +20,5 @@ def main(config: EvaluateConfig, console: Console) -> None:
     print_evaluation(console, evaluation)
     console.print(f"all of it is in run {evaluation.run_id}, every slice in its slices/test.md", soft_wrap=True)
     promote = next_command("promote", config.home, config.tracking, name="ctr", run_id=evaluation.run_id)
-    console.print(f"next: {ui_command(config.home)} lays its curves over those of other runs, and", soft_wrap=True)
-    console.print(f"  {promote}\nmakes it the champion if it is the better one", soft_wrap=True)
+    console.print(f"lay its curves over those of other runs:\n  {ui_command(config.home)}", soft_wrap=True)
+    console.print(f"make it the champion, if it is better:\n  {promote}", soft_wrap=True)

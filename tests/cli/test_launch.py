@@ -202,3 +202,21 @@ def test_a_yaml_in_a_folder_of_the_users_is_found(run, tmp_path):
     code, out, err = run("prepare", "--config-dir", str(tmp_path / "conf"), "data=tiny")
     assert code == 0, err
     assert "tiny, protocol impressions" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"name: a\n\tpath: b\n", r"data/b\.yaml, line 2, column 1: not YAML \(.*\); indent with spaces"),
+        (b"columns: {user: u item: i}\n", r"data/b\.yaml, line 1, column 2\d: not YAML"),
+        (b"path: [a.csv\n", r"data/b\.yaml, line 2, column 1: not YAML"),
+        (b"name: a\nname: b\n", r"data/b\.yaml, line 2, column 1: not YAML \(found duplicate key name\)"),
+        (b"name: \xff\n", r"not UTF-8 .*; save it as UTF-8"),
+    ],
+    ids=["a tab", "a missing comma", "an open bracket", "a key twice", "not UTF-8"],
+)
+def test_yaml_that_cannot_be_read_is_named_by_its_line(tmp_path, text, message):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "b.yaml").write_bytes(text)
+    with pytest.raises(ConfigError, match=message):
+        composed_config("prepare", ["data=b"], str(tmp_path))

@@ -10,6 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError
 
 from clickflow.cli.overrides import first_paragraph, lenient, parsed_overrides
 from clickflow.cli.search_path import CONF, GROUPS, REPOSITORY, config_folders, further_configs
@@ -54,8 +55,21 @@ def compose(config_name: str, overrides: Sequence[str], config_dir: str | None, 
         raise ConfigError(f"{group or config_name} = {choice}: no such config; {what_to_do}") from error
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(first_paragraph(error)) from error
+    except (MarkedYAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(_not_yaml(error, config_dir)) from error
     finally:
         GlobalHydra.instance().clear()
+
+
+def _not_yaml(error: MarkedYAMLError | UnicodeDecodeError, config_dir: str | None) -> str:
+    """Say where a YAML file cannot be read."""
+    if isinstance(error, UnicodeDecodeError):
+        folders = ", ".join(str(folder) for folder in config_folders(config_dir))
+        return f"a YAML file in {folders}: not UTF-8 (byte {error.start:,} of {bytes(error.object)[:20]!r} …); save it as UTF-8"
+    mark = error.problem_mark
+    where = "a YAML file" if mark is None else f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}"
+    what = (error.problem or error.context or "").replace("'\\t'", "a tab")
+    return f"{where}: not YAML ({what}); indent with spaces, close quotes and brackets, and name each key once"
 
 
 def _refuse_nameless_choices(overrides: Sequence[str], config_dir: str | None) -> None:

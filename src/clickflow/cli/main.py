@@ -24,6 +24,10 @@ def main() -> None:
         from clickflow.cli.help import command_list
 
         show(command_list())
+    elif name == "--version":
+        from clickflow import __version__
+
+        print(f"clickflow {__version__}")
     elif name in ("-sc", "--shell-completion"):
         from clickflow.cli.launch import complete_or_report
 

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 from rich.markup import escape
 
@@ -23,6 +24,12 @@ def next_command(command: str, home: Path, tracking: TrackingConfig, **values: s
     """A command on the same store as this one, bold, to be pasted into a shell."""
     arguments = [argument(key, value) for key, value in values.items()]
     return f"[bold]{escape(shlex.join(['clickflow', command, *arguments, *store_overrides(home, tracking)]))}[/]"
+
+
+def same_job_by(command: str) -> str:
+    """Another command with the overrides of the job that is running, bold, to be pasted into a shell."""
+    overrides = [override.lstrip("+") for override in HydraConfig.get().overrides.task]
+    return f"[bold]{escape(shlex.join(['clickflow', command, *overrides]))}[/]"
 
 
 def ui_command(home: Path) -> str:

@@ -104,7 +104,8 @@ def load_model(store: Store, uri: str) -> "PyFuncModel":
     try:
         no_pickle = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
         with _reading(store, uri), keep_environment(no_pickle), _files(store, model_location(store, uri)) as local:
-            model: PyFuncModel = mlflow.pyfunc.load_model(str(local))
+            # MLflow would compare the requirements with every file of every installed package: half a CPU second or more.
+            model: PyFuncModel = mlflow.pyfunc.load_model(str(local), suppress_warnings=True)
             return model
     finally:
         sys.path[:] = path

@@ -477,3 +477,11 @@ def test_odd_column_names_are_printable_and_short_in_messages(tmp_path):
     assert r"\x1b[31m" in str(caught.value)
     assert "\x1b" not in str(caught.value)
     assert "x" * 61 not in str(caught.value)
+
+
+def test_paths_survive_the_json_that_a_sweeps_worker_reads():
+    values = {"source": "log", "name": "clicks", "path": "a.csv", "columns": {"user": "u", "item": "i", "timestamp": "t"}}
+    for path in ("a.csv", ["a.csv", "b.csv"]):
+        config = LogConfig.model_validate(values | {"path": path})
+        assert LogConfig.model_validate_json(config.model_dump_json(), strict=False) == config
+        assert all(isinstance(one, Path) for one in config.path)

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import polars as pl
 from pydantic import BeforeValidator, Field
 
-from clickflow.config import Contradictions, StrictConfig
+from clickflow.config import Contradictions, FilePath, StrictConfig
 from clickflow.data.schema import ITEM, LABEL, RATING, RESERVED_NAMES, TITLE, USER, FieldSpec, Kind, Role, TimestampUnit
 from clickflow.data.sources import columns, formats
 from clickflow.data.sources.columns import Selection
@@ -20,14 +20,15 @@ from clickflow.data.sources.timestamps import timestamps
 from clickflow.errors import DataError
 
 
-def _as_paths(value: object) -> tuple[Path, ...]:
+def _as_paths(value: object) -> tuple[str, ...]:
+    """One path or several as texts, which pydantic takes in YAML and in the JSON that a sweep's worker reads."""
     values = value if isinstance(value, list | tuple) else (value,)
     if values and all(isinstance(one, str | Path) for one in values):
-        return tuple(Path(one) for one in values)
+        return tuple(str(one) for one in values)
     raise ValueError("a path or a list of paths")
 
 
-Paths = Annotated[tuple[Path, ...], BeforeValidator(_as_paths)]
+Paths = Annotated[tuple[FilePath, ...], BeforeValidator(_as_paths)]
 """A file, a glob, a folder or a list of these."""
 
 
