@@ -10,7 +10,7 @@ from rich.console import Console
 from tests.runs.small import small_config
 
 from clickflow.cli.compose import composed_config
-from clickflow.cli.rewriting import experiment_as_key
+from clickflow.cli.overrides import experiment_as_key
 from clickflow.cli.search_path import REPOSITORY
 from clickflow.config import validate
 from clickflow.errors import ConfigError, PromotionError

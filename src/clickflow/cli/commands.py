@@ -106,7 +106,7 @@ COMMANDS = {
             "clickflow.promotion.config:PromoteConfig",
             ("name=ctr", "name=ctr run_id=RUN dry_run=true", "name=ctr rollback=true"),
             ALL,
-            rewrite="clickflow.cli.rewriting:experiment_as_key",
+            rewrite="clickflow.cli.overrides:experiment_as_key",
         ),
         Command(
             "predict",
@@ -118,7 +118,7 @@ COMMANDS = {
                 "model=models:/ctr@champion input=users.parquet candidates=items.parquet top_k=10 output=best.parquet",
             ),
             "torch and MLflow",
-            rewrite="clickflow.cli.rewriting:model_as_uri",
+            rewrite="clickflow.cli.overrides:model_as_uri",
         ),
         Command(
             "reproduce",

@@ -11,7 +11,6 @@ import threading
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 import hydra
@@ -28,13 +27,13 @@ from clickflow.cli.next_command import progress_printer
 from clickflow.cli.overrides import first_paragraph, lenient, parsed_overrides, quoted_argument
 from clickflow.cli.search_path import CONF, further_configs
 from clickflow.config import validate
-from clickflow.errors import EXIT_CODE_ERROR, EXIT_CODE_INTERRUPTED, ClickflowError, ConfigError
+from clickflow.errors import EXIT_CODE_ERROR, EXIT_CODE_INTERRUPTED, ClickflowError, ConfigError, interrupt
 
 SILENT_SECONDS = 0.7
 
 
 class _CheckedJobs(dict[tuple[str, ...], Any]):
-    """What the check made of each job, by the job's overrides. It stays in this process: a launcher that pickles it sends an empty one."""
+    """The checked config of each job, by its overrides. It stays in this process: a launcher that pickles it sends an empty one."""
 
     def __reduce__(self) -> tuple[type["_CheckedJobs"], tuple[()]]:
         return _CheckedJobs, ()
@@ -43,7 +42,7 @@ class _CheckedJobs(dict[tuple[str, ...], Any]):
 def launch(name: str, arguments: Sequence[str]) -> None:
     """Compose, check, and run a command, once or for every job of a grid.
 
-    Ends the process: 0 when all went well, 2 after an error of the user's (a job of a grid that fails costs that job only), 130 after an
+    The process exits with 0 on success, 2 after a user's error (a failed job of a grid does not stop the others), 130 after an
     interrupt.
     """
     command, console = COMMANDS[name], Console(highlight=False)
@@ -101,19 +100,9 @@ def set_environment() -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch's large tensors on huge pages: rows of large tables are found faster
 
 
-def interrupt(number: int, frame: FrameType | None) -> None:
-    """A signal's handler: end as Ctrl-C does."""
-    raise KeyboardInterrupt
-
-
 def report(error: ClickflowError) -> None:
     """Print an error as a user reads it: one message, no traceback."""
     print(f"{type(error).__name__}: {error}", file=sys.stderr)
-
-
-def task_overrides() -> list[str]:
-    """The overrides of the job that is running."""
-    return list(HydraConfig.get().overrides.task)
 
 
 def _given(command: Command, arguments: Sequence[str]) -> Namespace | None:

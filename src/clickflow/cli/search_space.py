@@ -115,7 +115,7 @@ def _check_tags(sweep: Sweep) -> None:
 
 
 def _named(options: Sequence[str], names: Sequence[Any]) -> Choice:
-    """Of a config group."""
+    """A choice among the configs of a group."""
     if not options:
         raise _Fault("glob(…) chooses among the configs of a group, and this key is no group; write choice(…)")
     unknown = [name for name in names if name not in options]

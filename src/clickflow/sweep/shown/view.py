@@ -86,12 +86,7 @@ def view_of(study: Study, space: SearchSpace, metrics: Sequence[str]) -> StudyVi
         study: as the sweep keeps it.
         space: its search space; parameters that are not in it are left out.
         metrics: one name per objective.
-
-    Raises:
-        ValueError: the number of metrics is not the number of objectives.
     """
-    if len(metrics) != len(study.directions):
-        raise ValueError(f"metrics = {list(metrics)}: must name each of the study's {len(study.directions)} objectives")
     names = short_names(space.parameters)
     with quietly():
         view = optuna.create_study(directions=study.directions)
