@@ -41,7 +41,7 @@ def main(config: PromoteConfig, console: Console) -> None:
 
 
 def print_outcome(console: Console, config: PromoteConfig, outcome: Outcome) -> None:
-    """What was decided and why."""
+    """Print the decision and its reasons."""
     run = outcome.candidate
     console.print(
         f"run {run.run.run_id} ({run.run.tags.get('model')}, {config.metric} {run.value:.4f}) of experiment {run.experiment}",
@@ -80,7 +80,7 @@ def _print_test(console: Console, config: PromoteConfig, evaluation: Evaluation)
 def _print_next(console: Console, config: PromoteConfig, outcome: Outcome) -> None:
     console.print(f"serve it:\n  {next_command('serve', config.home, config.tracking, name=config.name)}", soft_wrap=True)
     if outcome.champion not in (None, outcome.version):
-        back = next_command("promote", config.home, config.tracking, name=config.name, rollback="true")
+        back = next_command("promote", config.home, config.tracking, name=config.name, rollback=True)
         console.print(f"take it back:\n  {back}", soft_wrap=True)
 
 

@@ -83,7 +83,7 @@ def argument(key: str, text: str) -> str:
 
 
 def first_paragraph(error: Exception) -> str:
-    """What is wrong, without the advice that libraries add."""
+    """The fault, without the advice that libraries add."""
     return str(error).strip().splitlines()[0]
 
 
