@@ -76,7 +76,7 @@ def _print_comparison(console: Console, results: list[tuple[TrainedRun, dict[str
 
 
 def _score(console: Console, promotion: PromoteConfig, dataset: PreparedDataset) -> None:
-    """What the champion makes of a few rows, asked as any caller would ask it."""
+    """Print the champion's predictions for a few rows, asked for as any caller would."""
     uri = f"models:/{promotion.name}@champion"
     spread = np.linspace(0, dataset.manifest.splits["validation"].rows - 1, ROWS_SCORED).astype(np.int64)
     rows = raw_rows(dataset, "validation", spread)

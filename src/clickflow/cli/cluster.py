@@ -196,7 +196,7 @@ class ClusterWorkers:
 
 
 def work_on_cluster(spec: str, composed: Any) -> str | None:
-    """What a launcher runs on each machine.
+    """The task that a launcher runs on each machine.
 
     Args:
         spec: as JSON.

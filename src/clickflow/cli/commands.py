@@ -41,7 +41,7 @@ class Command:
 
     @property
     def story(self) -> Callable[[Any, Console], None]:
-        """What it does, imported with all that it needs."""
+        """Its function, imported with all that it needs."""
         return importlib.import_module(f"clickflow.pipelines.{self.name}").main  # type: ignore[no-any-return]
 
     def rewritten(self, arguments: Sequence[str]) -> Sequence[str]:
@@ -49,7 +49,7 @@ class Command:
         return arguments if self.rewrite is None else resolve_name(self.rewrite)(arguments)
 
     def around(self, jobs: Sequence[Any], *, is_grid: bool) -> AbstractContextManager[Sequence[str]]:
-        """What is held around all jobs."""
+        """The context in which all jobs run."""
         return resolve_name(self.grid)(jobs) if self.grid and is_grid and jobs else nullcontext(())
 
 

@@ -95,7 +95,7 @@ def complete_or_report(arguments: Sequence[str]) -> None:
 
 
 def set_environment() -> None:
-    """What libraries read from the environment, unless the user has set it; before their first use."""
+    """Set the variables that libraries read at their first use, unless the user has."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # bars of files nobody waits for
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch's large tensors on huge pages: rows of large tables are found faster
 
@@ -127,7 +127,7 @@ def _given(command: Command, arguments: Sequence[str]) -> Namespace | None:
 
 
 def _check_of(command: Command) -> Callable[[Sequence[str], str | None], Any]:
-    """What makes a job's checked config of its overrides and ``--config-dir``."""
+    """The function that makes a job's checked config of its overrides and ``--config-dir``."""
     if command.check is not None:
         from pkgutil import resolve_name
 
@@ -136,7 +136,7 @@ def _check_of(command: Command) -> Callable[[Sequence[str], str | None], Any]:
 
 
 def _checked_jobs(command: Command, given: Namespace) -> _CheckedJobs:
-    """What the check makes of every job of the command line.
+    """The checked config of every job of the command line.
 
     Raises:
         ConfigError: the problems of all jobs.
@@ -169,7 +169,7 @@ def _jobs(overrides: Sequence[str], multirun: bool) -> list[list[str]]:
 
 
 def _with_quoted_paths(message: str, overrides: Sequence[str]) -> str:
-    """What has to be written where a path was read as a number, a list or a section."""
+    """The message, with what to write where a path was read as a number, a list or a section."""
     for override in overrides:
         key, _, text = override.lstrip("+").partition("=")
         fault = rf"(?m)^(  {re.escape(key)} = .*: must be a path.*|  {re.escape(key)} = .*: a path or a list of paths)$"

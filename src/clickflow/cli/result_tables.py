@@ -1,4 +1,4 @@
-"""What the pipelines print: tables a person reads."""
+"""Tables that the pipelines print."""
 
 import itertools
 import time
@@ -21,7 +21,7 @@ from clickflow.runs.split_report import shown_metrics
 
 SLICE_HEADINGS = ("slice", "value", "rows", "click rate", "AUC [95 %]", "GAUC", "log loss", "calibration")
 SLICES_SHOWN = 8
-"""Lines a sort of slice; all are in the run."""
+"""Lines per sort of slice; the run has all of them."""
 SLICE_WIDTH = 130
 """Columns that the table of slices fits into."""
 PER_SECOND = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000}

@@ -31,7 +31,7 @@ MAX_VALUES = 100_000
 
 
 class _Fault(ValueError):
-    """What is wrong with one parameter; what is allowed; what to do."""
+    """The fault of one parameter; what is allowed; what to do."""
 
 
 def read_space(space: Mapping[str, str], config_dir: str | None = None) -> SearchSpace:

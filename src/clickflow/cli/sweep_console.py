@@ -78,7 +78,7 @@ class SweepConsole:
         return " · ".join(parts)
 
     def worker_lines(self, snapshot: Snapshot) -> list[str]:
-        """One line a worker, in the order in which they came."""
+        """One line per worker, in the order in which they came."""
         running = {}
         for trial in snapshot.trials:
             worker = trial.user_attrs.get(WORKER)
@@ -95,7 +95,7 @@ class SweepConsole:
 
 
 def ended_line(snapshot: Snapshot, number: int) -> str:
-    """What a trial came to."""
+    """How a trial ended."""
     trial = next(trial for trial in snapshot.trials if trial.number == number)
     state = STATES[trial.state]
     if state == "failed":

@@ -47,7 +47,7 @@ class TrialLost(Exception):
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """What all trials of a worker share.
+    """The things that all trials of a worker share.
 
     Attributes:
         spec: what the worker was told.

@@ -58,7 +58,7 @@ class StudyView:
         return min(self.complete, key=lambda trial: sign * trial.values[position])
 
     def distribution(self, parameter: str) -> BaseDistribution:
-        """What is searched of a parameter."""
+        """The values of a parameter that are searched."""
         return next(trial.distributions[parameter] for trial in self.complete if parameter in trial.distributions)
 
     def best_so_far(self, position: int) -> tuple[list[int], list[float]]:
