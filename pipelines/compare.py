@@ -7,10 +7,10 @@ if __name__ == "__main__":  # first of all: a wrong config is answered before an
 
 
 from rich.console import Console
-from rich.table import Table
 
 from clickflow.cli.comparison_configs import PreparedComparison
 from clickflow.cli.next_command import progress_printer
+from clickflow.cli.tables import print_table
 from clickflow.runs.compare import compare
 from clickflow.runs.comparison import quality_columns, significance_columns
 
@@ -33,12 +33,6 @@ def main(prepared: PreparedComparison, console: Console) -> None:
 
 
 def _print(console: Console, title: str, lines: list[dict[str, str]]) -> None:
-    """A table as wide as it needs to be: a figure that is cut off is worse than a line that wraps."""
     headings = list(dict.fromkeys(heading for line in lines for heading in line))
-    table = Table(title=title, title_justify="left")
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
-    for line in lines:
-        table.add_row(*(line.get(heading, "") for heading in headings))
-    # Where nobody watches rich takes a console of 80 columns.
-    Console(file=console.file, width=max(console.width, WIDTH), highlight=False).print(table)
+    rows = [[line.get(heading, "") for heading in headings] for line in lines]
+    print_table(console, title, headings, rows, left=["model"], width=WIDTH)

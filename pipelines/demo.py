@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from clickflow.cli.next_command import progress_printer, ui_command
 from clickflow.cli.result_tables import print_dataset, timed_prepare
+from clickflow.cli.tables import print_table
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.raw_rows import raw_rows
 from clickflow.errors import ConfigError
+from clickflow.metrics.headings import HEADINGS, PRINCIPAL
 from clickflow.metrics.ranking import rela_impr
 from clickflow.models.config import BaseConfig, TowerConfig
 from clickflow.pipelines.promote import print_outcome
@@ -62,29 +63,27 @@ def main(config: RunConfig, console: Console) -> None:
 
 
 def _print_comparison(console: Console, results: list[tuple[TrainedRun, dict[str, float]]]) -> None:
-    table = Table(title="test split", title_justify="left")
-    for heading in ("model", "AUC", "GAUC", "PR-AUC", "log loss", "RelaImpr", "rows/s"):
-        table.add_column(heading, justify="left" if heading == "model" else "right")
+    rows = []
     base_auc = results[0][1]["auc"]
     for trained, metrics in results:
-        values = [f"{metrics[name]:.4f}" for name in ("auc", "gauc", "pr_auc", "log_loss")]
+        values = [f"{metrics[name]:.4f}" for name in PRINCIPAL]
         improvement = f"{rela_impr(metrics['auc'], base_auc):+.1%}" if base_auc > 0.5 else "–"
-        table.add_row(trained.config.model.name, *values, improvement, f"{trained.fit.rows_per_second:,.0f}")
+        rows.append([trained.config.model.name, *values, improvement, f"{trained.fit.rows_per_second:,.0f}"])
     if "oracle_auc" in results[0][1]:  # only the generated log knows its true click probabilities
-        table.add_row("best possible", f"{results[0][1]['oracle_auc']:.4f}")
-    console.print(table)
+        rows.append(["best possible", f"{results[0][1]['oracle_auc']:.4f}"])
+    headings = ("model", *(HEADINGS[name] for name in PRINCIPAL), "RelaImpr", "rows/s")
+    print_table(console, "test split", headings, rows, left=["model"])
 
 
 def _score(console: Console, promotion: PromoteConfig, dataset: PreparedDataset) -> None:
-    """What the champion makes of a few rows, asked as any caller would ask it."""
+    """Print the champion's predictions for a few rows, asked for as any caller would."""
     uri = f"models:/{promotion.name}@champion"
     spread = np.linspace(0, dataset.manifest.splits["validation"].rows - 1, ROWS_SCORED).astype(np.int64)
     rows = raw_rows(dataset, "validation", spread)
     model: Any = load_model(open_store(promotion.tracking, promotion.home), uri)
-    table = Table(title=f"click probabilities by {uri}", title_justify="left")
-    for heading in ("item", f"history, its last {IDS_SHOWN} items", "probability"):
-        table.add_column(heading, justify="left" if heading.startswith("history") else "right")
+    cells = []
     for item, history, probability in zip(rows["item"], rows["history"], model.predict(rows)["probability"], strict=True):
         shown = ", ".join(str(identifier) for identifier in history[-IDS_SHOWN:])
-        table.add_row(str(item), f"{'… ' if len(history) > IDS_SHOWN else ''}{shown or '(none)'}", f"{probability:.4f}")
-    console.print(table)
+        cells.append([str(item), f"{'… ' if len(history) > IDS_SHOWN else ''}{shown or '(none)'}", f"{probability:.4f}"])
+    past = f"history, its last {IDS_SHOWN} items"
+    print_table(console, f"click probabilities by {uri}", ("item", past, "probability"), cells, left=[past])

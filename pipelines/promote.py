@@ -13,13 +13,13 @@ if __name__ == "__main__":  # first of all: a wrong config is answered before an
 import sys
 
 from rich.console import Console
-from rich.table import Table
 
 from clickflow.cli.next_command import next_command, progress_printer
+from clickflow.cli.tables import print_table
 from clickflow.errors import EXIT_CODE_NO, PromotionError
+from clickflow.metrics.headings import HEADINGS
 from clickflow.promotion.config import PromoteConfig
 from clickflow.promotion.decisions import REFUSED, Decision, log_of
-from clickflow.promotion.gate import SHOWN
 from clickflow.promotion.promote import ALREADY, Outcome, promote
 from clickflow.promotion.registry import Registry
 from clickflow.promotion.rollback import roll_back
@@ -41,7 +41,7 @@ def main(config: PromoteConfig, console: Console) -> None:
 
 
 def print_outcome(console: Console, config: PromoteConfig, outcome: Outcome) -> None:
-    """What was decided and why."""
+    """Print the decision and its reasons."""
     run = outcome.candidate
     console.print(
         f"run {run.run.run_id} ({run.run.tags.get('model')}, {config.metric} {run.value:.4f}) of experiment {run.experiment}",
@@ -70,7 +70,7 @@ def _print_test(console: Console, config: PromoteConfig, evaluation: Evaluation)
     """How good it is, and how much the test split has been looked at."""
     metric = config.metric.removeprefix("val/")
     low, high = evaluation.intervals[metric]
-    value = f"{SHOWN[metric]} {evaluation.scored.metrics[metric]:.4f}, 95 % interval [{low:.4f}, {high:.4f}]"
+    value = f"{HEADINGS[metric]} {evaluation.scored.metrics[metric]:.4f}, 95 % interval [{low:.4f}, {high:.4f}]"
     opened = evaluation.openings
     console.print(f"on the test split: {value}; it has been opened {opened.times} times, by {opened.runs} runs", soft_wrap=True)
     if not low > 0.5:
@@ -80,7 +80,7 @@ def _print_test(console: Console, config: PromoteConfig, evaluation: Evaluation)
 def _print_next(console: Console, config: PromoteConfig, outcome: Outcome) -> None:
     console.print(f"serve it:\n  {next_command('serve', config.home, config.tracking, name=config.name)}", soft_wrap=True)
     if outcome.champion not in (None, outcome.version):
-        back = next_command("promote", config.home, config.tracking, name=config.name, rollback="true")
+        back = next_command("promote", config.home, config.tracking, name=config.name, rollback=True)
         console.print(f"take it back:\n  {back}", soft_wrap=True)
 
 
@@ -95,14 +95,8 @@ def _print_history(console: Console, config: PromoteConfig) -> None:
     versions = Registry(open_store(config.tracking, config.home), config.name).versions()
     if not versions:
         raise PromotionError(f"name = {config.name}: no model of this name is registered; promote a run first, or correct the name.")
-    log = log_of(versions)
-    table = Table(title=f"decisions about {config.name}", title_justify="left")
-    for heading in ("time (UTC)", "version", "decision", "champion", "run", "validation", "difference on test", "by"):
-        table.add_column(heading, no_wrap=True)
-    for decision in log:
-        table.add_row(*_cells(decision))
-    # Where nobody watches rich takes a console of 80 columns; a figure that is cut off is worse than a line that wraps.
-    Console(file=console.file, width=max(console.width, 180), highlight=False).print(table)
+    headings = ("time (UTC)", "version", "decision", "champion", "run", "validation", "difference on test", "by")
+    print_table(console, f"decisions about {config.name}", headings, map(_cells, log_of(versions)), left=headings, width=180)
 
 
 def _cells(decision: Decision) -> list[str]:
@@ -126,5 +120,5 @@ def _difference(decision: Decision) -> str:
     details = decision.details
     if details.get("difference") is None:
         return "–"
-    shown = f"{SHOWN[details['metric'].removeprefix('val/')]} {details['difference']:+.4f}"
+    shown = f"{HEADINGS[details['metric'].removeprefix('val/')]} {details['difference']:+.4f}"
     return shown if details.get("low") is None else f"{shown} [{details['low']:+.4f}, {details['high']:+.4f}]"

@@ -38,8 +38,8 @@ def main(prepared: PreparedSweep, console: Console) -> None:
 
     config, progress = _with_threads(prepared.config, cluster), progress_printer(console)
     try:
-        with SweepConsole(console).watching() as watch:
-            result = sweep(config, prepared.space, prepared.composer, start_workers, progress=progress, watch=watch)
+        with SweepConsole(console).watching() as on_snapshot:
+            result = sweep(config, prepared.space, prepared.composer, start_workers, progress=progress, on_snapshot=on_snapshot)
     except KeyboardInterrupt:
         console.print("stopped; the same command carries on from here")
         raise

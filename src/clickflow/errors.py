@@ -6,6 +6,7 @@ function are a plain ``ValueError``; ``assert`` is for invariants.
 """
 
 import re
+from types import FrameType
 
 EXIT_CODE_ERROR = 2
 EXIT_CODE_NO = 3
@@ -20,6 +21,11 @@ class ClickflowError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(without_passwords(message))
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Handle a signal as Ctrl-C is handled."""
+    raise KeyboardInterrupt
 
 
 def without_passwords(text: str) -> str:

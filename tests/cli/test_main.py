@@ -11,7 +11,7 @@ import pytest
 
 from clickflow.cli.commands import COMMANDS
 from clickflow.cli.search_path import REPOSITORY
-from clickflow.errors import EXIT_CODE_INTERRUPTED
+from clickflow.errors import EXIT_CODE_INTERRUPTED, interrupt
 
 HEAVY = ("torch", "mlflow", "scipy", "pytorch_lightning", "optuna", "matplotlib", "pyarrow", "pandas", "requests")
 CONTRADICTION = ["schedule=plateau", "schedule.patience=10", "trainer.patience=3"]
@@ -132,4 +132,4 @@ def test_a_signal_is_an_exception_again_once_a_story_runs(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["clickflow"])
     monkeypatch.setattr(gc, "main", lambda config, console: handlers.extend(map(signal.getsignal, (signal.SIGINT, signal.SIGTERM))))
     door.launch("gc", [])
-    assert handlers == [signal.default_int_handler, door.interrupt]
+    assert handlers == [signal.default_int_handler, interrupt]

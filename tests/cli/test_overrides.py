@@ -96,3 +96,13 @@ def test_the_next_command_names_a_store_that_is_not_the_default_one(tmp_path, mo
     assert store_overrides(home, tracking) == [f'home="{home}"', "tracking.uri=http://127.0.0.1:5000"]
     text = next_command("promote", home, tracking, name="ctr", run_id="1234")
     assert text == f"""[bold]clickflow promote name=ctr 'run_id="1234"' 'home="{home}"' tracking.uri=http://127.0.0.1:5000[/]"""
+
+
+def test_the_next_command_is_read_back_with_the_values_it_was_given(tmp_path):
+    command = next_command("promote", tmp_path, TrackingConfig(), name="1", rollback=True)
+    _, _, *arguments = shlex.split(command.removeprefix("[bold]").removesuffix("[/]"))
+    assert {override.key_or_group: override.value() for override in parsed_overrides(arguments)} == {
+        "name": "1",
+        "rollback": True,
+        "home": str(tmp_path),
+    }

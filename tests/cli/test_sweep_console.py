@@ -127,7 +127,7 @@ def test_the_result_is_a_table_of_the_best_trial_whose_values_are_whole():
     first, *table = piped.file.getvalue().splitlines()
     assert first == "2 trials: 1 complete, 1 pruned; 1 attempt failed or interrupted"
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in table if line.startswith("│")]
-    assert cells == [["val/gauc", "0.7500"], ["model.attention_hidden_units", "[80, 40]"], ["optimizer.learning_rate", "0.001235"]]
+    assert cells == [["val/gauc", "0.7500"], ["model.attention_hidden_units", "[80, 40]"], ["optimizer.learning_rate", "0.00123456"]]
 
 
 def test_without_a_complete_trial_there_is_no_best_one():

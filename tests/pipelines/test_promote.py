@@ -10,7 +10,7 @@ from rich.console import Console
 from tests.runs.small import small_config
 
 from clickflow.cli.compose import composed_config
-from clickflow.cli.rewriting import experiment_as_key
+from clickflow.cli.overrides import experiment_as_key
 from clickflow.cli.search_path import REPOSITORY
 from clickflow.config import validate
 from clickflow.errors import ConfigError, PromotionError
@@ -123,7 +123,7 @@ def test_exit_codes_and_what_is_printed(home):
         return out.getvalue()
 
     out = printed("experiment=synthetic")
-    for word in ("codes version 1 is the first champion", "models:/codes@champion", "clickflow serve name=codes"):
+    for word in ("codes version 1 is the first champion", "clickflow serve name=codes"):
         assert word in out
     assert "rollback=true" not in out
     other = next(run_id for run_id in run_ids(home) if run_id not in out)
@@ -133,7 +133,7 @@ def test_exit_codes_and_what_is_printed(home):
     assert "the lower end must lie above +0.9000" in out
     out = printed(f"run_id={other}", "min_effect=-0.9")
     assert "promoted: codes version 2: GAUC" in out
-    assert f"promote.py name=codes rollback=true home={home}" in out
+    assert f"clickflow promote name=codes rollback=true home={home}" in out
     assert "codes version 2 -> version 1, the champion again" in printed("rollback=true")
     with pytest.raises(PromotionError, match="name = codes: version 1 was the first champion"):
         printed("rollback=true")

@@ -13,10 +13,9 @@ from clickflow.sweep import recovery as recovery_module
 from clickflow.sweep.config import SweepRunConfig
 from clickflow.sweep.recovery import Recovery
 from clickflow.sweep.space import Interval, SearchSpace
-from clickflow.sweep.trial_run import NUMBER_TAG, STUDY_TAG
 from clickflow.sweep.trials import PROGRESS, REASON, count
 from clickflow.sweep.worker_spec import WorkerSpec
-from clickflow.tracking.names import PARENT_TAG, TRIAL_COMPLETE, TRIAL_PRUNED, TRIAL_STATE_TAG
+from clickflow.tracking.names import PARENT_TAG, STUDY_TAG, TRIAL_COMPLETE, TRIAL_NUMBER_TAG, TRIAL_PRUNED, TRIAL_STATE_TAG
 from clickflow.tracking.owner import Owner
 from clickflow.tracking.search import read_run
 from clickflow.tracking.store import open_store
@@ -65,7 +64,7 @@ class Sweep:
         if status is None:
             return trial.number, None
         client = self.store.client
-        own = {PARENT_TAG: self.spec.parent_run_id, STUDY_TAG: "study", NUMBER_TAG: str(trial.number)} | (tags or {})
+        own = {PARENT_TAG: self.spec.parent_run_id, STUDY_TAG: "study", TRIAL_NUMBER_TAG: str(trial.number)} | (tags or {})
         run_id = client.create_run(self.store.experiment_id, tags=own).info.run_id
         for key, value in (metrics or {}).items():
             client.log_metric(run_id, key, value)

@@ -63,12 +63,6 @@ def test_the_ends_are_what_may_be_wrong():
     assert Choice(values=("a", "b", "c")).ends() == ["a", "b", "c"]
 
 
-def test_an_interval_has_no_grid():
-    assert Interval(low=1, high=9).grid() is None
-    with pytest.raises(ValueError, match="seed: an interval has no grid"):
-        next(SearchSpace(parameters={"seed": Interval(low=1, high=9)}).points(Composer.__new__(AnyKeys)))
-
-
 class AnyKeys(Composer):
     def keys(self, groups):
         return {"seed"}

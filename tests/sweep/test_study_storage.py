@@ -97,7 +97,7 @@ def test_a_file_that_is_no_journal_is_refused(tmp_path):
     journal_of(tmp_path).parent.mkdir(parents=True)
     journal_of(tmp_path).write_text("no\njournal\n")
     with pytest.raises(
-        TrackingError, match=r"sweep\.storage = .*journal\.log: is no journal of a study .*set sweep\.study_name to a new name"
+        TrackingError, match=r"sweep\.storage = .*journal\.log: is not a study's journal .*set sweep\.study_name to a new name"
     ):
         open_storage(None, tmp_path, "study")
 

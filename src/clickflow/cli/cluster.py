@@ -26,9 +26,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from clickflow.cli.composer import HydraComposer
 from clickflow.cli.hydra_internals import launch_context
-from clickflow.cli.launch import interrupt, set_environment
+from clickflow.cli.launch import set_environment
 from clickflow.cli.overrides import first_paragraph, override_text
-from clickflow.errors import ClickflowError, ConfigError, TrainingError
+from clickflow.errors import ClickflowError, ConfigError, TrainingError, interrupt
 from clickflow.sweep.processes import LOG_LINES, MAX_IDLE_DEATHS, STOP_SECONDS
 from clickflow.sweep.worker import work
 from clickflow.sweep.worker_spec import WorkerSpec
@@ -52,7 +52,7 @@ class Cluster:
 
     @property
     def name(self) -> str:
-        """Of the launcher's class."""
+        """Name of the launcher's class."""
         return _class_name(self.config)
 
     @property
@@ -115,9 +115,9 @@ class _Launch:
 
     launcher: Launcher
     overrides: list[str]
-    """Of the config that Hydra composes for a job."""
+    """Overrides of the config that Hydra composes for a job."""
     num_trials: int
-    """That were taken before it."""
+    """Trials taken before this launch."""
     error: str | None = None
     """How it ended, if badly."""
     thread: threading.Thread = field(init=False)
@@ -149,7 +149,7 @@ class ClusterWorkers:
         self._idle_ends = 0
 
     def cause_of(self, pid: int) -> None:
-        """Of jobs none is known by its process."""
+        """Unknown: a job is not a process of this machine."""
 
     def start_missing(self, num_needed: int, trials: Sequence[object]) -> None:
         """Launch a job for each worker, and others for those that ended early.
@@ -196,7 +196,7 @@ class ClusterWorkers:
 
 
 def work_on_cluster(spec: str, composed: Any) -> str | None:
-    """What a launcher runs on each machine.
+    """The task that a launcher runs on each machine.
 
     Args:
         spec: as JSON.

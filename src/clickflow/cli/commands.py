@@ -41,7 +41,7 @@ class Command:
 
     @property
     def story(self) -> Callable[[Any, Console], None]:
-        """What it does, imported with all that it needs."""
+        """Its function, imported with all that it needs."""
         return importlib.import_module(f"clickflow.pipelines.{self.name}").main  # type: ignore[no-any-return]
 
     def rewritten(self, arguments: Sequence[str]) -> Sequence[str]:
@@ -49,7 +49,7 @@ class Command:
         return arguments if self.rewrite is None else resolve_name(self.rewrite)(arguments)
 
     def around(self, jobs: Sequence[Any], *, is_grid: bool) -> AbstractContextManager[Sequence[str]]:
-        """What is held around all jobs."""
+        """The context in which all jobs run."""
         return resolve_name(self.grid)(jobs) if self.grid and is_grid and jobs else nullcontext(())
 
 
@@ -106,7 +106,7 @@ COMMANDS = {
             "clickflow.promotion.config:PromoteConfig",
             ("name=ctr", "name=ctr run_id=RUN dry_run=true", "name=ctr rollback=true"),
             ALL,
-            rewrite="clickflow.cli.rewriting:experiment_as_key",
+            rewrite="clickflow.cli.overrides:experiment_as_key",
         ),
         Command(
             "predict",
@@ -118,7 +118,7 @@ COMMANDS = {
                 "model=models:/ctr@champion input=users.parquet candidates=items.parquet top_k=10 output=best.parquet",
             ),
             "torch and MLflow",
-            rewrite="clickflow.cli.rewriting:model_as_uri",
+            rewrite="clickflow.cli.overrides:model_as_uri",
         ),
         Command(
             "reproduce",

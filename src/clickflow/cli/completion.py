@@ -70,4 +70,4 @@ def _query(command: Command | None) -> None:
 
 
 def _nothing(_: DictConfig) -> None:
-    """Stands where Hydra wants a task."""
+    """A no-op; Hydra requires a task function."""

@@ -131,7 +131,7 @@ def prepared_sweep(overrides: Sequence[str], config_dir: str | None = None) -> P
 
 
 def fixed_overrides(overrides: Sequence[str], config_dir: str | None = None) -> list[str]:
-    """What a trial has of a sweep's command line: all but the sweep's own settings, where its workers run, and what is searched."""
+    """The part of a sweep's command line that its trials share: no settings of the sweep or its launcher, and no search space."""
     parsed = zip(overrides, parsed_overrides(overrides), strict=True)
     kept = [text for text, override in parsed if not override.is_sweep_override() and not _is_of_sweep(override.key_or_group)]
     known = config_groups(config_dir)
@@ -145,7 +145,7 @@ def as_overrides(values: Mapping[str, Any]) -> list[str]:
 
 
 def train_command(composer: HydraComposer, values: Mapping[str, Any]) -> str:
-    """What trains a trial again, to be pasted into a shell."""
+    """The command that trains a trial again, to be pasted into a shell."""
     config_dir = [] if composer.config_dir is None else ["--config-dir", composer.config_dir]
     return shlex.join(["clickflow", "train", *config_dir, *composer.overrides, *as_overrides(values)])
 

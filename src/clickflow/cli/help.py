@@ -94,7 +94,7 @@ class _Lines:
                 self.text += wrapped(_plain_text(field.get("description", "")), 6)
 
     def allowed(self, field: Mapping[str, Any]) -> str:
-        """What a value may be."""
+        """The values that are allowed."""
         if "anyOf" in field or "oneOf" in field:
             members = [self.allowed(member) for member in field.get("anyOf") or field["oneOf"]]
             return " or ".join(dict.fromkeys(filter(None, members)))
@@ -171,7 +171,7 @@ def shown(value: Any) -> str:
 
 
 def _purpose(group: str, choice: str, config_dir: str | None) -> str:
-    """What a config says of itself in its first lines."""
+    """The description in a config's first lines."""
     file = group_file(group, choice, config_dir)
     comments = [] if file is None else list(_first_comments(file.read_text().splitlines()))
     return " ".join(comments)

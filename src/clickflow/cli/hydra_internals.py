@@ -31,5 +31,5 @@ def choice_of(*values: Any) -> ChoiceSweep:
 
 
 def launch_context(config_loader: ConfigLoader, config: Any) -> HydraContext:
-    """What Hydra's launchers are made with."""
+    """Arguments with which Hydra's launchers are made."""
     return HydraContext(config_loader=config_loader, callbacks=Callbacks(config))

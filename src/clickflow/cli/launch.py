@@ -11,7 +11,6 @@ import threading
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 import hydra
@@ -28,13 +27,13 @@ from clickflow.cli.next_command import progress_printer
 from clickflow.cli.overrides import first_paragraph, lenient, parsed_overrides, quoted_argument
 from clickflow.cli.search_path import CONF, further_configs
 from clickflow.config import validate
-from clickflow.errors import EXIT_CODE_ERROR, EXIT_CODE_INTERRUPTED, ClickflowError, ConfigError
+from clickflow.errors import EXIT_CODE_ERROR, EXIT_CODE_INTERRUPTED, ClickflowError, ConfigError, interrupt
 
 SILENT_SECONDS = 0.7
 
 
 class _CheckedJobs(dict[tuple[str, ...], Any]):
-    """What the check made of each job, by the job's overrides. It stays in this process: a launcher that pickles it sends an empty one."""
+    """The checked config of each job, by its overrides. It stays in this process: a launcher that pickles it sends an empty one."""
 
     def __reduce__(self) -> tuple[type["_CheckedJobs"], tuple[()]]:
         return _CheckedJobs, ()
@@ -43,7 +42,7 @@ class _CheckedJobs(dict[tuple[str, ...], Any]):
 def launch(name: str, arguments: Sequence[str]) -> None:
     """Compose, check, and run a command, once or for every job of a grid.
 
-    Ends the process: 0 when all went well, 2 after an error of the user's (a job of a grid that fails costs that job only), 130 after an
+    The process exits with 0 on success, 2 after a user's error (a failed job of a grid does not stop the others), 130 after an
     interrupt.
     """
     command, console = COMMANDS[name], Console(highlight=False)
@@ -96,24 +95,14 @@ def complete_or_report(arguments: Sequence[str]) -> None:
 
 
 def set_environment() -> None:
-    """What libraries read from the environment, unless the user has set it; before their first use."""
+    """Set the variables that libraries read at their first use, unless the user has."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # bars of files nobody waits for
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch's large tensors on huge pages: rows of large tables are found faster
-
-
-def interrupt(number: int, frame: FrameType | None) -> None:
-    """A signal's handler: end as Ctrl-C does."""
-    raise KeyboardInterrupt
 
 
 def report(error: ClickflowError) -> None:
     """Print an error as a user reads it: one message, no traceback."""
     print(f"{type(error).__name__}: {error}", file=sys.stderr)
-
-
-def task_overrides() -> list[str]:
-    """The overrides of the job that is running."""
-    return list(HydraConfig.get().overrides.task)
 
 
 def _given(command: Command, arguments: Sequence[str]) -> Namespace | None:
@@ -138,7 +127,7 @@ def _given(command: Command, arguments: Sequence[str]) -> Namespace | None:
 
 
 def _check_of(command: Command) -> Callable[[Sequence[str], str | None], Any]:
-    """What makes a job's checked config of its overrides and ``--config-dir``."""
+    """The function that makes a job's checked config of its overrides and ``--config-dir``."""
     if command.check is not None:
         from pkgutil import resolve_name
 
@@ -147,7 +136,7 @@ def _check_of(command: Command) -> Callable[[Sequence[str], str | None], Any]:
 
 
 def _checked_jobs(command: Command, given: Namespace) -> _CheckedJobs:
-    """What the check makes of every job of the command line.
+    """The checked config of every job of the command line.
 
     Raises:
         ConfigError: the problems of all jobs.
@@ -180,7 +169,7 @@ def _jobs(overrides: Sequence[str], multirun: bool) -> list[list[str]]:
 
 
 def _with_quoted_paths(message: str, overrides: Sequence[str]) -> str:
-    """What has to be written where a path was read as a number, a list or a section."""
+    """The message, with what to write where a path was read as a number, a list or a section."""
     for override in overrides:
         key, _, text = override.lstrip("+").partition("=")
         fault = rf"(?m)^(  {re.escape(key)} = .*: must be a path.*|  {re.escape(key)} = .*: a path or a list of paths)$"

@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 from rich.markup import escape
 
-from clickflow.cli.overrides import argument
+from clickflow.cli.overrides import argument, override_text
 from clickflow.cli.search_path import REPOSITORY
 from clickflow.errors import without_passwords
 from clickflow.tracking.config import TrackingConfig
@@ -20,9 +20,9 @@ def progress_printer(console: Console) -> Callable[[str], None]:
     return lambda stage: console.print(f"[dim]·[/] {stage} …")
 
 
-def next_command(command: str, home: Path, tracking: TrackingConfig, **values: str) -> str:
+def next_command(command: str, home: Path, tracking: TrackingConfig, **values: str | bool) -> str:
     """A command on the same store as this one, bold, to be pasted into a shell."""
-    arguments = [argument(key, value) for key, value in values.items()]
+    arguments = [argument(key, value) if isinstance(value, str) else override_text(key, value) for key, value in values.items()]
     return f"[bold]{escape(shlex.join(['clickflow', command, *arguments, *store_overrides(home, tracking)]))}[/]"
 
 
@@ -43,6 +43,6 @@ def or_ui(home: Path, tracking: TrackingConfig) -> str:
 
 
 def store_overrides(home: Path, tracking: TrackingConfig) -> list[str]:
-    """What a command needs to find the same store, where it is not the default one; a password is for the user to fill in."""
+    """Overrides with which a command finds this store, where it is not the default one; a password is for the user to fill in."""
     overrides = [] if home == Path(os.environ.get("CLICKFLOW_HOME", REPOSITORY / ".clickflow")) else [argument("home", str(home))]
     return overrides if tracking.uri is None else [*overrides, argument("tracking.uri", without_passwords(tracking.uri))]

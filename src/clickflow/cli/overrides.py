@@ -83,7 +83,7 @@ def argument(key: str, text: str) -> str:
 
 
 def first_paragraph(error: Exception) -> str:
-    """What is wrong, without the advice that libraries add."""
+    """The fault, without the advice that libraries add."""
     return str(error).strip().splitlines()[0]
 
 
@@ -110,3 +110,13 @@ def _quoted(value: Any) -> Any:
             return {key: _quoted(element) for key, element in value.items()}
         case _:
             return value
+
+
+def experiment_as_key(arguments: Sequence[str]) -> list[str]:
+    """Read ``promote experiment=NAME`` as MLflow's experiment; Hydra would take it for a config of the group ``conf/experiment``."""
+    return [re.sub(r"^experiment=", "experiment_name=", argument) for argument in arguments]
+
+
+def model_as_uri(arguments: Sequence[str]) -> list[str]:
+    """Read ``predict model=…`` as a URI in any form; Hydra would take it for a config of the group ``model``."""
+    return [re.sub("^model=", "model.uri=", argument) for argument in arguments]

@@ -1,34 +1,27 @@
-"""What the pipelines print: tables a person reads."""
+"""Tables that the pipelines print."""
 
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 import polars as pl
 from rich.console import Console
-from rich.table import Table
 
 from clickflow.cli.next_command import progress_printer
+from clickflow.cli.tables import print_table
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import prepare
 from clickflow.data.schema import TimestampUnit
+from clickflow.metrics.headings import heading_of, shown_value
 from clickflow.runs.config import PrepareConfig
 from clickflow.runs.evaluate import Evaluation
 from clickflow.runs.slices import slice_columns
 from clickflow.runs.split_report import shown_metrics
 
-HEADINGS = {
-    "auc": "AUC",
-    "gauc": "GAUC",
-    "gauc_users_skipped": "users skipped",
-    "pr_auc": "PR-AUC",
-    "log_loss": "log loss",
-    "oracle_auc": "oracle AUC",
-}
 SLICE_HEADINGS = ("slice", "value", "rows", "click rate", "AUC [95 %]", "GAUC", "log loss", "calibration")
 SLICES_SHOWN = 8
-"""Lines a sort of slice; all are in the run."""
+"""Lines per sort of slice; the run has all of them."""
 SLICE_WIDTH = 130
 """Columns that the table of slices fits into."""
 PER_SECOND = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000}
@@ -50,13 +43,18 @@ def timed_prepare(config: PrepareConfig, console: Console) -> tuple[PreparedData
 def print_dataset(console: Console, dataset: PreparedDataset, seconds: float | None) -> None:
     """Sizes, splits, history lengths, what was dropped, and the speed of preparing."""
     manifest = dataset.manifest
-    splits = Table(title=f"{manifest.name}, protocol {manifest.protocol['name']}", title_justify="left")
-    for heading in ("split", "rows", "users", "positive rate", "from", "to"):
-        splits.add_column(heading, justify="left" if heading == "split" else "right")
-    for name, split in manifest.splits.items():
-        dates = [_date(moment, manifest.timestamp_unit) for moment in (split.first_timestamp, split.last_timestamp)]
-        splits.add_row(name, f"{split.rows:,}", f"{split.users:,}", f"{split.positives / split.rows:.4f}", *dates)
-    console.print(splits)
+    splits = [
+        [
+            name,
+            f"{split.rows:,}",
+            f"{split.users:,}",
+            f"{split.positives / split.rows:.4f}",
+            *(_date(moment, manifest.timestamp_unit) for moment in (split.first_timestamp, split.last_timestamp)),
+        ]
+        for name, split in manifest.splits.items()
+    ]
+    headings = ("split", "rows", "users", "positive rate", "from", "to")
+    print_table(console, f"{manifest.name}, protocol {manifest.protocol['name']}", headings, splits, left=["split"])
     quantiles = ", ".join(f"{name} {value:g}" for name, value in manifest.history_length_quantiles.items() if name != "mean")
     console.print(f"users {manifest.num_users:,}, items {manifest.num_items:,}, behaviours {manifest.num_behaviours:,}")
     console.print(f"history length: mean {manifest.history_length_quantiles['mean']:.1f}, {quantiles}", soft_wrap=True)
@@ -75,22 +73,14 @@ def print_dataset(console: Console, dataset: PreparedDataset, seconds: float | N
 
 def print_metrics(console: Console, title: str, metrics: Mapping[str, float]) -> None:
     """One row of metrics."""
-    table = Table(title=title, title_justify="left")
-    for name in metrics:
-        table.add_column(HEADINGS.get(name, name), justify="right")
-    table.add_row(*(f"{value:,.0f}" if name == "gauc_users_skipped" else f"{value:.4f}" for name, value in metrics.items()))
-    console.print(table)
+    print_table(console, title, [heading_of(name) for name in metrics], [[shown_value(*metric) for metric in metrics.items()]], left=[])
 
 
 def print_evaluation(console: Console, evaluation: Evaluation) -> None:
     """Test metrics with their intervals, the slices, and how often the test split was opened."""
-    table = Table(title="test split", title_justify="left")
-    for heading in ("metric", "value", "95 % interval"):
-        table.add_column(heading, justify="left" if heading == "metric" else "right")
-    for name, *shown in shown_metrics(evaluation.scored.metrics, evaluation.intervals):
-        table.add_row(HEADINGS.get(name, name), *shown)
-    console.print(table)
-    _print_slices(console, evaluation.slices)
+    rows = [(heading_of(name), *shown) for name, *shown in shown_metrics(evaluation.scored.metrics, evaluation.intervals)]
+    print_table(console, "test split", ("metric", "value", "95 % interval"), rows, left=["metric"])
+    print_table(console, "by slice", SLICE_HEADINGS, _slice_rows(evaluation.slices), left=["slice", "value"], width=SLICE_WIDTH)
     times, runs = evaluation.openings.times, evaluation.openings.runs
     console.print(
         f"the test split of this data set has been opened {_counted(times, 'time')}, by {_counted(runs, 'run')}; the more often it decides "
@@ -99,21 +89,17 @@ def print_evaluation(console: Console, evaluation: Evaluation) -> None:
     )
 
 
-def _print_slices(console: Console, slices: pl.DataFrame) -> None:
-    """The first lines of each sort of slice, as wide as they need to be; the rest is in the run."""
+def _slice_rows(slices: pl.DataFrame) -> Iterator[list[str] | None]:
+    """The first lines of each sort of slice; the rest is in the run."""
     rows = [(row["slice"], slice_columns(row)) for row in slices.iter_rows(named=True)]
-    table = Table(title="by slice", title_justify="left")
-    for heading in SLICE_HEADINGS:
-        table.add_column(heading, justify="left" if heading in ("slice", "value") else "right", no_wrap=True)
     for _, found in itertools.groupby(rows, key=lambda row: row[0]):
         lines = [columns for _, columns in found]
         shown = lines if len(lines) <= SLICES_SHOWN else lines[: SLICES_SHOWN - 1]
         for position, line in enumerate(shown):
-            table.add_row(*(("" if position and heading == "slice" else line[heading]) for heading in SLICE_HEADINGS))
+            yield ["" if position and heading == "slice" else line[heading] for heading in SLICE_HEADINGS]
         if len(shown) < len(lines):
-            table.add_row("", f"… {len(lines) - len(shown)} more")
-        table.add_section()
-    Console(file=console.file, width=max(console.width, SLICE_WIDTH), highlight=False).print(table)
+            yield ["", f"… {len(lines) - len(shown)} more"]
+        yield None
 
 
 def _counted(count: int, what: str) -> str:

@@ -31,7 +31,7 @@ MAX_VALUES = 100_000
 
 
 class _Fault(ValueError):
-    """What is wrong with one parameter; what is allowed; what to do."""
+    """The fault of one parameter; what is allowed; what to do."""
 
 
 def read_space(space: Mapping[str, str], config_dir: str | None = None) -> SearchSpace:
@@ -115,7 +115,7 @@ def _check_tags(sweep: Sweep) -> None:
 
 
 def _named(options: Sequence[str], names: Sequence[Any]) -> Choice:
-    """Of a config group."""
+    """A choice among the configs of a group."""
     if not options:
         raise _Fault("glob(…) chooses among the configs of a group, and this key is no group; write choice(…)")
     unknown = [name for name in names if name not in options]

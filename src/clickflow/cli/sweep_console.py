@@ -6,11 +6,12 @@ from contextlib import contextmanager
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
+from clickflow.cli.tables import print_table
 from clickflow.sweep.coordinator import Snapshot, SweepResult
 from clickflow.sweep.shown.table import STATES
+from clickflow.sweep.shown.view import readable
 from clickflow.sweep.trials import PROGRESS, REASON, WORKER
 
 WIDTH = 160
@@ -77,7 +78,7 @@ class SweepConsole:
         return " · ".join(parts)
 
     def worker_lines(self, snapshot: Snapshot) -> list[str]:
-        """One line a worker, in the order in which they came."""
+        """One line per worker, in the order in which they came."""
         running = {}
         for trial in snapshot.trials:
             worker = trial.user_attrs.get(WORKER)
@@ -94,7 +95,7 @@ class SweepConsole:
 
 
 def ended_line(snapshot: Snapshot, number: int) -> str:
-    """What a trial came to."""
+    """How a trial ended."""
     trial = next(trial for trial in snapshot.trials if trial.number == number)
     state = STATES[trial.state]
     if state == "failed":
@@ -123,24 +124,12 @@ def print_best(console: Console, result: SweepResult, metrics: Sequence[str]) ->
     if not result.best:
         console.print("no trial is complete, so there is no best one")
         return
-    table = Table(title="best trial" if len(result.best) == 1 else f"Pareto front, {len(result.best)} trials", title_justify="left")
-    for heading in ("", *(f"trial {trial.number}" for trial in result.best)):
-        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
-    for position, metric in enumerate(metrics):
-        table.add_row(metric, *(f"{trial.values[position]:,.4f}" for trial in result.best), end_section=position == len(metrics) - 1)
-    for key in dict.fromkeys(key for values in result.values for key in values):
-        table.add_row(key, *(shown(values[key]) if key in values else "" for values in result.values))
-    # Where nobody watches rich takes a console of 80 columns; a value that is cut off is worse than a line that wraps.
-    Console(file=console.file, width=max(console.width, WIDTH), highlight=False).print(table)
-
-
-def shown(value: object) -> str:
-    """A searched value, short.
-
-    >>> shown(0.00123456), shown([80, 40]), shown("din")
-    ('0.001235', '[80, 40]', 'din')
-    """
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    title = "best trial" if len(result.best) == 1 else f"Pareto front, {len(result.best)} trials"
+    measured = [[metric, *(f"{trial.values[position]:,.4f}" for trial in result.best)] for position, metric in enumerate(metrics)]
+    keys = dict.fromkeys(key for values in result.values for key in values)
+    searched = [[key, *(readable(values[key]) if key in values else "" for values in result.values)] for key in keys]
+    headings = ["", *(f"trial {trial.number}" for trial in result.best)]
+    print_table(console, title, headings, [*measured, None, *searched], left=[""], width=WIDTH)
 
 
 def duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""A worker process of a sweep: started by ``pipelines/sweep.py``, told what to do through its input."""
+"""A worker process of a sweep: started by ``clickflow sweep``, which writes its task to the input."""
 
 import sys
 

@@ -49,12 +49,7 @@ def attention_figure(samples: Sequence[AttentionSample], kind: str) -> Figure:
     Args:
         samples: at least one.
         kind: field whose value behaviours of the target's kind share with it, such as ``category``.
-
-    Raises:
-        ValueError: there is no sample.
     """
-    if not samples:
-        raise ValueError("samples = []: must hold at least one sample")
     columns = min(COLUMNS, len(samples))
     most = [max(len(one.weights) for one in samples[start : start + columns]) for start in range(0, len(samples), columns)]
     size = (6.2 * columns, 1.0 + sum(AROUND_BARS_INCHES + BAR_INCHES * bars for bars in most))

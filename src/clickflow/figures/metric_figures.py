@@ -24,11 +24,7 @@ def roc_figure(curves: Mapping[str, Curve], aucs: Mapping[str, float]) -> Figure
     Args:
         curves: model name -> its :func:`~clickflow.metrics.curves.roc_curve`.
         aucs: model name -> its exact AUC, for the legend.
-
-    Raises:
-        ValueError: the two mappings do not have the same models.
     """
-    _check_same_names(curves, "aucs", aucs)
     figure, axes = _square_figure("ROC curve", "False positive rate (fraction of non-clicks)", "True positive rate (fraction of clicks)")
     for position, (name, curve) in enumerate(curves.items()):
         x, y = np.r_[0, curve.x, 1], np.r_[0, curve.y, 1]  # the grid leaves out both ends
@@ -46,11 +42,7 @@ def pr_figure(curves: Mapping[str, Curve], pr_aucs: Mapping[str, float], click_r
         curves: model name -> its :func:`~clickflow.metrics.curves.pr_curve`.
         pr_aucs: model name -> its exact average precision, for the legend.
         click_rate: clicks / impressions of the rows.
-
-    Raises:
-        ValueError: the two mappings do not have the same models.
     """
-    _check_same_names(curves, "pr_aucs", pr_aucs)
     figure, axes = _square_figure("Precision-recall curve", "Recall (fraction of clicks found)", "Precision (fraction that is clicked)")
     for position, (name, curve) in enumerate(curves.items()):
         axes.plot(curve.x, curve.y, label=f"{name}  (PR-AUC {pr_aucs[name]:.4f})", **_line(position))
@@ -92,13 +84,8 @@ def gradient_norm_figure(norms: Mapping[str, Mapping[str, tuple[npt.ArrayLike, n
     """Draw the gradient norm of every layer over the steps, one panel per run: a vanishing gradient is a fan of lines.
 
     Args:
-        norms: run label -> layer name, the first layer first -> (steps, values).
-
-    Raises:
-        ValueError: there is no run.
+        norms: at least one; run label -> layer name, the first layer first -> (steps, values).
     """
-    if not norms:
-        raise ValueError("norms = {}: must hold at least one run")
     num_columns = min(len(norms), 4)
     num_rows = math.ceil(len(norms) / num_columns)
     size = (1.9 + 4.1 * num_columns, 1.0 + 3.6 * num_rows)
@@ -147,11 +134,6 @@ def _wilson_interval(rate: FloatArray, impressions: IntArray) -> tuple[FloatArra
     ends = np.array([test.proportion_ci(method="wilson") for test in tests]).reshape(-1, 2)
     # The rates are float32: rounding may leave one slightly outside its interval at 0 and 1.
     return np.minimum(ends[:, 0], rate), np.maximum(ends[:, 1], rate)
-
-
-def _check_same_names(curves: Mapping[str, Curve], what: str, values: Mapping[str, float]) -> None:
-    if curves.keys() != values.keys():
-        raise ValueError(f"{what} = {sorted(values)}: must name the same models as curves, {sorted(curves)}")
 
 
 def _square_figure(title: str, x_label: str, y_label: str) -> tuple[Figure, Axes]:

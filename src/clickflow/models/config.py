@@ -151,7 +151,7 @@ class DINConfig(TowerConfig):
 
     name: Literal["din"] = "din"
     attention_input: AttentionInput = "product"
-    """What the activation unit sees of target q and behaviour k: ``difference`` [q, q - k, k], ``outer`` [q, vec(q k^T), k], ``product``
+    """Input of the activation unit for target q and behaviour k: ``difference`` [q, q - k, k], ``outer`` [q, vec(q k^T), k], ``product``
     [q, k, q - k, q * k]."""
     attention_hidden_units: Annotated[PositiveIntegers, Field(min_length=1)] = (80, 40)
     """Widths of the activation unit's hidden layers."""

@@ -22,13 +22,13 @@ class PromoteConfig(StrictConfig):
     """Which run is to become the champion of which registered model, and how much better it has to be."""
 
     name: Annotated[str, Field(max_length=200), AfterValidator(_plain)]
-    """Of the registered model: letters, digits, ``_``, ``.`` and ``-``."""
+    """Name of the registered model: letters, digits, ``_``, ``.`` and ``-``."""
     experiment_name: Annotated[str, Field(min_length=1)] | None = None
     """MLflow experiment to choose the best finished run from; null: the run's or the champion's, or the only one with finished runs."""
     run_id: Annotated[str, Field(min_length=1)] | None = None
     """Run to promote; null: the best by ``metric`` on the validation split."""
     metric: Literal["val/auc", "val/gauc"] = "val/gauc"
-    """What the best run is best in, on the validation split; the gate tests the same on the test split."""
+    """Metric by which the best run is chosen, on the validation split; the gate tests the same on the test split."""
     min_effect: Annotated[float, Field(gt=-1, lt=1)] = 0.0
     """The confidence interval of the difference to the champion must be above this; negative: how much worse is still good enough."""
     alpha: Annotated[float, Field(ge=0.001, lt=0.5)] = 0.05

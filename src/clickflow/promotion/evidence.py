@@ -11,9 +11,10 @@ from typing import Any
 
 import yaml
 
+from clickflow.metrics.headings import heading_of, shown_value
 from clickflow.promotion.candidate import Candidate
 from clickflow.promotion.config import PromoteConfig
-from clickflow.promotion.gate import SHOWN, Verdict
+from clickflow.promotion.gate import Verdict
 from clickflow.promotion.registry import Version
 from clickflow.runs.evaluate import Evaluation, ModelScores
 from clickflow.runs.slices import slices_as_markdown
@@ -130,12 +131,12 @@ def _table(evaluation: Evaluation, champion: ModelScores | None, version: Versio
     if version is not None and champion is not None:
         shown[f"champion, version {version.number} [95 %]"] = champion
     rows = [{heading: _with_interval(one, name) for heading, one in shown.items()} for name in evaluation.scored.metrics]
-    names = [SHOWN.get(name, name.replace("_", " ")) for name in evaluation.scored.metrics]
+    names = [heading_of(name) for name in evaluation.scored.metrics]
     return markdown_table([{"test split": name, **row} for name, row in zip(names, rows, strict=True)])
 
 
 def _with_interval(scores: ModelScores, name: str) -> str:
     value = scores.scored.metrics[name]
     interval = scores.intervals.get(name)
-    shown = f"{value:,.0f}" if name == "gauc_users_skipped" else f"{value:.4f}"
+    shown = shown_value(name, value)
     return shown if interval is None else f"{shown} {shown_interval(interval)}"

@@ -12,10 +12,10 @@ import torch
 
 from clickflow.errors import PromotionError
 from clickflow.metrics.click_metrics import ScoredRows
+from clickflow.metrics.headings import HEADINGS
 from clickflow.metrics.ranking import MetricUndefinedWarning
 from clickflow.metrics.significance import PairedDifference, bootstrap_gauc, delong
 
-SHOWN = {"auc": "AUC", "gauc": "GAUC", "pr_auc": "PR-AUC"}
 LEAST_REPLICATES = 2_000
 NO_DIFFERENCE = PairedDifference(0.0, 0.0, 0.0, 1.0)
 TAIL_REPLICATES = 20
@@ -47,7 +47,7 @@ class Verdict:
     def difference(self) -> str:
         """``GAUC +0.0123, 95 % interval [+0.0045, +0.0201]``."""
         difference, low, high, _ = self.found
-        return f"{SHOWN[self.metric]} {difference:+.4f}, {100 * (1 - self.alpha):.4g} % interval [{low:+.4f}, {high:+.4f}]"
+        return f"{HEADINGS[self.metric]} {difference:+.4f}, {100 * (1 - self.alpha):.4g} % interval [{low:+.4f}, {high:+.4f}]"
 
     @property
     def needed(self) -> str:

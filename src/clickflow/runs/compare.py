@@ -22,8 +22,9 @@ from clickflow.data.splits import SPLITS
 from clickflow.errors import ClickflowError, TrackingError, TrainingError
 from clickflow.figures.comparison_figure import comparison_figure
 from clickflow.figures.metric_figures import gradient_norm_figure
+from clickflow.metrics.headings import HEADINGS, PRINCIPAL
 from clickflow.metrics.significance import PairedDifference, bootstrap_gauc, delong
-from clickflow.runs.comparison import COSTS, METRICS, ModelResult, as_csv, as_markdown, improvement
+from clickflow.runs.comparison import COSTS, ModelResult, as_csv, as_markdown, improvement
 from clickflow.runs.config import CompareConfig, RunConfig
 from clickflow.runs.evaluate import EVALUATION, LoadedModel, evaluate_on, is_evaluated
 from clickflow.runs.kept_checkpoints import read_best_model
@@ -166,7 +167,7 @@ def _results(config: CompareConfig, scored: Mapping[str, list[_Scored]]) -> list
         ModelResult(
             label=label,
             run_ids=tuple(one.run.run_id for one in runs),
-            metrics={name: _values(runs, name) for name in METRICS}
+            metrics={name: _values(runs, name) for name in PRINCIPAL}
             | {name: tuple(one.run.metrics[name] for one in runs) for name in COSTS},
             against_base=_against_base(runs, base) if base and label != config.compare.base else {},
             rela_impr=improvement(_values(runs, "auc"), base_auc),
@@ -203,7 +204,7 @@ def _write(folder: Path, results: list[ModelResult], base: str, first_runs: Mapp
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "table.csv").write_text(as_csv(results), encoding="utf-8")
     (folder / "table.md").write_text(as_markdown(results), encoding="utf-8")
-    shown = {METRICS[name]: name for name in ("auc", "gauc")}
+    shown = {HEADINGS[name]: name for name in ("auc", "gauc")}
     values = {heading: {result.label: result.metrics[name] for result in results} for heading, name in shown.items()}
     published = {heading: {r.label: r.published[name] for r in results if name in r.published} for heading, name in shown.items()}
     comparison_figure(values, published, base).savefig(folder / "table.png")

@@ -5,12 +5,11 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from clickflow.metrics.headings import HEADINGS, PRINCIPAL
 from clickflow.metrics.ranking import rela_impr
 from clickflow.metrics.significance import PairedDifference
 from clickflow.text import csv_table, markdown_table
 
-METRICS = {"auc": "AUC", "gauc": "GAUC", "pr_auc": "PR-AUC", "log_loss": "log loss"}
-"""Metrics with a mean and a spread in the table, and how they are called there."""
 COSTS = {"num_parameters": "parameters", "rows_per_second": "rows/s", "train_seconds": "seconds"}
 """What a run of the model costs, mean over seeds."""
 
@@ -55,9 +54,9 @@ def improvement(auc: tuple[float, ...], base_auc: tuple[float, ...]) -> float:
 def quality_columns(result: ModelResult) -> dict[str, str]:
     """A model's line of the table of metrics, heading -> text."""
     columns = {"model": result.label, "seeds": str(len(result.run_ids))}
-    columns |= {heading: f"{result.mean(name):.4f}{_spread(result.std(name))}" for name, heading in METRICS.items()}
+    columns |= {HEADINGS[name]: f"{result.mean(name):.4f}{_spread(result.std(name))}" for name in PRINCIPAL}
     columns["RelaImpr"] = f"{result.rela_impr:+.2%}" if math.isfinite(result.rela_impr) else "–"
-    return columns | {f"published {METRICS[name]}": f"{value:.4f}" for name, value in result.published.items()}
+    return columns | {f"published {HEADINGS[name]}": f"{value:.4f}" for name, value in result.published.items()}
 
 
 def significance_columns(result: ModelResult) -> dict[str, str]:
@@ -65,8 +64,8 @@ def significance_columns(result: ModelResult) -> dict[str, str]:
     columns = {"model": result.label}
     for name in ("auc", "gauc"):
         found = result.against_base.get(name)
-        columns[f"Δ{METRICS[name]} [95 %]"] = "–" if found is None else _difference(found)
-        columns[f"p({METRICS[name]})"] = "–" if found is None else _p_value(found.p_value)
+        columns[f"Δ{HEADINGS[name]} [95 %]"] = "–" if found is None else _difference(found)
+        columns[f"p({HEADINGS[name]})"] = "–" if found is None else _p_value(found.p_value)
     return columns | {heading: _cost(result.mean(name)) for name, heading in COSTS.items()}
 
 
@@ -84,7 +83,7 @@ def as_csv(results: list[ModelResult]) -> str:
 
 def _numbers(result: ModelResult) -> dict[str, str | float]:
     line: dict[str, str | float] = {"model": result.label, "seeds": len(result.run_ids), "rela_impr": result.rela_impr}
-    for name in METRICS:
+    for name in PRINCIPAL:
         line |= {f"{name}_mean": result.mean(name), f"{name}_std": result.std(name)}
     for name, found in result.against_base.items():
         line |= {f"{name}_{key}": value for key, value in found._asdict().items()}

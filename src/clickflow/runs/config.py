@@ -19,7 +19,7 @@ RunId = Annotated[str, Field(min_length=1)]
 
 
 class PrepareConfig(StrictConfig):
-    """What ``prepare`` needs: where the log comes from and who is an impression."""
+    """Settings of ``prepare``: where the log comes from and who is an impression."""
 
     data: DataConfig
     protocol: ProtocolConfig
@@ -96,7 +96,7 @@ class CompareConfig(RunConfig):
 
 
 class EvaluateConfig(StrictConfig):
-    """What to evaluate on the test split: a run's best weights, or a logged or registered model."""
+    """The model to evaluate on the test split: a run's best weights, or a logged or registered model."""
 
     run_id: RunId | None = None
     """Finished training run; either this or ``model``."""

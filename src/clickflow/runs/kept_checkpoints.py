@@ -70,5 +70,5 @@ def fetch_best_checkpoint(store: Store, run: FoundRun, scratch: Path) -> Path:
             raise TrackingError(f"{error}; where only the checkpoint was deleted, evaluate the logged model: model=models:/m-…") from error
         raise TrackingError(
             f"run {run.run_id}: its checkpoints were removed {removed}; its logged model is still there (model=models:/m-…, on the run's "
-            f"page), and reproduce.py run_id={run.run_id} trains it again"
+            f"page), and clickflow reproduce run_id={run.run_id} trains it again"
         ) from error

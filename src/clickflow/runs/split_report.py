@@ -20,6 +20,7 @@ from clickflow.figures.slice_figure import SlicePoint, slice_figure
 from clickflow.metrics.calibration import reliability
 from clickflow.metrics.click_metrics import ClickMetrics, ScoredRows
 from clickflow.metrics.curves import Curve, pr_curve, roc_curve
+from clickflow.metrics.headings import shown_value
 from clickflow.metrics.intervals import ConfidenceInterval
 from clickflow.metrics.ranking import auc
 from clickflow.runs.slices import slices_as_markdown
@@ -102,11 +103,7 @@ def log_intervals(run: Run, scored: ScoredSplit, intervals: Mapping[str, Confide
 
 def shown_metrics(metrics: Mapping[str, float], intervals: Mapping[str, ConfidenceInterval]) -> list[tuple[str, str, str]]:
     """Name, value and interval of each metric, as tables show them; a dash where the rows cannot tell."""
-    lines = []
-    for name, value in metrics.items():
-        shown = "–" if math.isnan(value) else f"{value:,.0f}" if name == "gauc_users_skipped" else f"{value:.4f}"
-        lines.append((name, shown, shown_interval(intervals.get(name))))
-    return lines
+    return [(name, shown_value(name, value), shown_interval(intervals.get(name))) for name, value in metrics.items()]
 
 
 def shown_interval(interval: ConfidenceInterval | None) -> str:

@@ -13,6 +13,7 @@ from clickflow.config import flatten
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import Progress, prepare
 from clickflow.errors import TrackingError, TrainingError
+from clickflow.metrics.headings import HEADINGS, PRINCIPAL, shown_value
 from clickflow.models.entry_points import package_of
 from clickflow.runs.attention import log_attention
 from clickflow.runs.config import RunConfig
@@ -233,8 +234,7 @@ def _log_best(run: Run, result: "FitResult", validation: ScoredSplit, costs: Map
 def _description(
     config: RunConfig, dataset: PreparedDataset, result: "FitResult", validation: ScoredSplit, costs: Mapping[str, float]
 ) -> str:
-    shown = {"AUC": "auc", "GAUC": "gauc", "PR-AUC": "pr_auc", "log loss": "log_loss"}
-    row = {heading: f"{validation.metrics[name]:.4f}" for heading, name in shown.items()}
+    row = {HEADINGS[name]: shown_value(name, validation.metrics[name]) for name in PRINCIPAL}
     splits = ", ".join(f"{name} {split.rows:,}" for name, split in dataset.manifest.splits.items())
     return "\n".join(
         [

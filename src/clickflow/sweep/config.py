@@ -18,22 +18,30 @@ Direction = Literal["maximize", "minimize"]
 HIGH_IS_GOOD = frozenset({"val/auc", "val/gauc", "val/pr_auc", "rows_per_second"})
 
 
-class TPEConfig(StrictConfig):
-    """Tree-structured Parzen estimator over all parameters together (Bergstra et al. 2011; multivariate: Falkner et al. 2018)."""
+class Seeded(StrictConfig):
+    """Setting of every sampler that draws random values."""
 
-    name: Literal["tpe"] = "tpe"
     seed: Seed = 0
     """Seed of its random choices."""
+
+
+class StartingRandomly(Seeded):
+    """Settings of the samplers that learn from earlier trials."""
+
     num_startup_trials: StartupTrials = 10
     """Random trials before it begins."""
 
 
-class RandomConfig(StrictConfig):
+class TPEConfig(StartingRandomly):
+    """Tree-structured Parzen estimator over all parameters together (Bergstra et al. 2011; multivariate: Falkner et al. 2018)."""
+
+    name: Literal["tpe"] = "tpe"
+
+
+class RandomConfig(Seeded):
     """Independent random values."""
 
     name: Literal["random"] = "random"
-    seed: Seed = 0
-    """Seed of its random choices."""
 
 
 class GridConfig(StrictConfig):
@@ -44,44 +52,39 @@ class GridConfig(StrictConfig):
     """Has no effect: nothing is left to choose."""
 
 
-class QMCConfig(StrictConfig):
+class QMCConfig(Seeded):
     """A scrambled Sobol' sequence: random values that leave no gaps (Bergstra & Bengio 2012); choices are random."""
 
     name: Literal["qmc"] = "qmc"
-    seed: Seed = 0
-    """Seed of its random choices."""
 
 
-class GPConfig(StrictConfig):
+class GPConfig(StartingRandomly):
     """Gaussian process with expected improvement; for few, costly trials."""
 
     name: Literal["gp"] = "gp"
-    seed: Seed = 0
-    """Seed of its random choices."""
-    num_startup_trials: StartupTrials = 10
-    """Random trials before it begins."""
 
 
-class CmaEsConfig(StrictConfig):
+class CmaEsConfig(StartingRandomly):
     """Covariance matrix adaptation (Hansen & Ostermeier 2001), for numbers; choices are random."""
 
     name: Literal["cma_es"] = "cma_es"
-    seed: Seed = 0
-    """Seed of its random choices."""
-    num_startup_trials: StartupTrials = 10
-    """Random trials before it begins."""
 
 
 _Sampler = Annotated[TPEConfig | RandomConfig | GridConfig | QMCConfig | GPConfig | CmaEsConfig, Field(discriminator="name")]
 SamplerConfig = Annotated[_Sampler, BeforeValidator(named)]
 
 
-class MedianConfig(StrictConfig):
+class ByMedian(StrictConfig):
+    """Setting of the pruners that compare a trial with the median."""
+
+    num_startup_trials: Natural = 5
+    """Complete trials before any is ended."""
+
+
+class MedianConfig(ByMedian):
     """Ends a trial whose best value so far is worse than the median of the others at the same validation (Golovin et al. 2017)."""
 
     name: Literal["median"] = "median"
-    num_startup_trials: Natural = 5
-    """Complete trials before any is ended."""
     num_warmup_validations: Natural = 0
     """Number of validations of a trial before it may be pruned."""
 
@@ -91,17 +94,15 @@ class HyperbandConfig(StrictConfig):
 
     name: Literal["hyperband"] = "hyperband"
     reduction_factor: Annotated[int, Field(ge=2)] = 3
-    """At each rung one of so many trials goes on."""
+    """One in this many trials survives each rung."""
 
 
-class PatienceConfig(StrictConfig):
+class PatienceConfig(ByMedian):
     """Prunes as ``median`` does, but only a trial that has not improved for a while."""
 
     name: Literal["patience"] = "patience"
     patience: Natural = 1
     """Number of validations without improvement that are tolerated."""
-    num_startup_trials: Natural = 5
-    """Complete trials before any is ended."""
 
 
 class NoPrunerConfig(StrictConfig):

@@ -91,7 +91,7 @@ class SweepResult:
     threads: int
 
 
-Watch = Callable[[Snapshot], None]
+OnSnapshot = Callable[[Snapshot], None]
 StartWorkers = Callable[[WorkerSpec, Path], Workers]
 
 
@@ -102,7 +102,7 @@ def sweep(
     start_workers: StartWorkers,
     *,
     progress: Progress = lambda stage: None,
-    watch: Watch = lambda snapshot: None,
+    on_snapshot: OnSnapshot = lambda snapshot: None,
 ) -> SweepResult:
     """Run a sweep, or continue it, until it has its total of finished trials.
 
@@ -112,7 +112,7 @@ def sweep(
         composer: composes the trials' configs.
         start_workers: creates the workers: :class:`~clickflow.sweep.processes.LocalWorkers`, or those of a cluster.
         progress: called with the name of each stage as it starts.
-        watch: called twice a second with the state of the sweep.
+        on_snapshot: called twice a second with the state of the sweep.
 
     Raises:
         ClickflowError: the data, the study or the store cannot be used; before the first trial where possible.
@@ -120,11 +120,11 @@ def sweep(
         KeyboardInterrupt: the sweep was interrupted; it continues when it is started again.
     """
     with storage_faults(config.sweep.storage):
-        return _sweep(config, space, composer, start_workers, progress, watch)
+        return _sweep(config, space, composer, start_workers, progress, on_snapshot)
 
 
 def _sweep(
-    config: SweepRunConfig, space: SearchSpace, composer: Composer, start_workers: StartWorkers, progress: Progress, watch: Watch
+    config: SweepRunConfig, space: SearchSpace, composer: Composer, start_workers: StartWorkers, progress: Progress, on_snapshot: OnSnapshot
 ) -> SweepResult:
     storage = open_storage(config.sweep.storage, config.home, config.sweep.study_name)
     store = open_store(config.tracking, config.home)
@@ -157,7 +157,7 @@ def _sweep(
         )
         trial_store = TrialStore(study, storage, num_trials, is_grid=config.sweep.is_grid)
         workers = start_workers(spec, study_folder(config.home, config.sweep.study_name))
-        _Coordinator(spec, trial_store, store, parent, workers, watch).run()
+        _Coordinator(spec, trial_store, store, parent, workers, on_snapshot).run()
         progress("drawing the sweep's figures")
         best = log_outcome(parent, store, trial_store, spec, dataset.manifest.splits["validation"])
         values = [space.values(trial.params) for trial in best]
@@ -168,12 +168,14 @@ def _sweep(
 class _Coordinator:
     """Keeps workers running and the states of trials true until the sweep is complete."""
 
-    def __init__(self, spec: WorkerSpec, trial_store: TrialStore, store: Store, parent: Run, workers: Workers, watch: Watch) -> None:
+    def __init__(
+        self, spec: WorkerSpec, trial_store: TrialStore, store: Store, parent: Run, workers: Workers, on_snapshot: OnSnapshot
+    ) -> None:
         self._spec = spec
         self._trial_store = trial_store
         self._parent = parent
         self._workers = workers
-        self._watch = watch
+        self._on_snapshot = on_snapshot
         self._recovery = Recovery(trial_store, spec, store)
         self._ended = {trial.number for trial in trial_store.trials() if trial.state.is_finished()}
         self._given_up: list[str] = []
@@ -199,7 +201,7 @@ class _Coordinator:
         """Report the trials that ended since the last call."""
         trials = [trial for trial in self._trial_store.trials() if not is_surplus(trial)]
         sweep_config = self._spec.config.sweep
-        self._watch(Snapshot(trials, count(trials), self._trial_store.total, sweep_config.metric, sweep_config.directions))
+        self._on_snapshot(Snapshot(trials, count(trials), self._trial_store.total, sweep_config.metric, sweep_config.directions))
         ended = [trial for trial in trials if trial.state.is_finished() and trial.number not in self._ended]
         for trial in ended:
             self._ended.add(trial.number)

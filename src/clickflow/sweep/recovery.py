@@ -11,11 +11,20 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from clickflow.runs.kept_checkpoints import checkpoint_folder, keep_checkpoints
-from clickflow.sweep.trial_run import NUMBER_TAG, STUDY_TAG, results_of_run
+from clickflow.sweep.trial_run import results_of_run
 from clickflow.sweep.trials import PROGRESS, Failure, TrialStore, worker_of
 from clickflow.sweep.worker_spec import WorkerSpec
 from clickflow.tracking.lifecycle import closing_dead_run
-from clickflow.tracking.names import ERROR_TAG, PARENT_TAG, TRIAL_COMPLETE, TRIAL_FAILED, TRIAL_INTERRUPTED, TRIAL_STATE_TAG
+from clickflow.tracking.names import (
+    ERROR_TAG,
+    PARENT_TAG,
+    STUDY_TAG,
+    TRIAL_COMPLETE,
+    TRIAL_FAILED,
+    TRIAL_INTERRUPTED,
+    TRIAL_NUMBER_TAG,
+    TRIAL_STATE_TAG,
+)
 from clickflow.tracking.search import FoundRun, find_runs
 from clickflow.tracking.store import Store
 
@@ -93,7 +102,7 @@ class Recovery:
                 keep_checkpoints(dead, home)
 
     def _tags(self, number: int) -> dict[str, str]:
-        return {PARENT_TAG: self._spec.parent_run_id, STUDY_TAG: self._spec.config.sweep.study_name, NUMBER_TAG: str(number)}
+        return {PARENT_TAG: self._spec.parent_run_id, STUDY_TAG: self._spec.config.sweep.study_name, TRIAL_NUMBER_TAG: str(number)}
 
     def _take_over(self, trial: FrozenTrial, run: FoundRun) -> bool:
         """Tell a trial whose worker died after the run had ended; returns whether this call did."""

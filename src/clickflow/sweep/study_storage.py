@@ -107,7 +107,7 @@ def _journal(home: Path, study_name: str) -> BaseStorage:
         raise TrackingError(f"sweep.storage = {journal}: cannot be written ({error.strerror}); {advice}") from error
     except Exception as error:  # damaged lines may raise anything
         raise TrackingError(
-            f"sweep.storage = {journal}: is no journal of a study ({first_line(error)}); bring it back from a copy, or "
+            f"sweep.storage = {journal}: is not a study's journal ({first_line(error)}); bring it back from a copy, or "
             "set sweep.study_name to a new name"
         ) from error
 

@@ -20,9 +20,11 @@ from clickflow.sweep.worker_spec import WorkerSpec
 from clickflow.text import first_line
 from clickflow.tracking.contents import fetch_artifact
 from clickflow.tracking.names import (
+    STUDY_TAG,
     TRIAL_COMPLETE,
     TRIAL_FAILED,
     TRIAL_INTERRUPTED,
+    TRIAL_NUMBER_TAG,
     TRIAL_PRUNED,
     TRIAL_RUNNING,
     TRIAL_STATE_TAG,
@@ -34,7 +36,7 @@ from clickflow.tracking.store import Store
 from clickflow.training.checkpoints import read_progress
 from clickflow.training.watching import Pruned
 
-NUMBER_TAG, RETRY_TAG, STUDY_TAG = "trial.number", "trial.retry_of", "sweep.study"
+RETRY_TAG = "trial.retry_of"
 CURVES = ("train/", "val/", "epoch", "gradient_norm/", "activation_norm/")
 """Metrics (or their prefixes) that a resumed training continues."""
 
@@ -45,7 +47,7 @@ class TrialLost(Exception):
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """What all trials of a worker share.
+    """The things that all trials of a worker share.
 
     Attributes:
         spec: what the worker was told.
@@ -129,7 +131,7 @@ def run_trial(context: WorkerContext, trial: optuna.Trial, config: RunConfig, va
     """
     frozen = context.trial_store.trials()[trial.number]
     retry_of = frozen.user_attrs.get(RETRY_OF)
-    tags = {NUMBER_TAG: str(trial.number), TRIAL_STATE_TAG: TRIAL_RUNNING, STUDY_TAG: context.spec.config.sweep.study_name}
+    tags = {TRIAL_NUMBER_TAG: str(trial.number), TRIAL_STATE_TAG: TRIAL_RUNNING, STUDY_TAG: context.spec.config.sweep.study_name}
     tags |= {} if retry_of is None else {RETRY_TAG: str(retry_of)}
     params = {f"trial.{key}": value for key, value in values.items()}
     part_of = PartOf(context.spec.parent_run_id, f"trial {trial.number}", tags, params)

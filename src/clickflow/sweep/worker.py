@@ -6,12 +6,12 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from types import FrameType
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 
 from clickflow.data.dataset import PreparedDataset
+from clickflow.errors import interrupt
 from clickflow.runs.config import RunConfig
 from clickflow.runs.run_dataset import open_expected
 from clickflow.sweep.space import Composer
@@ -42,7 +42,7 @@ def work(spec: WorkerSpec, composer: Composer) -> None:
         TrackingError: the study's storage or the run store cannot be reached.
         KeyboardInterrupt: the worker was stopped; its trial continues at the next start.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     context = _worker_context(spec, composer)
     worker = Owner.here()
     while context.trial_store.num_left > 0:
@@ -142,7 +142,3 @@ def _heartbeat(context: WorkerContext, number: int, watcher: TrialWatcher, max_e
 
 def _is_stopped(trial_store: TrialStore, spec: WorkerSpec) -> bool:
     return spec.start_id in trial_store.study.user_attrs.get(STOP, [])
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -6,7 +6,7 @@ from clickflow.sweep.space import SearchSpace
 
 
 class WorkerSpec(StrictConfig):
-    """What the workers of one command do."""
+    """The task of the workers of one command."""
 
     config: SweepRunConfig
     """The sweep, with what its trials share."""

@@ -28,7 +28,10 @@ TRIAL_COMPLETE, TRIAL_PRUNED, TRIAL_RUNNING, TRIAL_FAILED, TRIAL_INTERRUPTED = "
 """How far a sweep's trial came, apart from the status of its run."""
 METRICS_TAG, DIRECTIONS_TAG = "sweep.metrics", "sweep.directions"
 """On a sweep's parent run: the metrics by which its trials are ranked and the direction of each, separated by commas."""
+STUDY_TAG = "sweep.study"
+"""On a sweep's parent run and those of its trials: the study's name."""
 BEST_RUN_TAG, PARETO_TRIALS_TAG = "best.run_id", "pareto.trials"
+"""On a sweep's parent run: the best trial's run, or the numbers of the Pareto front's trials, separated by commas."""
 
 
 def logged_name(metric: str) -> str:

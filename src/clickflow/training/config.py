@@ -50,7 +50,7 @@ class TrainerConfig(StrictConfig):
 
 
 class TwoPaths(StrictConfig):
-    """What every optimizer's config has."""
+    """Setting of every optimizer."""
 
     embedding_update: Literal["sparse", "dense"] = "sparse"
     """``sparse`` updates a table's rows of the batch only; ``dense`` the whole table by the textbook, in O(vocabulary)."""
@@ -64,24 +64,25 @@ class SGDConfig(TwoPaths):
     """Step size."""
 
 
-class MomentumConfig(TwoPaths):
+class Accelerated(TwoPaths):
+    """Settings that both kinds of momentum share."""
+
+    learning_rate: LearningRate = 0.01
+    """Step size."""
+    momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    """Share of the last step that is kept."""
+
+
+class MomentumConfig(Accelerated):
     """SGD with momentum (Polyak 1964); on the sparse path a row's momentum rests while the row does not occur."""
 
     name: Literal["momentum"] = "momentum"
-    learning_rate: LearningRate = 0.01
-    """Step size."""
-    momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    """Share of the last step that is kept."""
 
 
-class NesterovConfig(TwoPaths):
+class NesterovConfig(Accelerated):
     """SGD with Nesterov's momentum (Sutskever et al. 2013); on the sparse path a row's momentum rests while the row does not occur."""
 
     name: Literal["nesterov"] = "nesterov"
-    learning_rate: LearningRate = 0.01
-    """Step size."""
-    momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    """Share of the last step that is kept."""
 
 
 class AdagradConfig(TwoPaths):
@@ -113,7 +114,7 @@ class RMSpropConfig(TwoPaths):
 
 
 class Moments(TwoPaths):
-    """What Adam and AdamW share."""
+    """Settings that Adam and AdamW share."""
 
     learning_rate: LearningRate = 1e-3
     """Step size."""
@@ -145,7 +146,7 @@ OptimizerConfig = Annotated[
 
 
 class Warmup(StrictConfig):
-    """What every schedule's config has."""
+    """Setting of every schedule."""
 
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     """Steps in which the rate rises linearly to its full height."""

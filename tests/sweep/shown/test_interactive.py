@@ -244,11 +244,6 @@ def test_trials_that_are_equally_good_have_no_importances():
     assert "Importances" not in Page(interactive_page(study, SPACE, ["val/gauc"], {})).headings
 
 
-def test_one_name_is_needed_for_each_objective():
-    with pytest.raises(ValueError, match=r"metrics = \['val/gauc'\]: must name each of the study's 2 objectives"):
-        interactive_page(a_sweep(directions=UP_DOWN), SPACE, ["val/gauc"], {})
-
-
 @pytest.mark.parametrize("trials", [[], [a_trial({"model": "din"}, state=TrialState.FAIL)], [a_trial({"model": "din"}, 9.0, surplus=True)]])
 def test_a_study_without_a_finished_trial_is_a_page_without_figures(trials):
     html = interactive_page(a_study(trials), SPACE, ["val/gauc"], {})

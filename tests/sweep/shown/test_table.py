@@ -78,9 +78,3 @@ def test_markdown_survives_a_bar_in_a_run_id_and_a_study_without_trials():
     study = a_study([a_trial({"model": "din"}, 0.7, run_id="a|b")])
     assert "a\\|b" in as_markdown(study, SPACE, GAUC)
     assert as_markdown(a_study([a_trial({"model": "din"}, state=TrialState.FAIL)]), SPACE, GAUC) == "No trial is complete yet."
-
-
-@pytest.mark.parametrize("table", [trial_rows, as_markdown])
-def test_one_name_is_needed_for_each_objective(table):
-    with pytest.raises(ValueError, match=r"metrics = \['val/gauc', 'num_parameters'\]: must name each of the study's 1 objectives"):
-        table(a_sweep(2), SPACE, TWO)

@@ -39,9 +39,6 @@ def interactive_page(study: Study, space: SearchSpace, metrics: Sequence[str], c
         space: its search space.
         metrics: names of its objectives.
         curves: label of a trial -> its ROC and its precision-recall curve; may be empty.
-
-    Raises:
-        ValueError: the number of metrics is not the number of objectives.
     """
     view = view_of(study, space, metrics)
     summary = f"{len(view.complete)} complete and {len(view.pruned)} pruned trials. Point at a mark for its trial and parameters."

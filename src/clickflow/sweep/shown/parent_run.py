@@ -25,7 +25,7 @@ from clickflow.text import csv_table
 from clickflow.tracking.contents import fetch_artifact
 from clickflow.tracking.lifecycle import open_run, reopen_run
 from clickflow.tracking.lineage import lineage_tags
-from clickflow.tracking.names import KIND_TAG, logged_name
+from clickflow.tracking.names import BEST_RUN_TAG, KIND_TAG, PARETO_TRIALS_TAG, STUDY_TAG, logged_name
 from clickflow.tracking.run import Run
 from clickflow.tracking.search import FoundRun, read_run
 from clickflow.tracking.store import Store
@@ -60,7 +60,7 @@ def open_parent_run(store: Store, config: SweepRunConfig, run_id: str | None) ->
     values = _shown_values(config)
     tags = {
         KIND_TAG: "sweep",
-        "sweep.study": config.sweep.study_name,
+        STUDY_TAG: config.sweep.study_name,
         "data": config.data.name,
         "protocol": config.protocol.name,
         **lineage_tags(Path(__file__).parent),
@@ -93,7 +93,7 @@ def log_progress(parent: Run, trial_store: TrialStore, spec: WorkerSpec) -> None
     metrics = {f"trials/{state}": float(number) for state, number in states.items()}
     best = best_trials(trial_store.study)
     if len(spec.config.sweep.metric) > 1:
-        parent.set_tags({"pareto.trials": ", ".join(str(trial.number) for trial in best)})
+        parent.set_tags({PARETO_TRIALS_TAG: ", ".join(str(trial.number) for trial in best)})
     elif best:
         metrics |= dict(zip((logged_name(metric) for metric in spec.config.sweep.metric), best[0].values, strict=True))
         parent.set_tags(_best_tags(spec, best[0]))
@@ -120,7 +120,7 @@ def log_outcome(parent: Run, store: Store, trial_store: TrialStore, spec: Worker
 
 def _best_tags(spec: WorkerSpec, best: FrozenTrial) -> dict[str, str]:
     values = {f"best.{key}": str(value) for key, value in spec.space.values(best.params).items()}
-    return {"best.trial": str(best.number), "best.run_id": str(best.user_attrs.get(RUN_ID)), **values}
+    return {"best.trial": str(best.number), BEST_RUN_TAG: str(best.user_attrs.get(RUN_ID)), **values}
 
 
 def _curves(store: Store, study: Study) -> Iterator[tuple[str, tuple[tuple[Curve, Curve], FoundRun]]]:

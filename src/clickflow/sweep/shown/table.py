@@ -17,6 +17,8 @@ STATES = {
     TrialState.RUNNING: "running",
     TrialState.WAITING: "waiting",
 }
+NUM_ROWS = 10
+"""Most trials that the Markdown table shows."""
 
 
 def trial_rows(study: Study, space: SearchSpace, metrics: Sequence[str]) -> list[dict[str, str]]:
@@ -30,31 +32,22 @@ def trial_rows(study: Study, space: SearchSpace, metrics: Sequence[str]) -> list
     Returns:
         Rows with the same columns: ``number``, ``state``, each metric, ``epochs`` (reported values), ``seconds``, each searched key,
         ``run_id`` and ``reason`` (of a failure).
-
-    Raises:
-        ValueError: the number of metrics is not the number of objectives.
     """
-    if len(metrics) != len(study.directions):
-        raise ValueError(f"metrics = {list(metrics)}: must name each of the study's {len(study.directions)} objectives")
     return [_row(trial, space, metrics) for trial in study.get_trials(deepcopy=False)]
 
 
-def as_markdown(study: Study, space: SearchSpace, metrics: Sequence[str], num_trials: int = 10) -> str:
+def as_markdown(study: Study, space: SearchSpace, metrics: Sequence[str]) -> str:
     """The best complete trials by the metric, the best first; with several metrics the Pareto front, by the first one.
 
     Args:
         study: as for :func:`trial_rows`.
         space: its search space.
         metrics: names of its objectives.
-        num_trials: the greatest number of rows.
-
-    Raises:
-        ValueError: the number of metrics is not the number of objectives.
     """
     view = view_of(study, space, metrics)
     sign = -1 if view.is_maximized(0) else 1
     candidates = view.complete if len(metrics) == 1 else view.study.best_trials if view.complete else []
-    best = sorted(candidates, key=lambda trial: (sign * trial.values[0], trial.number))[:num_trials]
+    best = sorted(candidates, key=lambda trial: (sign * trial.values[0], trial.number))[:NUM_ROWS]
     if not best:
         return "No trial is complete yet."
     run_ids = {trial.number: str(trial.user_attrs.get("run_id", "")) for trial in study.get_trials(deepcopy=False)}

@@ -58,7 +58,7 @@ class StudyView:
         return min(self.complete, key=lambda trial: sign * trial.values[position])
 
     def distribution(self, parameter: str) -> BaseDistribution:
-        """What is searched of a parameter."""
+        """The values of a parameter that are searched."""
         return next(trial.distributions[parameter] for trial in self.complete if parameter in trial.distributions)
 
     def best_so_far(self, position: int) -> tuple[list[int], list[float]]:
@@ -86,12 +86,7 @@ def view_of(study: Study, space: SearchSpace, metrics: Sequence[str]) -> StudyVi
         study: as the sweep keeps it.
         space: its search space; parameters that are not in it are left out.
         metrics: one name per objective.
-
-    Raises:
-        ValueError: the number of metrics is not the number of objectives.
     """
-    if len(metrics) != len(study.directions):
-        raise ValueError(f"metrics = {list(metrics)}: must name each of the study's {len(study.directions)} objectives")
     names = short_names(space.parameters)
     with quietly():
         view = optuna.create_study(directions=study.directions)

@@ -1,0 +1,38 @@
+"""Tables in a terminal."""
+
+from collections.abc import Collection, Iterable, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+
+def print_table(
+    console: Console,
+    title: str,
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str] | None],
+    *,
+    left: Collection[str],
+    width: int | None = None,
+) -> None:
+    """Print a table.
+
+    Args:
+        console: where to.
+        title: line above the table.
+        headings: one per column.
+        rows: cells of each row, of which the last ones may be missing; None draws a line.
+        left: headings of the columns that are aligned left; numbers are aligned right.
+        width: columns of the terminal that the table may take, even if the console has fewer; its cells are not wrapped.
+    """
+    table = Table(title=title, title_justify="left")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in left else "right", no_wrap=width is not None)
+    for row in rows:
+        if row is None:
+            table.add_section()
+        else:
+            table.add_row(*row)
+    if width is not None:  # rich gives a pipe 80 columns; a figure that is cut off is worse than a line that wraps
+        console = Console(file=console.file, width=max(console.width, width), highlight=False)
+    console.print(table)

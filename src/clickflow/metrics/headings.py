@@ -1,0 +1,33 @@
+"""Metrics as tables and reports show them."""
+
+import math
+
+HEADINGS = {
+    "auc": "AUC",
+    "gauc": "GAUC",
+    "gauc_users_skipped": "users skipped",
+    "pr_auc": "PR-AUC",
+    "log_loss": "log loss",
+    "oracle_auc": "oracle AUC",
+}
+"""Name of a metric -> its heading; the other names are headings themselves."""
+PRINCIPAL = ("auc", "gauc", "pr_auc", "log_loss")
+"""The metrics that every report shows, in this order."""
+
+
+def heading_of(name: str) -> str:
+    """The heading of a metric.
+
+    >>> heading_of("pr_auc"), heading_of("calibration")
+    ('PR-AUC', 'calibration')
+    """
+    return HEADINGS.get(name, name)
+
+
+def shown_value(name: str, value: float) -> str:
+    """A metric's value; a dash where the rows cannot tell.
+
+    >>> shown_value("auc", 0.71234), shown_value("gauc_users_skipped", 1234.0), shown_value("gauc", math.nan)
+    ('0.7123', '1,234', '–')
+    """
+    return "–" if math.isnan(value) else f"{value:,.0f}" if name == "gauc_users_skipped" else f"{value:.4f}"
