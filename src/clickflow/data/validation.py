@@ -57,7 +57,7 @@ def check(raw: RawLog, config: SourceConfig) -> CheckedLog:
     lazy = {"interactions": raw.interactions, "behaviours": raw.behaviours, "items": raw.items}
     tables = {name: _collect(name, frame, raw) for name, frame in lazy.items() if frame is not None}
     problems: list[str] = []
-    counts = dict(raw.counts)
+    counts: dict[str, int] = {}
     frames = {name: _sound_rows(table, config, problems, counts) for name, table in tables.items()}
     mismatches = list(_type_mismatches(tables))
     problems += mismatches

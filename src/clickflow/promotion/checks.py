@@ -4,7 +4,6 @@ Decision: the files that would be served are tried on raw ids, through the inter
 cannot be served is found here and not by the first request.
 """
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from clickflow.runs.evaluate import LoadedModel, check_schema
 from clickflow.runs.logged_config import read_config
 from clickflow.runs.run_dataset import open_dataset
 from clickflow.serving.click_model import ClickModel
-from clickflow.tracking.contents import fetch_artifact
+from clickflow.tracking.contents import fetched
 from clickflow.tracking.location import FoundModel
 from clickflow.tracking.logged_model import load_model, read_signature
 from clickflow.tracking.store import Store
@@ -67,8 +66,8 @@ def check_model(store: Store, candidate: Candidate, home: Path) -> CheckedCandid
     config = read_config(store, candidate.run)
     dataset = open_dataset(candidate.run, config, home)
     check_schema(FoundModel(candidate.uri, run_id), model.schema, dataset)
-    with tempfile.TemporaryDirectory() as scratch:
-        expected, _, _ = read_predictions(fetch_artifact(store, run_id, "predictions/validation.parquet", Path(scratch)))
+    with fetched(store, run_id, "predictions/validation.parquet") as predictions:
+        expected, _, _ = read_predictions(predictions)
     rows = np.unique(np.linspace(0, len(expected) - 1, VALIDATION_ROWS).astype(np.int64))
     preds = _predict(served, candidate.uri, raw_rows(dataset, "validation", rows))
     worst = float(np.abs(preds - expected[rows]).max())

@@ -4,10 +4,7 @@ Samples are drawn with a fixed seed among all users whose history is long enough
 the same ones and none is chosen for its looks.
 """
 
-import tempfile
-import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,15 +51,9 @@ def log_attention(run: Run, model: nn.Module, dataset: PreparedDataset, split_na
     table = attention_table(model, dataset, split_name, max_history)
     if table is None:
         return
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / f"{split_name}.csv"
-        table.write_csv(path)
-        run.log_file(path, "attention")
+    run.log_text(table.write_csv(), f"attention/{split_name}.csv")
     kind = next((field.name for field in dataset.schema.item_fields if field.name != ITEM), ITEM)
-    with warnings.catch_warnings():
-        # Titles in a script that matplotlib's font lacks; the table has them.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        run.log_figure(attention_figure(_samples(table, kind), kind), f"figures/{split_name}/attention.png")
+    run.log_figure(attention_figure(_samples(table, kind), kind), f"figures/{split_name}/attention.png")
 
 
 def attention_table(model: nn.Module, dataset: PreparedDataset, split_name: str, max_history: int) -> pl.DataFrame | None:

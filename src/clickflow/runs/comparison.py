@@ -10,7 +10,7 @@ from clickflow.metrics.significance import PairedDifference
 from clickflow.text import csv_table, markdown_table
 
 METRICS = {"auc": "AUC", "gauc": "GAUC", "pr_auc": "PR-AUC", "log_loss": "log loss"}
-"""Metrics with a mean and a spread in the table, and how they are called there."""
+"""Metrics with a mean and a spread in the table, and what they are called there."""
 COSTS = {"num_parameters": "parameters", "rows_per_second": "rows/s", "train_seconds": "seconds"}
 """What a run of the model costs, mean over seeds."""
 

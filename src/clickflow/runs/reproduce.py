@@ -4,11 +4,9 @@ The new run is the old one's child in MLflow and carries the tag ``kind = reprod
 candidate: comparisons and promotions choose among runs without it.
 """
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,7 +29,7 @@ from clickflow.runs.metric_differences import (
 from clickflow.runs.run_dataset import open_dataset
 from clickflow.runs.run_environment import RunEnvironment, changes, same_machine
 from clickflow.runs.train import PartOf, open_training_run, train_in
-from clickflow.tracking.contents import fetch_artifact, metric_histories
+from clickflow.tracking.contents import fetched, metric_histories
 from clickflow.tracking.lifecycle import resume_run
 from clickflow.tracking.lineage import environment_report
 from clickflow.tracking.names import DESCRIPTION_TAG, KIND_TAG, REPRODUCTION, RUN_NAME_TAG, THREADS_TAG, TRIAL_PRUNED, TRIAL_STATE_TAG
@@ -122,8 +120,8 @@ def _config_here(store: Store, old: FoundRun, config: ReproduceConfig) -> RunCon
 
 
 def _environment(store: Store, run_id: str) -> str:
-    with tempfile.TemporaryDirectory() as scratch:
-        return fetch_artifact(store, run_id, "environment.txt", Path(scratch)).read_text(encoding="utf-8")
+    with fetched(store, run_id, "environment.txt") as file:
+        return file.read_text(encoding="utf-8")
 
 
 def _refuse(old: FoundRun) -> None:

@@ -210,6 +210,7 @@ def _one_schema(files: Sequence[Path], schemas: Sequence[pa.Schema]) -> pa.Schem
             found = schema.field(field.name).type if schema.names.count(field.name) == 1 else "no such column"
             if found != field.type:
                 raise DataError(
-                    f"{file.name}, column '{field.name}' = {found}: it is {field.type} in {files[0].name}; one table has the same columns."
+                    f"{file.name}, column '{field.name}' = {found}: it is {field.type} in {files[0].name}; "
+                    "all files of a table need the same columns."
                 )
     return first

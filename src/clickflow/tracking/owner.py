@@ -46,7 +46,7 @@ class Owner:
 
     @property
     def tags(self) -> dict[str, str]:
-        """For :meth:`of_run`."""
+        """Tags that :meth:`of_run` reads."""
         return {HOST_TAG: self.host, PID_TAG: str(self.pid), STARTED_TAG: repr(self.started)}
 
     @property

@@ -356,7 +356,7 @@ def test_a_glob_without_a_match_a_folder_without_data_and_mixed_formats_are_refu
         config(str(tmp_path)).files(tmp_path)
     write(tmp_path / "a.csv")
     write(tmp_path / "b.jsonl", "{}")
-    with pytest.raises(DataError, match="mixes CSV and NDJSON files; one table has one format"):
+    with pytest.raises(DataError, match="mixes CSV and NDJSON files; a table must have a single format"):
         config(str(tmp_path)).files(tmp_path)
 
 

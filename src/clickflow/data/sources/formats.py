@@ -37,9 +37,8 @@ def expand(paths: Sequence[Path], key: str) -> tuple[Path, ...]:
     files = tuple(file for path in paths for file in _expand_one(path.expanduser(), key))
     formats = {_kind(file, key) for file in files}
     if len(formats) > 1:
-        raise DataError(
-            f"{key} = {', '.join(str(path) for path in paths)}: mixes {' and '.join(sorted(formats))} files; one table has one format."
-        )
+        mixed = " and ".join(sorted(formats))
+        raise DataError(f"{key} = {', '.join(map(str, paths))}: mixes {mixed} files; a table must have a single format.")
     return files
 
 
