@@ -15,7 +15,7 @@ from clickflow.config import validate
 from clickflow.data.prepare import Progress
 from clickflow.errors import TrackingError
 from clickflow.runs.config import ReproduceConfig, RunConfig
-from clickflow.runs.evaluate import EVALUATION, LoadedModel, evaluate_on, is_evaluated, refuse_parent
+from clickflow.runs.evaluate import EVALUATION, LoadedModel, evaluate_on, is_evaluated, refuse_unfit
 from clickflow.runs.logged_config import CONFIG_FILE, read_config
 from clickflow.runs.metric_differences import (
     Difference,
@@ -125,9 +125,7 @@ def _environment(store: Store, run_id: str) -> str:
 
 
 def _refuse(old: FoundRun) -> None:
-    refuse_parent(old)
-    if old.status != "FINISHED":
-        raise TrackingError(f"run_id = {old.run_id}: its status is {old.status}; only a FINISHED run can be reproduced; train it again.")
+    refuse_unfit(old, "reproduced")
     if old.tags.get(TRIAL_STATE_TAG) == TRIAL_PRUNED:
         raise TrackingError(
             f"run_id = {old.run_id}: was pruned by its sweep, so how far it came depends on the other trials; name a trial whose tag "

@@ -18,9 +18,8 @@ import pyarrow.parquet as pq
 
 from clickflow.config import suggest
 from clickflow.data.sources.formats import CSV, PARQUET, expand, labels
-from clickflow.data.sources.source import several
+from clickflow.data.sources.source import several, unreadable
 from clickflow.errors import DataError
-from clickflow.text import first_line
 
 READ_BUFFER_BYTES = 1 << 20
 
@@ -167,11 +166,6 @@ def open_table(path: Path, key: str, separator: str) -> InputTable:
     else:
         raise DataError(f"{key} = {files[0]}: unknown format; allowed is one of {', '.join((*PARQUET, *CSV))}; convert the file.")
     return table
-
-
-def unreadable(file: str, error: Exception) -> DataError:
-    """Make an error of a library's complaint about a file."""
-    return DataError(f"{file}: cannot be read ({first_line(error)}); repair the file or write it again.")
 
 
 def _parquet_schema(file: Path) -> pa.Schema:

@@ -11,7 +11,7 @@ import polars as pl
 
 from clickflow.config import suggest
 from clickflow.data.sources.columns import FILE
-from clickflow.data.sources.source import existing_file, several
+from clickflow.data.sources.source import existing_file, several, unreadable
 from clickflow.errors import DataError
 from clickflow.text import first_line
 
@@ -98,7 +98,7 @@ def not_as_written(files: Sequence[Path], frame: pl.LazyFrame, columns: Collecti
     try:
         found = texts.select(pl.col(integers).str.contains(NOT_AS_WRITTEN).any()).collect(engine="streaming")
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise DataError(f"{', '.join(labels(files))}: cannot be read ({first_line(error)}); repair the file or write it again.") from error
+        raise unreadable(", ".join(labels(files)), error) from error
     return {column for column in integers if found[column].item()}
 
 
