@@ -1,4 +1,4 @@
-"""What a model must pass before it is registered: it is complete, predicts what its run predicted, and can be called like the champion.
+"""The checks of a model before it is registered: it is complete, predicts what its run predicted, and can be called like the champion.
 
 Decision: the files that would be served are tried on raw ids, through the interface that serves. So a model that was trained well but
 cannot be served is found here and not by the first request.
@@ -43,7 +43,7 @@ class CheckedCandidate:
         config: config of its run.
         dataset: data set of its run.
         model: the model that would be served.
-        signature: what the model takes and gives; None if it does not say.
+        signature: the model's inputs and outputs; None if it was logged without a signature.
     """
 
     chosen: Candidate
@@ -88,7 +88,7 @@ def check_served(store: Store, uri: str) -> Any:
         MLflow's pyfunc model.
 
     Raises:
-        TrackingError: its files are missing or not as they were logged, or it is no model of clickflow's.
+        TrackingError: its files are missing or not as they were logged, or it is not a clickflow model.
         PromotionError: it predicts nothing useful.
     """
     served = load_model(store, uri)

@@ -24,7 +24,7 @@ Answer = TypeVar("Answer")
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 MODEL_VERSIONS_TAG = "mlflow.modelVersions"
-"""The tag from which the pages of a logged model and of its run learn as what it is registered."""
+"""The tag that tells the pages of a logged model and of its run under which name and version it is registered."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Registry:
         return self._if_there(name, lambda: dict(self._client.get_registered_model(name).tags))
 
     def release(self, name: str) -> None:
-        """Remove a claim, unless it is gone already or another's that this user may not remove (on a server with permissions)."""
+        """Remove a claim; nothing happens if it is gone, or if a server with permissions does not let this user remove it."""
         with contextlib.suppress(MlflowException):
             _twice(lambda: self._client.delete_registered_model(name))
 
