@@ -21,11 +21,11 @@ def main(config: CleanupConfig, console: Console) -> None:
     """
     freed, failures = 0, []
     for done in clean(config):
-        console.print(f"failed: {done.error}" if done.error else done.step.what, soft_wrap=True, markup=False)
+        console.print(f"failed: {done.error}" if done.error else done.what, soft_wrap=True, markup=False)
         if done.error:
             failures.append(done.error)
         else:
-            freed += done.step.frees
+            freed += done.frees
     console.print(f"{'would free' if config.dry_run else 'freed'} {freed / 1e6:,.1f} MB")
     if config.dry_run:
         console.print("dry run: nothing was done. next: the same without [bold]dry_run=true[/]")

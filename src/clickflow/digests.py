@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from clickflow.errors import system_reason
 
 
 def digest_file(path: Path) -> str:
@@ -19,6 +22,23 @@ def digest_file(path: Path) -> str:
 def digest_files(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of a folder, by its path in it."""
     return {path.relative_to(folder).as_posix(): digest_file(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def first_difference(folder: Path, expected: Mapping[str, str]) -> tuple[str, str] | None:
+    """The first file of a folder that is not as expected, and what is wrong with it; None if all are.
+
+    Args:
+        folder: the folder.
+        expected: path in the folder -> SHA-256.
+    """
+    for name, digest in expected.items():
+        try:
+            found = digest_file(folder / name)
+        except OSError as error:
+            return name, f"cannot be read ({system_reason(error)})"
+        if found != digest:
+            return name, "does not match its checksum"
+    return None
 
 
 def digest_values(values: Any) -> str:

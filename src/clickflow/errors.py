@@ -5,6 +5,7 @@ A message reads ``where = value: what is wrong; what is allowed; what to do``. C
 function are a plain ``ValueError``; ``assert`` is for invariants.
 """
 
+import os
 import re
 from types import FrameType
 
@@ -36,6 +37,11 @@ def without_passwords(text: str) -> str:
     """
     text = re.sub(r"(\w://[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
     return re.sub(r"([?&]password=)[^&\s:]*", r"\1***", text)
+
+
+def system_reason(error: OSError) -> str:
+    """What the system says went wrong, without the file's name, which the message has already."""
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 class ConfigError(ClickflowError):

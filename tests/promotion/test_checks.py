@@ -12,8 +12,7 @@ from mlflow.types.schema import AnyType, Array
 from clickflow.data.raw_rows import raw_rows
 from clickflow.errors import DataError, PromotionError
 from clickflow.promotion import checks
-from clickflow.promotion.checks import _predict, check_calls
-from clickflow.promotion.signatures import call_problems
+from clickflow.promotion.checks import _predict, call_problems, check_calls
 
 LONG, TEXT, ANY = DataType.long, DataType.string, AnyType()
 

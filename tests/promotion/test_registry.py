@@ -68,9 +68,7 @@ def test_aliases_and_tags_are_set_moved_and_taken_away(registry, store, run):
     registry.set_alias(CHAMPION, None)
     assert registry.alias(CHAMPION) is None
     registry.set_tags(2, {"val/gauc": "0.7", "gate": "passed"})
-    registry.describe(2, "**good**")
     assert registry.versions()[1].tags == {"val/gauc": "0.7", "gate": "passed"}
-    assert store.client.get_model_version(registry.name, "2").description == "**good**"
     assert registry.url(2) == f"http://127.0.0.1:5000/#/models/{registry.name}/versions/2"
 
 

@@ -25,6 +25,7 @@ from clickflow.runs.reproduce import reproduce
 from clickflow.runs.train import open_training_run, train, train_in
 from clickflow.sweep.trial_run import CURVES
 from clickflow.tracking.config import TrackingConfig
+from clickflow.tracking.contents import fetch_artifact
 from clickflow.tracking.names import CONFIG_DIGEST_TAG
 from clickflow.tracking.store import open_store
 from clickflow.training.checkpoints import read_progress
@@ -197,7 +198,7 @@ def test_a_run_that_was_carried_on_from_a_checkpoint_is_made_again_in_one_go(tmp
     with pytest.raises(RuntimeError), open_training_run(store, config) as died:
         train_in(died, config, dataset, watcher=StopAfter(3))
     with open_training_run(store, config) as run:
-        checkpoints = died.download("checkpoints", tmp_path / "scratch")
+        checkpoints = fetch_artifact(store, died.id, "checkpoints", tmp_path / "scratch")
         step, num_validations = read_progress(checkpoints / "last.ckpt")
         assert num_validations == 2
         run.copy_metrics(died.id, CURVES, step)

@@ -97,7 +97,7 @@ def test_the_best_candidates_of_each_user_keep_the_users_columns(folder, home):
     assert table.schema.names == ["row", "city", "device", "age", "rank", "item", "probability"]
     assert predicted.num_output_rows == table.num_rows
     assert set(table["rank"].to_pylist()) == {1, 2}
-    assert "3 candidates; 1 rows repeat one" in said
+    assert "3 candidates, 1 duplicate rows ignored" in said
 
 
 class Stopped(RowScorer):
@@ -151,7 +151,7 @@ def test_another_input_begins_anew_and_says_so(folder, home, monkeypatch):
     cases = write(folder, times=3)
     said = []
     assert predict(config(folder, home), said.append).num_scored == len(cases)
-    assert any(sentence.startswith("begins anew") and sentence.endswith("input") for sentence in said)
+    assert any(sentence.startswith("starting over") and sentence.endswith("input") for sentence in said)
 
 
 @pytest.mark.slow
@@ -173,7 +173,7 @@ def test_a_promotion_in_between_does_not_mix_models(folder, home, monkeypatch):
     register(home, make_bundle(), "moving")
     said = []
     assert predict(config(folder, home, moving, "overwrite=true"), said.append).num_scored == len(cases)
-    assert any(sentence.endswith("model") for sentence in said if sentence.startswith("begins anew"))
+    assert any(sentence.endswith("model") for sentence in said if sentence.startswith("starting over"))
 
 
 def test_an_existing_output_is_replaced_only_when_that_is_wanted(folder, home):

@@ -7,8 +7,10 @@ from tests.servers import running
 from tests.serving.bundles import FULL, expected, frame, make_bundle
 
 from clickflow.tracking.config import TrackingConfig
+from clickflow.tracking.contents import fetch_artifact
 from clickflow.tracking.lifecycle import open_run, resume_run
 from clickflow.tracking.logged_model import load_model, log_model
+from clickflow.tracking.search import read_run
 from clickflow.tracking.store import open_store
 
 pytestmark = pytest.mark.slow
@@ -34,11 +36,12 @@ def test_runs_metrics_and_artifacts_go_through_a_server(remote, tmp_path):
         run.log_curves({"roc/tpr": (np.arange(1001), np.linspace(0, 1, 1001))})
         run.log_text("hello", "notes/a.txt")
         run.log_dataset("d", "f" * 64, "source", {"rows": 1}, "training")
-    assert (run.status, run.params, run.tags["model"]) == ("FINISHED", {"seed": "1"}, "din")
+    logged = remote.client.get_run(run.id)
+    assert (logged.info.status, logged.data.params, logged.data.tags["model"]) == ("FINISHED", {"seed": "1"}, "din")
     history = remote.client.get_metric_history(run.id, "train/loss")
     assert [(metric.step, metric.value) for metric in history] == [(step, 1 / (step + 1)) for step in range(1500)]
     assert len(remote.client.get_metric_history(run.id, "roc/tpr")) == 1001
-    assert run.download("notes/a.txt", tmp_path).read_text() == "hello"
+    assert fetch_artifact(run.store, run.id, "notes/a.txt", tmp_path).read_text() == "hello"
     assert run.url.startswith(f"{remote.uri}/#/experiments/")
     assert requests.get(remote.uri, timeout=5).ok
 
@@ -46,11 +49,11 @@ def test_runs_metrics_and_artifacts_go_through_a_server(remote, tmp_path):
 def test_failed_run_and_resumed_run_on_a_server_tell_the_truth(remote, tmp_path, capsys):
     with pytest.raises(ZeroDivisionError), open_run(remote, name="n", params={}, tags={}, log_system_metrics=False) as run:
         _ = 1 / 0
-    assert (run.status, run.tags["error"]) == ("FAILED", "ZeroDivisionError: division by zero")
-    assert "ZeroDivisionError" in run.download("error/traceback.txt", tmp_path).read_text()
+    assert (run.status, read_run(remote, run.id).tags["error"]) == ("FAILED", "ZeroDivisionError: division by zero")
+    assert "ZeroDivisionError" in fetch_artifact(run.store, run.id, "error/traceback.txt", tmp_path).read_text()
     with resume_run(remote, run.id, "evaluation") as resumed:
         resumed.log_metrics({"test/auc": 0.5}, 0)
-    assert (run.status, resumed.metrics) == ("FAILED", {"test/auc": 0.5})
+    assert (run.status, read_run(remote, resumed.id).metrics) == ("FAILED", {"test/auc": 0.5})
     assert capsys.readouterr().out == ""  # what is printed is the pipelines' affair
 
 

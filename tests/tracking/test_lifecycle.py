@@ -9,8 +9,14 @@ import pytest
 
 from clickflow.errors import DataError, TrackingError
 from clickflow.tracking.config import TrackingConfig
+from clickflow.tracking.contents import fetch_artifact
 from clickflow.tracking.lifecycle import Terminated, closing_dead_run, open_run, reopen_run, resume_run
+from clickflow.tracking.search import read_run
 from clickflow.tracking.store import open_store
+
+
+def found(run):
+    return read_run(run.store, run.id)
 
 
 def info(run):
@@ -42,8 +48,8 @@ def test_run_that_ends_normally_is_finished_with_name_params_and_tags(store):
     assert (info(run).status, info(run).run_name) == ("FINISHED", "din-1")
     assert info(run).end_time >= info(run).start_time
     assert store.client.get_run(run.id).data.params == {"seed": "1"}
-    assert run.tags["model"] == "din"
-    assert "error" not in run.tags
+    assert found(run).tags["model"] == "din"
+    assert "error" not in found(run).tags
 
 
 def test_run_with_an_exception_is_failed_with_reason_and_traceback(store, tmp_path):
@@ -51,8 +57,8 @@ def test_run_with_an_exception_is_failed_with_reason_and_traceback(store, tmp_pa
     run, error = ended_by(store, raising(raised))
     assert error is raised
     assert info(run).status == "FAILED"
-    assert run.tags["error"] == "DataError: clicks.csv: empty"
-    assert "in ended_by" in run.download("error/traceback.txt", tmp_path).read_text()
+    assert found(run).tags["error"] == "DataError: clicks.csv: empty"
+    assert "in ended_by" in fetch_artifact(run.store, run.id, "error/traceback.txt", tmp_path).read_text()
 
 
 def test_metrics_logged_before_the_failure_are_kept(store):
@@ -61,14 +67,14 @@ def test_metrics_logged_before_the_failure_are_kept(store):
         raise ValueError
 
     run, _ = ended_by(store, body)
-    assert run.metrics == {"loss": 0.5}
-    assert run.tags["error"] == "ValueError"
+    assert found(run).metrics == {"loss": 0.5}
+    assert found(run).tags["error"] == "ValueError"
 
 
 def test_interrupted_run_is_killed(store):
     run, error = ended_by(store, raising(KeyboardInterrupt()))
     assert type(error) is KeyboardInterrupt
-    assert (info(run).status, run.tags["error"]) == ("KILLED", "KeyboardInterrupt")
+    assert (info(run).status, found(run).tags["error"]) == ("KILLED", "KeyboardInterrupt")
 
 
 @pytest.mark.parametrize(("code", "status"), [(None, "FINISHED"), (0, "FINISHED"), (3, "FAILED"), ("message", "FAILED")])
@@ -76,7 +82,7 @@ def test_exit_code_decides_the_status(store, code, status):
     run, error = ended_by(store, raising(SystemExit(code)))
     assert (type(error), error.code) == (SystemExit, code)
     assert info(run).status == status
-    assert ("error" in run.tags) == (status == "FAILED")
+    assert ("error" in found(run).tags) == (status == "FAILED")
 
 
 def test_interrupt_that_lightning_turned_into_an_exit_is_killed(store):
@@ -88,7 +94,7 @@ def test_interrupt_that_lightning_turned_into_an_exit_is_killed(store):
 
     run, error = ended_by(store, body)
     assert type(error) is SystemExit
-    assert (info(run).status, run.tags["error"]) == ("KILLED", "KeyboardInterrupt")
+    assert (info(run).status, found(run).tags["error"]) == ("KILLED", "KeyboardInterrupt")
 
 
 def test_params_that_cannot_be_logged_fail_the_run(store):
@@ -144,7 +150,7 @@ def test_second_interrupt_while_the_status_is_set_does_not_leave_the_run_running
         raise KeyboardInterrupt
 
     run, _ = ended_by(store, body)
-    assert (info(run).status, run.tags["error"]) == ("KILLED", "KeyboardInterrupt")
+    assert (info(run).status, found(run).tags["error"]) == ("KILLED", "KeyboardInterrupt")
 
 
 def test_status_is_written_first_when_only_one_more_write_fits(store, monkeypatch):
@@ -165,7 +171,7 @@ def test_status_is_written_first_when_only_one_more_write_fits(store, monkeypatc
     run, error = ended_by(store, body)
     assert str(error) == "the real reason"
     assert info(run).status == "FAILED"
-    assert "error" not in run.tags
+    assert "error" not in found(run).tags
 
 
 @pytest.mark.parametrize(("error", "status"), [(TrackingError("disk full"), "FAILED"), (KeyboardInterrupt(), "KILLED")])
@@ -207,7 +213,7 @@ def test_addition_that_cannot_be_called_finished_is_not_left_running(store, monk
             set_tags(tags)
 
         monkeypatch.setattr(resumed, "set_tags", refuse_finished)
-    assert (run.tags["evaluation.status"], run.status) == ("FAILED", "FINISHED")
+    assert (found(run).tags["evaluation.status"], run.status) == ("FAILED", "FINISHED")
 
 
 def test_sigterm_kills_the_run_and_the_handler_is_put_back(store):
@@ -218,7 +224,7 @@ def test_sigterm_kills_the_run_and_the_handler_is_put_back(store):
     before = signal.getsignal(signal.SIGTERM)
     run, error = ended_by(store, body)
     assert type(error) is Terminated
-    assert (info(run).status, run.tags["error"]) == ("KILLED", "Terminated: SIGTERM")
+    assert (info(run).status, found(run).tags["error"]) == ("KILLED", "Terminated: SIGTERM")
     assert signal.getsignal(signal.SIGTERM) == before
 
 
@@ -242,7 +248,7 @@ def test_two_open_runs_do_not_mix(store):
         assert (info(parent).status, info(child).status) == ("RUNNING", "FAILED")
         parent.log_metrics({"parent": 2.0}, 1)
     assert info(parent).status == "FINISHED"
-    assert (parent.metrics, child.metrics) == ({"parent": 2.0}, {})
+    assert (found(parent).metrics, found(child).metrics) == ({"parent": 2.0}, {})
 
 
 def test_nothing_lands_in_default_and_nothing_in_the_working_directory(store, tmp_path, monkeypatch):
@@ -258,9 +264,9 @@ def test_system_metrics_are_logged_and_stop_before_the_status_is_set(store, monk
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
     with plain(store, log_system_metrics=True) as run:
         deadline = time.monotonic() + 10
-        while "system/cpu_utilization_percentage" not in run.metrics and time.monotonic() < deadline:
+        while "system/cpu_utilization_percentage" not in found(run).metrics and time.monotonic() < deadline:
             time.sleep(0.05)
-    assert "system/cpu_utilization_percentage" in run.metrics
+    assert "system/cpu_utilization_percentage" in found(run).metrics
     assert not [thread for thread in threading.enumerate() if thread.name == "SystemMetricsMonitor"]
     assert info(run).status == "FINISHED"
 
@@ -293,20 +299,20 @@ def test_resuming_a_run_adds_to_it_and_keeps_its_status_whatever_happens(store, 
     store.client.set_terminated(run.id, ended)
     end_time = info(run).end_time
     with resume_run(store, run.id, "evaluation") as resumed:
-        assert resumed.tags["evaluation.status"] == "RUNNING"
+        assert found(resumed).tags["evaluation.status"] == "RUNNING"
         resumed.log_metrics({"test/auc": 0.7}, 0)
-    assert (info(run).status, resumed.tags["evaluation.status"]) == (ended, "FINISHED")
-    assert resumed.metrics == {"test/auc": 0.7}
+    assert (info(run).status, found(resumed).tags["evaluation.status"]) == (ended, "FINISHED")
+    assert found(resumed).metrics == {"test/auc": 0.7}
     with pytest.raises(ValueError), resume_run(store, run.id, "evaluation") as resumed:
         raise ValueError("no test rows")
     assert (info(run).status, info(run).end_time) == (ended, end_time)
-    assert (resumed.tags["evaluation.status"], resumed.tags["evaluation.error"]) == ("FAILED", "ValueError: no test rows")
-    assert "no test rows" in resumed.download("error/evaluation_traceback.txt", tmp_path).read_text()
+    assert (found(resumed).tags["evaluation.status"], found(resumed).tags["evaluation.error"]) == ("FAILED", "ValueError: no test rows")
+    assert "no test rows" in fetch_artifact(resumed.store, resumed.id, "error/evaluation_traceback.txt", tmp_path).read_text()
     with pytest.raises(KeyboardInterrupt), resume_run(store, run.id, "evaluation") as resumed:
         raise KeyboardInterrupt
-    assert (info(run).status, resumed.tags["evaluation.status"]) == (ended, "KILLED")
+    assert (info(run).status, found(resumed).tags["evaluation.status"]) == (ended, "KILLED")
     with resume_run(store, run.id, "evaluation") as resumed:
-        assert "evaluation.error" not in resumed.tags  # an earlier failure no longer stands
+        assert "evaluation.error" not in found(resumed).tags  # an earlier failure no longer stands
 
 
 def test_unknown_and_deleted_runs_cannot_be_resumed(store):
@@ -354,13 +360,13 @@ class TestReopening:
     def test_a_killed_run_is_running_meanwhile_and_ends_with_its_new_status(self, store):
         with pytest.raises(KeyboardInterrupt), open_run(store, name="sweep", params={}, tags={}, log_system_metrics=False) as run:
             raise KeyboardInterrupt
-        assert (run.status, run.tags["error"]) == ("KILLED", "KeyboardInterrupt")
+        assert (run.status, found(run).tags["error"]) == ("KILLED", "KeyboardInterrupt")
         with reopen_run(store, run.id) as again:
             assert again.status == "RUNNING"
             again.log_metrics({"later": 1.0}, step=0)
         assert again.status == "FINISHED"
-        assert "error" not in again.tags
-        assert again.metrics == {"later": 1.0}
+        assert "error" not in found(again).tags
+        assert found(again).metrics == {"later": 1.0}
 
     def test_a_failure_after_a_finish_is_a_failure(self, store):
         with open_run(store, name="sweep", params={}, tags={}, log_system_metrics=False) as run:
@@ -368,7 +374,7 @@ class TestReopening:
         with pytest.raises(ValueError, match="broke"), reopen_run(store, run.id):
             raise ValueError("it broke")
         assert run.status == "FAILED"
-        assert run.tags["error"] == "ValueError: it broke"
+        assert found(run).tags["error"] == "ValueError: it broke"
 
     def test_a_run_that_does_not_exist_is_named(self, store):
         with pytest.raises(TrackingError, match="run_id = nosuch: no such run"), reopen_run(store, "nosuch"):
@@ -381,4 +387,4 @@ def test_a_dead_process_run_gets_what_was_left_and_then_its_status_and_reason(st
     with closing_dead_run(store, run_id, status, "killed by hand") as dead:
         assert dead.status == "RUNNING"
         dead.log_text("rest", "left.txt")
-    assert (dead.status, dead.tags["error"]) == (status, "killed by hand")
+    assert (dead.status, found(dead).tags["error"]) == (status, "killed by hand")

@@ -19,6 +19,7 @@ import clickflow
 from clickflow.errors import DataError, TrackingError
 from clickflow.tracking.lifecycle import open_run
 from clickflow.tracking.logged_model import load_model, log_model, read_bundle
+from clickflow.tracking.search import read_run
 
 
 def files_of(store, uri):
@@ -152,7 +153,8 @@ def test_logging_a_model_leaves_the_run_open_and_links_the_two(logged):
     assert (model.source_run_id, str(model.status), model.name) == (run.id, "READY", "din")
     assert model.params["embedding_dim"] == "4"
     run.log_metrics({"after": 1.0}, 0)
-    assert run.metrics["after"] == 1.0
+    run.flush()
+    assert read_run(run.store, run.id).metrics["after"] == 1.0
 
 
 def test_model_holds_no_pickle_and_states_its_requirements(logged):

@@ -8,6 +8,7 @@ import pytest
 
 from clickflow.tracking.lifecycle import open_run, reopen_run
 from clickflow.tracking.owner import Owner
+from clickflow.tracking.search import read_run
 
 ME = Owner.here()
 
@@ -44,8 +45,8 @@ def test_tags_that_do_not_say_who_name_nobody(tags):
 
 def test_every_run_says_who_opened_it_and_on_what_processor(store):
     with open_run(store, name="n", params={}, tags={}, log_system_metrics=False) as run:
-        assert Owner.of_run(run.tags) == ME
-        assert run.tags["machine.cpu"].endswith(")")
+        assert Owner.of_run(read_run(run.store, run.id).tags) == ME
+        assert read_run(run.store, run.id).tags["machine.cpu"].endswith(")")
     store.client.set_tag(run.id, "process.pid", "1")
     with reopen_run(store, run.id):
-        assert Owner.of_run(run.tags) == ME
+        assert Owner.of_run(read_run(run.store, run.id).tags) == ME

@@ -6,9 +6,15 @@ import yaml
 from matplotlib.figure import Figure
 
 from clickflow.errors import TrackingError
+from clickflow.tracking.contents import fetch_artifact
 from clickflow.tracking.lifecycle import open_run
+from clickflow.tracking.search import read_run
 
 PNG_MAGIC = b"\x89PNG"
+
+
+def found(run):
+    return read_run(run.store, run.id)
 
 
 def history(run, key):
@@ -26,7 +32,7 @@ def test_buffered_metrics_are_complete_and_in_order_after_the_run(store):
 def test_flush_makes_metrics_readable_while_the_run_goes_on(run):
     run.log_metrics({"val/auc": 0.75}, step=3)
     run.flush()
-    assert run.metrics == {"val/auc": 0.75}
+    assert found(run).metrics == {"val/auc": 0.75}
     assert run.status == "RUNNING"
 
 
@@ -34,8 +40,9 @@ def test_metrics_that_are_not_finite_are_left_out_named_in_a_tag_and_warned_of_o
     with caplog.at_level(logging.WARNING):
         run.log_metrics({"val/gauc": float("nan"), "val/auc": 0.5}, step=1)
         run.log_metrics({"val/gauc": float("nan"), "train/loss": float("inf")}, step=2)
-    assert run.metrics == {"val/auc": 0.5}
-    assert run.tags["non_finite_metrics"] == "val/gauc = nan at step 1; train/loss = inf at step 2"
+    run.flush()
+    assert found(run).metrics == {"val/auc": 0.5}
+    assert found(run).tags["non_finite_metrics"] == "val/gauc = nan at step 1; train/loss = inf at step 2"
     assert [record.getMessage().split(":")[0] for record in caplog.records] == [
         "metric val/gauc = nan at step 1",
         "metric train/loss = inf at step 2",
@@ -83,7 +90,7 @@ def test_tags_and_description_can_be_set_again(run):
     run.set_tags({"model": "din", "protocol": "next_item"})
     run.set_tags({"model": "base"})
     run.set_description("**din** on beauty")
-    assert {"model": "base", "protocol": "next_item", "mlflow.note.content": "**din** on beauty"}.items() <= run.tags.items()
+    assert {"model": "base", "protocol": "next_item", "mlflow.note.content": "**din** on beauty"}.items() <= found(run).tags.items()
 
 
 def test_artifacts_come_back_as_they_were_logged(run, tmp_path):
@@ -91,21 +98,31 @@ def test_artifacts_come_back_as_they_were_logged(run, tmp_path):
     run.log_file(tmp_path / "points.csv", "tables")
     run.log_text("hello\n", "notes/a.txt")
     run.log_dict({"model": {"name": "din", "units": [80, 40]}}, "config.yaml")
-    assert run.download("tables/points.csv", tmp_path / "to").read_text() == "a,b\n1,2\n"
-    assert run.download("notes", tmp_path / "to").joinpath("a.txt").read_text() == "hello\n"
-    assert yaml.safe_load(run.download("config.yaml", tmp_path / "to").read_text()) == {"model": {"name": "din", "units": [80, 40]}}
+    points, notes, config = (
+        fetch_artifact(run.store, run.id, name, tmp_path / "to") for name in ("tables/points.csv", "notes", "config.yaml")
+    )
+    assert points.read_text() == "a,b\n1,2\n"
+    assert notes.joinpath("a.txt").read_text() == "hello\n"
+    assert yaml.safe_load(config.read_text()) == {"model": {"name": "din", "units": [80, 40]}}
 
 
 def test_figure_becomes_a_png_in_its_folder(run, tmp_path):
     figure = Figure()
     figure.subplots().plot([0, 1], [0, 1])
     run.log_figure(figure, "figures/val/roc.png")
-    assert run.download("figures/val/roc.png", tmp_path).read_bytes().startswith(PNG_MAGIC)
+    assert fetch_artifact(run.store, run.id, "figures/val/roc.png", tmp_path).read_bytes().startswith(PNG_MAGIC)
+
+
+def test_a_title_in_a_script_that_the_font_lacks_gives_no_warning(run, recwarn):
+    figure = Figure()
+    figure.suptitle("寿司")
+    run.log_figure(figure, "figures/val/titles.png")
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
 
 
 def test_missing_artifact_is_named_with_the_run(run, tmp_path):
     with pytest.raises(TrackingError, match=rf"^run {run.id}: artifact checkpoints/best cannot be fetched"):
-        run.download("checkpoints/best", tmp_path)
+        fetch_artifact(run.store, run.id, "checkpoints/best", tmp_path)
 
 
 def test_file_that_does_not_exist_cannot_be_logged(run, tmp_path):
@@ -135,4 +152,4 @@ def test_metrics_are_copied_up_to_a_step_with_their_points_as_they_are(store, ru
     points = {(point.step, point.value, point.timestamp) for point in store.client.get_metric_history(run.id, "val/auc")}
     copied = {(point.step, point.value, point.timestamp) for point in store.client.get_metric_history(resumed.id, "val/auc")}
     assert copied == {point for point in points if point[0] <= 2}
-    assert "system/cpu" not in resumed.metrics
+    assert "system/cpu" not in found(resumed).metrics

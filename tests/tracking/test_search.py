@@ -60,7 +60,7 @@ def test_an_unknown_run_is_refused(store):
 
 def test_a_run_below_another_one_names_its_parent(store):
     with open_run(store, name="child", params={}, tags={}, log_system_metrics=False, parent_run_id="abc") as run:
-        assert run.tags["mlflow.parentRunId"] == "abc"
+        assert read_run(store, run.id).tags["mlflow.parentRunId"] == "abc"
 
 
 def test_last_values_are_found_in_every_experiment_page_by_page_and_of_deleted_runs(store, monkeypatch):

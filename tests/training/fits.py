@@ -53,6 +53,7 @@ class Trained:
         **choices,
     ):
         self.sink = sink or Recorder()
+        self.best, self.last = folder / "best.ckpt", folder / "last.ckpt"
         self.config = TrainerConfig(
             **{"batch_size": BATCH_SIZE, "progress_bar": False, "log_every_num_steps": 1, "patience": 9, "monitor": "val/log_loss"}
             | choices
@@ -74,8 +75,7 @@ class Trained:
         )
 
     def saved(self, name="last"):
-        path = {"best": self.result.best_checkpoint, "last": self.result.last_checkpoint}[name]
-        return torch.load(path, weights_only=True)
+        return torch.load(getattr(self, name), weights_only=True)
 
 
 def steps_per_epoch(dataset):

@@ -71,7 +71,7 @@ class Home:
     def clean(self, **options):
         done = list(clean(CleanupConfig(home=self.path, tracking=TrackingConfig(), **options)))
         assert [one.error for one in done if one.error] == []
-        return [one.step for one in done]
+        return done
 
     def said(self, **options):
         return "\n".join(step.what for step in self.clean(**options))
@@ -150,7 +150,7 @@ class TestRunsOfDeadProcesses:
         done = list(clean(CleanupConfig(home=home.path, tracking=TrackingConfig())))
         assert [one.error for one in done if one.error] == ["No space left on device"]
         assert {home.status(first), home.status(second)} == {"FAILED"}
-        assert done[-1].step.what.startswith("renewed")
+        assert done[-1].what.startswith("renewed")
 
 
 class TestLeftovers:

@@ -15,6 +15,7 @@ from clickflow.data import manifest as manifest_file
 from clickflow.data import storage
 from clickflow.data.batches import Batch, ItemTensors, jagged_ranges
 from clickflow.data.manifest import Manifest
+from clickflow.data.negatives import OtherItems
 from clickflow.data.schema import ITEM, LABEL, TRUE_PROBABILITY, Schema
 
 RAW_TITLE = "raw/title"
@@ -119,6 +120,7 @@ class Split:
         starts = torch.maximum(column("history_start", np.int64), ends - max_history)
         positions, offsets = jagged_ranges(starts, ends)
         behaviours = self.behaviours.take(positions.numpy()).astype(np.int64)
+        others = None if negatives is None else torch.from_numpy(self._other_items.draw(behaviours, negatives))
         return self.items.batch(
             column(ITEM, np.int64),
             torch.from_numpy(behaviours),
@@ -127,7 +129,7 @@ class Split:
             numeric={f.name: column(f"numeric/{f.name}", np.float32) for f in self.schema.numeric if f.role != "item"},
             label=column(LABEL, np.float32),
             group=column("group", np.int64),
-            negative_history=None if negatives is None else self.items.index[:, self._other_items(behaviours, negatives)],
+            negative_history=None if others is None else self.items.index[:, others],
         )
 
     def true_probability(self) -> NDArray[np.float64] | None:
@@ -135,25 +137,9 @@ class Split:
         return self.rows.get(TRUE_PROBABILITY)
 
     @cached_property
-    def _known_items(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(K,) item rows that occur in train, and (I + 1,) the position of each item row among them, K for other items."""
+    def _other_items(self) -> OtherItems:
         item_id = next(place for place, field in enumerate(self.schema.item_fields) if field.name == ITEM)
-        known = np.flatnonzero(self.items.index[item_id].numpy() > 0)
-        places = np.full(self.items.index.shape[1], len(known))
-        places[known] = np.arange(len(known))
-        return known, places
-
-    def _other_items(self, behaviours: NDArray[np.int64], rng: np.random.Generator) -> torch.Tensor:
-        """(N,) item rows -> (N,) other item rows, drawn uniformly from the items of train; 0 if there is no other.
-
-        The draw is among one item fewer and skips the position of the true one, so no draw is rejected.
-        """
-        known, places = self._known_items
-        place = places.take(behaviours)
-        num_others = len(known) - (place < len(known))
-        drawn = rng.integers(0, np.maximum(num_others, 1))
-        drawn += drawn >= place
-        return torch.from_numpy(np.append(known, 0).take(np.where(num_others > 0, drawn, len(known))))
+        return OtherItems(self.items.index[item_id].numpy())
 
 
 class BatchLoader:

@@ -1,4 +1,4 @@
-"""The manifest of a prepared dataset: everything that the folder says of itself."""
+"""The manifest of a prepared dataset: everything a prepared dataset records about itself."""
 
 import hashlib
 import json

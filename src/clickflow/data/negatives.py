@@ -1,4 +1,4 @@
-"""Sampled negatives: one item per positive that its user never acted on."""
+"""Sampled negatives: for a positive row an item that its user never acted on, for a behaviour another item of train."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -48,6 +48,29 @@ def sample_negatives(group: IntArray, own_keys: IntArray, weights: IntArray, *, 
         shares = None if uniform else weights[free] / max(1, weights[free].sum())
         items[row] = rng.choice(free, p=shares) if len(free) else -1
     return items
+
+
+class OtherItems:
+    """The items of train, from which DIEN's auxiliary loss draws another one for each behaviour."""
+
+    def __init__(self, item_id: IntArray) -> None:
+        """Take the index of each item row (I + 1,), 0 for those that train did not show."""
+        known = np.flatnonzero(item_id > 0)
+        self._rows = np.append(known, 0)
+        self._places = np.full(len(item_id), len(known))  # of each item row among the known ones
+        self._places[known] = np.arange(len(known))
+
+    def draw(self, behaviours: IntArray, rng: np.random.Generator) -> IntArray:
+        """(N,) item rows -> (N,) other item rows, drawn uniformly from the items of train; 0 if there is no other.
+
+        The draw is among one item fewer and skips the position of the true one, so no draw is rejected.
+        """
+        num_known = len(self._rows) - 1
+        place = self._places.take(behaviours)
+        num_others = num_known - (place < num_known)
+        drawn = rng.integers(0, np.maximum(num_others, 1))
+        drawn += drawn >= place
+        return self._rows.take(np.where(num_others > 0, drawn, num_known))
 
 
 def interleave(columns: Mapping[str, NDArray[Any]], negatives: IntArray) -> dict[str, NDArray[Any]]:

@@ -1,6 +1,6 @@
 """Raw log -> prepared dataset: checked, sorted once by (user, time), encoded, split, written.
 
-The folder's name carries a fingerprint of (source files, data config, protocol config): preparing twice is a no-op, and two configs never
+The folder's name carries a digest of (source files, data config, protocol config): preparing twice is a no-op, and two configs never
 share a folder.
 """
 

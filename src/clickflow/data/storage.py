@@ -8,7 +8,6 @@ bytes are compared before a file is parsed, because a parser that meets a damage
 import hashlib
 import io
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -23,8 +22,8 @@ from numpy.typing import NDArray
 from pyarrow import ipc
 
 from clickflow.data.manifest import MANIFEST, Manifest, damaged, fingerprint
-from clickflow.digests import digest_file
-from clickflow.errors import DataError
+from clickflow.digests import digest_file, first_difference
+from clickflow.errors import DataError, system_reason
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -142,7 +141,9 @@ def digest_source(path: Path) -> str:
     try:
         return digest_file(path)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({_reason(error)}); check that it is there, its permissions and its disk.") from error
+        raise DataError(
+            f"{path}: cannot be read ({system_reason(error)}); check that it is there, its permissions and its disk."
+        ) from error
 
 
 def digest(values: NDArray[Any]) -> str:
@@ -172,13 +173,8 @@ def verify(folder: Path, manifest: Manifest) -> None:
     """
     if fingerprint(manifest.checksums, manifest.fields) != manifest.fingerprint:
         raise damaged(folder, f"{MANIFEST} does not match its fingerprint")
-    for name, expected in manifest.files.items():
-        try:
-            found = digest_file(folder / name)
-        except OSError as error:
-            raise damaged(folder, f"{name} cannot be read ({_reason(error)})") from error
-        if found != expected:
-            raise damaged(folder, f"{name} does not match its checksum")
+    if difference := first_difference(folder, manifest.files):
+        raise damaged(folder, " ".join(difference))
 
 
 def _as_arrow(values: NDArray[Any]) -> pa.Array:
@@ -194,8 +190,6 @@ def _open_table(path: Path) -> pa.Table:
 
 
 def _unwritable(folder: Path, error: OSError) -> DataError:
-    return DataError(f"{folder}: cannot be written ({_reason(error)}); free some space or set home=FOLDER to a place that can be written.")
-
-
-def _reason(error: OSError) -> str:
-    return os.strerror(error.errno) if error.errno else str(error)
+    return DataError(
+        f"{folder}: cannot be written ({system_reason(error)}); free some space or set home=FOLDER to a place that can be written."
+    )

@@ -16,9 +16,7 @@ import polars as pl
 from clickflow.data.faults import RawTable, row_faults, wrong_unit
 from clickflow.data.schema import ITEM, LABEL, RATING, TIMESTAMP, USER
 from clickflow.data.sources.raw import RawLog
-from clickflow.data.sources.source import SourceConfig, several
-from clickflow.errors import DataError
-from clickflow.text import first_line
+from clickflow.data.sources.source import SourceConfig, several, unreadable
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +55,7 @@ def check(raw: RawLog, config: SourceConfig) -> CheckedLog:
     lazy = {"interactions": raw.interactions, "behaviours": raw.behaviours, "items": raw.items}
     tables = {name: _collect(name, frame, raw) for name, frame in lazy.items() if frame is not None}
     problems: list[str] = []
-    counts = dict(raw.counts)
+    counts: dict[str, int] = {}
     frames = {name: _sound_rows(table, config, problems, counts) for name, table in tables.items()}
     mismatches = list(_type_mismatches(tables))
     problems += mismatches
@@ -78,7 +76,7 @@ def _collect(name: str, frame: pl.LazyFrame, raw: RawLog) -> RawTable:
     try:
         return RawTable(name, frame.collect(engine="streaming"), raw)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise DataError(f"{table.origin}: cannot be read ({first_line(error)}); repair the file or write it again.") from error
+        raise unreadable(table.origin, error) from error
 
 
 def _sound_rows(table: RawTable, config: SourceConfig, problems: list[str], counts: dict[str, int]) -> pl.DataFrame:

@@ -5,6 +5,8 @@ itself.
 
 Decision: the reliability bins hold equally many impressions instead of equally wide ranges. Click probabilities crowd near 0, where
 equal widths would put nearly every impression into one bin and leave the others to chance.
+
+Inputs, errors and warnings are those of :mod:`~clickflow.metrics.ranking`.
 """
 
 from typing import NamedTuple
@@ -37,15 +39,7 @@ def log_loss(preds: Tensor, target: Tensor) -> float:
     Predictions are first clamped to [eps, 1 - eps], eps = machine epsilon of their type (1.2e-7 for float32), as in scikit-learn: a click
     predicted with exactly 0 costs 16 nats, not infinity.
 
-    Args:
-        preds: (B,) click probabilities.
-        target: (B,) 1 click, 0 no click.
-
-    Raises:
-        ValueError: ``preds`` are not probabilities, or ``target`` is not a column of 0 and 1 of the same length.
-
-    Warns:
-        MetricUndefinedWarning: without rows; the value is NaN.
+    NaN without rows.
 
     >>> round(log_loss(torch.tensor([0.5, 0.25]), torch.tensor([1, 0])), 4)
     0.4904
@@ -68,15 +62,7 @@ def calibration(preds: Tensor, target: Tensor) -> float:
 
     He et al., "Practical Lessons from Predicting Clicks on Ads at Facebook", section 3.
 
-    Args:
-        preds: (B,) click probabilities.
-        target: (B,) 1 click, 0 no click.
-
-    Raises:
-        ValueError: ``preds`` are not probabilities, or ``target`` is not a column of 0 and 1 of the same length.
-
-    Warns:
-        MetricUndefinedWarning: without a click; the value is NaN.
+    NaN without a click.
 
     >>> calibration(torch.tensor([0.5, 0.5, 0.5, 0.0]), torch.tensor([1, 0, 0, 0]))
     1.5
@@ -94,16 +80,7 @@ def reliability(preds: Tensor, target: Tensor, num_bins: int = 20) -> Reliabilit
     Equal predictions stay in one bin, so the bins do not depend on the order of the rows; heavy ties therefore give fewer and less
     equal bins. An edge is halfway between the predictions on its two sides.
 
-    Args:
-        preds: (B,) click probabilities.
-        target: (B,) 1 click, 0 no click.
-        num_bins: the most bins to make, at least 1.
-
-    Raises:
-        ValueError: as in :func:`log_loss`, or ``num_bins`` is less than 1.
-
-    Warns:
-        MetricUndefinedWarning: without rows; there are no bins.
+    ``num_bins`` (at least 1) is the most bins to make. There are none without rows.
 
     >>> reliability(torch.tensor([0.1, 0.3, 0.6, 0.8]), torch.tensor([0, 0, 0, 1]), num_bins=2).click_rate
     tensor([0.0000, 0.5000], dtype=torch.float64)

@@ -6,6 +6,8 @@ exact curve of a million rows has close to a million points, so it is computed e
 Decision: each grid leaves out the end that is the same for every model, which keeps it at 1,000 points, MLflow's largest batch. ROC has
 the steps 0 ... 999: at FPR 1 every model reaches TPR 1, while step 0 shows how many clicks are found before the first false alarm. PR has
 the steps 1 ... 1000: precision at recall 0 is 0/0, while step 1000 shows what finding every click costs.
+
+Inputs, errors and warnings are those of :mod:`~clickflow.metrics.ranking`.
 """
 
 from typing import NamedTuple
@@ -46,15 +48,7 @@ def roc_curve(preds: Tensor, target: Tensor) -> Curve:
     vertically at an FPR of the grid, the upper end is taken: that TPR is reached at this FPR. With the ends (0, 0) and (1, 1) the
     area under the points is within 0.0005 of the exact AUC: a monotone curve cannot move further between the points.
 
-    Args:
-        preds: (B,) click probabilities.
-        target: (B,) 1 click, 0 no click.
-
-    Raises:
-        ValueError: ``preds`` are not probabilities, or ``target`` is not a column of 0 and 1 of the same length.
-
-    Warns:
-        MetricUndefinedWarning: without a click or without a non-click; y is NaN.
+    y is NaN without a click or without a non-click.
     """
     preds, target = check_inputs(preds, target)
     x = np.arange(NUM_POINTS) / NUM_POINTS
@@ -76,15 +70,7 @@ def pr_curve(preds: Tensor, target: Tensor) -> Curve:
     (Davis & Goadrich, "The Relationship Between Precision-Recall and ROC Curves", 2006), and so would the best precision at this recall or
     more.
 
-    Args:
-        preds: (B,) click probabilities.
-        target: (B,) 1 click, 0 no click.
-
-    Raises:
-        ValueError: ``preds`` are not probabilities, or ``target`` is not a column of 0 and 1 of the same length.
-
-    Warns:
-        MetricUndefinedWarning: without a click or without a non-click; y is NaN.
+    y is NaN without a click or without a non-click.
     """
     preds, target = check_inputs(preds, target)
     x = np.arange(1, NUM_POINTS + 1) / NUM_POINTS

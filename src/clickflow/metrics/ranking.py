@@ -3,6 +3,10 @@
 Plain functions on tensors; :class:`~clickflow.metrics.click_metrics.ClickMetrics` is the shell that collects over batches. ``auc`` and
 ``pr_auc`` are torchmetrics' exact ones. ``gauc`` is our own: torchmetrics' ``RetrievalAUROC`` loops over users and weights them equally.
 
+All metrics take columns of B rows: ``preds`` (click probabilities), ``target`` (1 click, 0 no click) and ``group`` (integer, the user of
+each impression; any values, in any order). They raise a ValueError for anything else, and warn with a :class:`MetricUndefinedWarning`
+where they are NaN.
+
 Decision: a metric that the data cannot define is NaN with a :class:`MetricUndefinedWarning`, never 0 (torchmetrics' choice), because a 0
 looks like a very bad model, sorts like one in a run table and steers early stopping. A value that is not a probability is refused, not put
 through a sigmoid: a rule that looks at the values of each call would treat two batches of one model differently.
@@ -40,15 +44,7 @@ class GroupAUC(NamedTuple):
 def auc(preds: Tensor, target: Tensor) -> float:
     """Area under the ROC curve, exact: the probability that a click is scored above a non-click, ties counting one half.
 
-    Args:
-        preds: (B,) click probabilities.
-        target: (B,) 1 click, 0 no click.
-
-    Raises:
-        ValueError: ``preds`` are not probabilities, or ``target`` is not a column of 0 and 1 of the same length.
-
-    Warns:
-        MetricUndefinedWarning: without a click or without a non-click; the value is NaN.
+    NaN without a click or without a non-click.
 
     >>> auc(torch.tensor([0.1, 0.4, 0.4, 0.8]), torch.tensor([0, 0, 1, 1]))
     0.875
@@ -62,15 +58,7 @@ def auc(preds: Tensor, target: Tensor) -> float:
 def pr_auc(preds: Tensor, target: Tensor) -> float:
     """Average precision, exact: sum over thresholds of (recall gained) * (precision there), without interpolation.
 
-    Args:
-        preds: (B,) click probabilities.
-        target: (B,) 1 click, 0 no click.
-
-    Raises:
-        ValueError: ``preds`` are not probabilities, or ``target`` is not a column of 0 and 1 of the same length.
-
-    Warns:
-        MetricUndefinedWarning: without a click or without a non-click; the value is NaN.
+    NaN without a click or without a non-click.
 
     >>> round(pr_auc(torch.tensor([0.1, 0.4, 0.35, 0.8]), torch.tensor([0, 0, 1, 1])), 4)
     0.8333
@@ -86,16 +74,7 @@ def gauc(preds: Tensor, target: Tensor, group: Tensor) -> GroupAUC:
 
     A user whose impressions are all clicks or all non-clicks has no AUC and is skipped and counted.
 
-    Args:
-        preds: (B,) click probabilities.
-        target: (B,) 1 click, 0 no click.
-        group: (B,) integer, the user of each impression; any values, in any order.
-
-    Raises:
-        ValueError: as in :func:`auc`, or ``group`` is not an integer column of the same length.
-
-    Warns:
-        MetricUndefinedWarning: no user has both a click and a non-click; the value is NaN.
+    NaN if no user has both a click and a non-click.
 
     User 7 (AUC 1, 2 impressions) and user 8 (AUC 1/2, 3 impressions) count, user 9 has no click:
 
@@ -121,12 +100,7 @@ def rela_impr(auc: float, base_auc: float) -> float:
 
     A random order reaches 0.5, so only the part above it counts. Works for AUC and GAUC alike.
 
-    Args:
-        auc: the model's AUC.
-        base_auc: the base model's AUC, on the same rows.
-
-    Warns:
-        MetricUndefinedWarning: the base model's AUC is not above 0.5, so there is nothing to improve on; the value is NaN.
+    NaN if the base model's AUC, on the same rows, is not above 0.5, so that there is nothing to improve on.
 
     >>> round(rela_impr(0.75, base_auc=0.7), 4)
     0.25

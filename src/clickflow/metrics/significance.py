@@ -1,14 +1,13 @@
 """Is a model better than its base on these test rows? DeLong's test for AUC, and a bootstrap over users for GAUC.
 
-Both are paired: the two models score the same rows, so the difficulty that they share cancels. Each model may have been trained
-with several seeds; the means over seeds are compared. The interval is about the sampling of the test rows, given the
-trained models: other rows (AUC) or other users (GAUC) of the same kind. It does not include the variation between seeds, which a table
-shows beside it as a standard deviation.
+Both are paired: the two models score the same rows, so the difficulty that they share cancels. Each model may have been trained with
+several seeds; the means over seeds are compared. The interval covers the sampling of the test rows, given the trained models: other rows
+(AUC) or other users (GAUC) of the same kind. It leaves out the variation between seeds, which tables show beside it as a standard
+deviation.
 
 Decision: both treat users, not rows, as the sampling unit, because the impressions of one user are not independent. Given ``group``,
-    DeLong's
-variance is Obuchowski's for clustered rows; without it the rows are taken as independent, and the interval is too narrow if
-the impressions of a user are right or wrong together.
+DeLong's variance is Obuchowski's for clustered rows. Without it the rows are taken as independent, and the interval is too narrow if the
+impressions of a user are right or wrong together.
 
 Seeds are summed as integers (twice a placement, twice a U), so equal models differ by exactly 0 and swapping the models flips every sign.
 """
@@ -53,8 +52,7 @@ def delong(preds: Tensor, base_preds: Tensor, target: Tensor, *, group: Tensor |
     AUC is the mean placement of either class. With d the difference of the models' placements, m clicks and n non-clicks, the variance of
     the AUCs' difference is var(d of the clicks) / m + var(d of the non-clicks) / n; with ``group`` it is the variance over users of
     :func:`~clickflow.metrics.placements.auc_variance`. The AUC is linear in the placements, so placements averaged over seeds make this
-    exact for the mean AUC. The interval and the p-value are the normal distribution's; ``low`` and ``high`` are not
-    cut at -1 and 1.
+    exact for the mean AUC. The interval and the p-value are the normal distribution's; ``low`` and ``high`` are not cut at -1 and 1.
 
     Args:
         preds: (S, B) click probabilities of the model, one row per seed.

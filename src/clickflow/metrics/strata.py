@@ -16,9 +16,11 @@ from clickflow.metrics.ranking import check_group, check_inputs, user_statistics
 
 FEWEST = 10
 """Clicks, and non-clicks, below which a stratum's AUC has no interval: a variance of a handful of placements is a guess."""
+ALPHA = 0.05
+"""Probability that an interval misses."""
 
 
-def metrics_by_stratum(preds: Tensor, target: Tensor, user: Tensor, stratum: Tensor, *, alpha: float = 0.05) -> dict[str, Tensor]:
+def metrics_by_stratum(preds: Tensor, target: Tensor, user: Tensor, stratum: Tensor) -> dict[str, Tensor]:
     """Measure each of K strata.
 
     Args:
@@ -26,11 +28,10 @@ def metrics_by_stratum(preds: Tensor, target: Tensor, user: Tensor, stratum: Ten
         target: (B,) 1 click, 0 no click.
         user: (B,) 0 ... U - 1, the user of each impression.
         stratum: (B,) 0 ... K - 1; every stratum occurs.
-        alpha: the probability that an interval misses.
 
     Returns:
-        columns (K,): ``rows``, ``users``, ``clicks``, int64; ``click_rate``, ``auc``, ``auc_low``, ``auc_high``, ``gauc``, ``log_loss``,
-        ``calibration``, float64.
+        columns (K,): ``rows``, ``users``, ``clicks``, int64; ``click_rate``, ``auc``, ``auc_low`` and ``auc_high`` (its 95 % interval),
+        ``gauc``, ``log_loss``, ``calibration``, float64.
 
     Raises:
         ValueError: as in :func:`~clickflow.metrics.ranking.gauc`.
@@ -47,7 +48,7 @@ def metrics_by_stratum(preds: Tensor, target: Tensor, user: Tensor, stratum: Ten
     clicks = torch.bincount(stratum[click], minlength=len(rows))
     auc, error = auc_and_error(preds, click, cluster, of_cluster)
     enough = torch.minimum(clicks, rows - clicks) >= FEWEST
-    low, high = logit_interval(auc, torch.where(enough, error, math.nan), alpha)
+    low, high = logit_interval(auc, torch.where(enough, error, math.nan), ALPHA)
     impressions, user_clicks, twice_u = user_statistics(preds, click, cluster)
     pairs = user_clicks * (impressions - user_clicks)
     weight = torch.where(pairs > 0, impressions, 0)  # a user of one class does not count

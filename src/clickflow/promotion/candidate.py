@@ -1,8 +1,8 @@
 """Choose the run to promote: the one asked for, or the best of an experiment on its validation split.
 
-Decision: only runs that finished and logged a complete model are candidates. The parents of sweeps and comparisons carry the metrics of
+Decision: only a run that finished and logged a complete model can be chosen. The parents of sweeps and comparisons carry the metrics of
 their best child but no model, so they are passed over. A reproduction has a model but is passed over by its tag ``kind``, because the run
-that it repeats is a candidate itself.
+that it repeats can be chosen itself.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ def choose(
         config: names the run, or the metric by which the best one is found.
         champion: the champion's run; its experiment is searched if none is given, and only runs on its data are compared.
         taken_back: run id -> version that was rolled back; not chosen unless asked for.
-        progress: told of better runs that are passed over, and why.
+        progress: called with each better run that is passed over, and why.
 
     Raises:
         PromotionError: there is no such run, or it cannot be promoted.

@@ -1,10 +1,9 @@
-"""What a model must pass before it is registered: it is complete, predicts what its run predicted, and can be called like the champion.
+"""The checks of a model before it is registered: it is complete, predicts what its run predicted, and can be called like the champion.
 
 Decision: the files that would be served are tried on raw ids, through the interface that serves. So a model that was trained well but
 cannot be served is found here and not by the first request.
 """
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from mlflow.models import ModelSignature
+from mlflow.types.schema import AnyType, Array
 from numpy.typing import NDArray
 
 from clickflow.data.dataset import PreparedDataset
@@ -19,13 +19,12 @@ from clickflow.data.predictions import read_predictions
 from clickflow.data.raw_rows import raw_rows
 from clickflow.errors import ClickflowError, PromotionError, TrackingError
 from clickflow.promotion.candidate import Candidate
-from clickflow.promotion.signatures import call_problems
 from clickflow.runs.config import RunConfig
 from clickflow.runs.evaluate import LoadedModel, check_schema
 from clickflow.runs.logged_config import read_config
 from clickflow.runs.run_dataset import open_dataset
 from clickflow.serving.click_model import ClickModel
-from clickflow.tracking.contents import fetch_artifact
+from clickflow.tracking.contents import fetched
 from clickflow.tracking.location import FoundModel
 from clickflow.tracking.logged_model import load_model, read_signature
 from clickflow.tracking.store import Store
@@ -44,7 +43,7 @@ class CheckedCandidate:
         config: config of its run.
         dataset: data set of its run.
         model: the model that would be served.
-        signature: what the model takes and gives; None if it does not say.
+        signature: the model's inputs and outputs; None if it was logged without a signature.
     """
 
     chosen: Candidate
@@ -67,8 +66,8 @@ def check_model(store: Store, candidate: Candidate, home: Path) -> CheckedCandid
     config = read_config(store, candidate.run)
     dataset = open_dataset(candidate.run, config, home)
     check_schema(FoundModel(candidate.uri, run_id), model.schema, dataset)
-    with tempfile.TemporaryDirectory() as scratch:
-        expected, _, _ = read_predictions(fetch_artifact(store, run_id, "predictions/validation.parquet", Path(scratch)))
+    with fetched(store, run_id, "predictions/validation.parquet") as predictions:
+        expected, _, _ = read_predictions(predictions)
     rows = np.unique(np.linspace(0, len(expected) - 1, VALIDATION_ROWS).astype(np.int64))
     preds = _predict(served, candidate.uri, raw_rows(dataset, "validation", rows))
     worst = float(np.abs(preds - expected[rows]).max())
@@ -89,7 +88,7 @@ def check_served(store: Store, uri: str) -> Any:
         MLflow's pyfunc model.
 
     Raises:
-        TrackingError: its files are missing or not as they were logged, or it is no model of clickflow's.
+        TrackingError: its files are missing or not as they were logged, or it is not a clickflow model.
         PromotionError: it predicts nothing useful.
     """
     served = load_model(store, uri)
@@ -108,6 +107,46 @@ def check_calls(store: Store, candidate: CheckedCandidate, champion_uri: str) ->
             f"model {candidate.chosen.uri}: callers of the champion {champion_uri} could not call it: it {'; it '.join(problems)}; train a "
             "model on the champion's fields, or set name=NAME to register it beside the champion."
         )
+
+
+def call_problems(new: ModelSignature | None, old: ModelSignature | None) -> list[str]:
+    """The problems that callers of a model with the signature ``old`` would have with ``new``; empty if they would notice nothing.
+
+    Callers send columns by name. A column that the new model does not know would be dropped silently, so it counts as one that cannot be
+    sent any more.
+    """
+    if old is None:
+        return []
+    if new is None:
+        return ["has no signature"]
+    accepted, sent = new.inputs.input_dict(), old.inputs.input_dict()
+    problems = [_sending_problem(name, column, accepted.get(name)) for name, column in sent.items()]
+    problems += [
+        f"requires column '{name}', which callers do not send" for name, new in accepted.items() if new.required and name not in sent
+    ]
+    given = {} if new.outputs is None else {name: str(column.type) for name, column in new.outputs.input_dict().items()}
+    read = {} if old.outputs is None else {name: str(column.type) for name, column in old.outputs.input_dict().items()}
+    problems += [f"does not answer with '{name}' of type {kind}" for name, kind in read.items() if given.get(name) != kind]
+    return [problem for problem in problems if problem]
+
+
+def _sending_problem(name: str, sent: Any, accepted: Any) -> str:
+    if accepted is None:
+        return f"does not take column '{name}'"
+    if not _takes(accepted.type, sent.type):
+        return f"takes column '{name}' as {accepted.type}, not as {sent.type}"
+    if accepted.required and not sent.required:
+        return f"requires column '{name}', which callers may leave out"
+    return ""
+
+
+def _takes(accepted: Any, sent: Any) -> bool:
+    """Whether ``accepted`` takes every value of the type ``sent``."""
+    if isinstance(accepted, AnyType):
+        return True
+    if isinstance(accepted, Array) and isinstance(sent, Array):
+        return _takes(accepted.dtype, sent.dtype)
+    return bool(accepted == sent)
 
 
 def _predict(model: Any, uri: str, frame: pd.DataFrame) -> NDArray[np.float64]:

@@ -117,7 +117,7 @@ def move(registry: Registry, decision: Decision) -> bool:
     """Move the champion, unless another move came first: then nothing is done and the answer is False.
 
     Raises:
-        TrackingError: the registry does not answer; the same call or :func:`finish_pending_move` finishes what was begun.
+        TrackingError: the registry does not answer; the same call or :func:`finish_pending_move` finishes what was started.
     """
     claim = _claim(registry, decision.number)
     tags = {MOVE_TAG: _write(decision)}
@@ -143,8 +143,8 @@ def finish_pending_move(registry: Registry) -> RegistryState:
 def _carry_out(registry: Registry, claim: str, move: Decision) -> bool:
     """Do all steps of a claimed move; several processes may do them at the same time, and each may stop anywhere.
 
-    The claim may be for a number that is taken (it was made from an old reading of the log) or for a champion that is champion no more
-    (somebody moved the alias by hand): then the claim is only removed.
+    The claim may be for a number that is taken (it was made from an old reading of the log) or for a champion that is no longer
+    champion (somebody moved the alias by hand): then the claim is only removed.
     """
     champion = registry.alias(CHAMPION)  # before the log: the log then has this move if the champion is a later move's
     recorded = _recorded(registry, move)

@@ -32,7 +32,7 @@ class Evidence:
     """Everything on which a decision is based.
 
     Attributes:
-        candidate: the run that is decided about.
+        candidate: the run to promote.
         evaluation: its evaluation on the test split.
         champion: the version with which it was compared; None if there was none.
         champion_scores: the champion's scores on the same rows.
@@ -51,7 +51,7 @@ class Evidence:
 
     @property
     def is_passed(self) -> bool:
-        """Whether the candidate may become champion: by the gate, or as the first one."""
+        """Whether the run may become champion: it passed the gate, or there is no champion yet."""
         return self.verdict is None or self.verdict.is_passed
 
     @property

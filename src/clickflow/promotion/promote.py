@@ -49,12 +49,12 @@ class Outcome:
 
     Attributes:
         kind: ``promoted``, ``not better`` or ``already champion``.
-        candidate: the run that was decided about.
+        candidate: the run to promote.
         version: its version; None after a dry run.
-        champion: the champion that it was compared with; None if there was none.
+        champion: the version of the champion with which it was compared; None if there was none.
         verdict: the gate's verdict; None without a champion, or if the candidate is the champion.
         url: URL of the version's page.
-        evaluation: evaluation of the candidate; None if it is the champion already.
+        evaluation: its evaluation on the test split; None if it is the champion already.
     """
 
     kind: str
@@ -68,7 +68,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Champion:
-    """The champion that a candidate is compared with.
+    """The champion with which the run to promote is compared.
 
     Attributes:
         version: its version.

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, RESOURCE_ALREADY_EXISTS, ErrorCode
@@ -19,9 +20,11 @@ from clickflow.text import first_line
 from clickflow.tracking.location import NOT_THERE
 from clickflow.tracking.store import PATIENCE, Store, keep_environment
 
+Answer = TypeVar("Answer")
+
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 MODEL_VERSIONS_TAG = "mlflow.modelVersions"
-"""The tag from which the pages of a logged model and of its run learn as what it is registered."""
+"""The tag that tells the pages of a logged model and of its run under which name and version it is registered."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,7 @@ class Registry:
 
     def alias(self, alias: str) -> int | None:
         """The number of the version with an alias; None if there is none."""
-        try:
-            return int(self._client.get_model_version_by_alias(self.name, alias).version)
-        except MlflowException as error:
-            if error.error_code in NOT_THERE or self._is_hidden(error, self.name):
-                return None
-            raise self._failure("cannot be read", error) from error
+        return self._if_there(self.name, lambda: int(self._client.get_model_version_by_alias(self.name, alias).version))
 
     def set_alias(self, alias: str, number: int | None) -> None:
         """Move an alias to a version; None removes it. Moving it to its own version does nothing."""
@@ -87,11 +85,6 @@ class Registry:
         with self._talking(f"tags of version {number} cannot be set"):
             for key, value in tags.items():
                 _twice(partial(self._client.set_model_version_tag, self.name, str(number), key, value))
-
-    def describe(self, number: int, markdown: str) -> None:
-        """Set the text at the top of a version's page."""
-        with self._talking(f"version {number} cannot be described"):
-            self._client.update_model_version(self.name, str(number), markdown)
 
     def register(self, run_id: str, model_id: str, tags: Mapping[str, str], markdown: str) -> Version:
         """Register a run's logged model, or find its version again, and give the version tags and the text at the top of its page.
@@ -117,7 +110,8 @@ class Registry:
                     return found
                 self._client.delete_model_version(self.name, made.version)
         self.set_tags(found.number, {key: value for key, value in tags.items() if found.tags.get(key) != value})
-        self.describe(found.number, markdown)
+        with self._talking(f"version {found.number} cannot be described"):
+            self._client.update_model_version(self.name, str(found.number), markdown)
         return found
 
     def claim(self, name: str, tags: Mapping[str, str], description: str = "") -> bool:
@@ -132,15 +126,10 @@ class Registry:
 
     def claimed(self, name: str) -> Mapping[str, str] | None:
         """The tags of a claim; None if there is no such claim."""
-        try:
-            return dict(self._client.get_registered_model(name).tags)
-        except MlflowException as error:
-            if error.error_code in NOT_THERE or self._is_hidden(error, name):
-                return None
-            raise self._failure("cannot be read", error) from error
+        return self._if_there(name, lambda: dict(self._client.get_registered_model(name).tags))
 
     def release(self, name: str) -> None:
-        """Remove a claim, unless it is gone already or another's that this user may not remove (on a server with permissions)."""
+        """Remove a claim; nothing happens if it is gone, or if a server with permissions does not let this user remove it."""
         with contextlib.suppress(MlflowException):
             _twice(lambda: self._client.delete_registered_model(name))
 
@@ -158,6 +147,15 @@ class Registry:
         if not any((one["name"], int(one["version"])) == (self.name, number) for one in known):
             links = [*known, {"name": self.name, "version": number}]
             _twice(lambda: self._client.set_logged_model_tags(model_id, {MODEL_VERSIONS_TAG: json.dumps(links)}))
+
+    def _if_there(self, name: str, ask: Callable[[], Answer]) -> Answer | None:
+        """The answer about a registered model; None if there is no such name or alias."""
+        try:
+            return ask()
+        except MlflowException as error:
+            if error.error_code in NOT_THERE or self._is_hidden(error, name):
+                return None
+            raise self._failure("cannot be read", error) from error
 
     def _is_hidden(self, error: MlflowException, name: str) -> bool:
         """Whether a refusal only means that the name is unused: a server with permissions does not distinguish the two."""

@@ -1,13 +1,10 @@
-"""What a trained model's attention says: the weights of sample users over their histories, as a table and a figure.
+"""A trained model's attention: the weights of sample users' behaviours, as a table and a figure.
 
-Samples are drawn with a fixed seed among all users whose history is long enough, with either label, so that all runs on a data set show
-the same ones and none is chosen for its looks.
+Samples are drawn with a fixed seed from all users whose history is long enough, with either label. So all runs on a data set show the same
+users, and nobody picks the ones that look best.
 """
 
-import tempfile
-import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,22 +22,22 @@ from clickflow.tracking.run import Run
 
 SEED = 0
 SHORTEST_HISTORY = 5
-"""Behaviours; where no history has as many, the longest ones are shown."""
+"""Fewest behaviours of a sample; if no history has as many, the longest ones are sampled."""
 NUM_SAMPLES = 20
 NUM_PANELS = 4
 BEHAVIOURS_SHOWN = 15
-"""The latest ones, in a panel of the figure; the table holds all that the model saw."""
+"""Number of the latest behaviours in a panel of the figure; the table holds all that the model saw."""
 
 
 @dataclass(frozen=True)
 class _Past:
-    """Sampled impressions and what the model saw of their histories.
+    """Sampled impressions, and the part of their histories that the model saw.
 
     Attributes:
-        rows: (S,) in the split.
+        rows: (S,) the impressions' rows in the split.
         items: (N,) item row of each behaviour, one history after the other.
-        sample: (N,) position in ``rows``.
-        position: (N,) from 1 = the oldest.
+        sample: (N,) position of each behaviour's impression in ``rows``.
+        position: (N,) position of each behaviour in its history, from 1 = the oldest.
     """
 
     rows: NDArray[np.int64]
@@ -50,19 +47,13 @@ class _Past:
 
 
 def log_attention(run: Run, model: nn.Module, dataset: PreparedDataset, split_name: str, max_history: int) -> None:
-    """Log ``attention/<split>.csv`` and ``figures/<split>/attention.png``; nothing where a model or a split has no attention."""
+    """Log ``attention/<split>.csv`` and ``figures/<split>/attention.png``; nothing if the model or the split has no attention."""
     table = attention_table(model, dataset, split_name, max_history)
     if table is None:
         return
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / f"{split_name}.csv"
-        table.write_csv(path)
-        run.log_file(path, "attention")
+    run.log_text(table.write_csv(), f"attention/{split_name}.csv")
     kind = next((field.name for field in dataset.schema.item_fields if field.name != ITEM), ITEM)
-    with warnings.catch_warnings():
-        # Titles in a script that matplotlib's font lacks; the table has them.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        run.log_figure(attention_figure(_samples(table, kind), kind), f"figures/{split_name}/attention.png")
+    run.log_figure(attention_figure(_samples(table, kind), kind), f"figures/{split_name}/attention.png")
 
 
 def attention_table(model: nn.Module, dataset: PreparedDataset, split_name: str, max_history: int) -> pl.DataFrame | None:
@@ -71,7 +62,7 @@ def attention_table(model: nn.Module, dataset: PreparedDataset, split_name: str,
     Returns:
         ``sample`` (from 1), ``user``, ``target_item``, ``target_<field>`` for each categorical item field, ``target_title`` where the data
         set has titles, ``label``, ``pred``, ``position`` (from 1 = the oldest the model saw), ``behaviour_item``, ``behaviour_<field>``,
-        ``behaviour_title``, ``weight``. None where the model gives no attention or no row has a history.
+        ``behaviour_title``, ``weight``. None if the model gives no attention or no row has a history.
     """
     split = dataset.split(split_name)
     past = _sampled_past(split, max_history)
@@ -98,7 +89,7 @@ def attention_table(model: nn.Module, dataset: PreparedDataset, split_name: str,
 
 
 def _sampled_past(split: Split, max_history: int) -> _Past | None:
-    """A random row of each of some random users, among the rows whose history is long enough."""
+    """One random row of each of some random users, of the rows whose history is long enough."""
     starts, ends = (split.rows[name].astype(np.int64) for name in ("history_start", "history_end"))
     lengths = ends - starts
     longest = int(lengths.max(initial=0))
@@ -116,7 +107,7 @@ def _sampled_past(split: Split, max_history: int) -> _Past | None:
 
 
 def _described(dataset: PreparedDataset, split: Split, items: NDArray[np.int64], prefix: str) -> list[pl.Series]:
-    """Raw id, raw categorical fields and title of some item rows; null where a value is unknown."""
+    """Raw ids, raw categorical fields and titles of item rows; null where a value is unknown."""
     columns = [dataset.raw_items().gather(items.astype(np.uint32) - 1).rename(f"{prefix}_item")]  # no log holds row 0, the unknown item
     for field, indices in zip(dataset.schema.item_fields, split.items.index.numpy(), strict=True):
         if field.name != ITEM:
@@ -149,7 +140,7 @@ def _samples(table: pl.DataFrame, kind: str) -> list[AttentionSample]:
 
 
 def _called(row: dict[str, Any], prefix: str, kind: str) -> str:
-    """Title, or else raw id, with the kind in brackets."""
+    """The title, or else the raw id, with the kind in brackets."""
     name = _one_line(row.get(f"{prefix}_title") or row[f"{prefix}_item"], 32)
     value = row[f"{prefix}_{kind}"]
     return name if kind == ITEM or value is None else f"{name} ({_one_line(value, 20)})"

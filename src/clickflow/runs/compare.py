@@ -5,7 +5,6 @@ additional seed or model costs only its own training.
 """
 
 import itertools
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,7 @@ from clickflow.runs.kept_checkpoints import read_best_model
 from clickflow.runs.logged_config import CONFIG_FILE, config_digest
 from clickflow.runs.run_dataset import refuse_one_class
 from clickflow.runs.train import PartOf, open_training_run, train_in
-from clickflow.tracking.contents import fetch_artifact, metric_histories
+from clickflow.tracking.contents import fetched, metric_histories
 from clickflow.tracking.lifecycle import open_run, resume_run
 from clickflow.tracking.lineage import git_state, lineage_tags
 from clickflow.tracking.names import COMMIT_TAG, CONFIG_DIGEST_TAG, DIRTY_TAG, FINGERPRINT_TAG, KIND_TAG
@@ -144,8 +143,7 @@ def _score(shared: _Shared, label: str, config: RunConfig, progress: Progress) -
             with resume_run(store, run_id, EVALUATION) as run:
                 network = read_best_model(store, run.found, config, shared.dataset)
                 evaluate_on(run, LoadedModel(network, config.trainer), shared.dataset)
-    with tempfile.TemporaryDirectory() as scratch:
-        predictions = fetch_artifact(store, run_id, "predictions/test.parquet", Path(scratch))
+    with fetched(store, run_id, "predictions/test.parquet") as predictions:
         return _Scored(read_run(store, run_id), *read_predictions(predictions))
 
 

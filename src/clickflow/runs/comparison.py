@@ -1,4 +1,4 @@
-"""What a comparison found: one result per model, and the table of them as rows, CSV and Markdown."""
+"""The results of a comparison, one per model, and their tables as rows, CSV and Markdown."""
 
 import math
 import statistics
@@ -11,7 +11,7 @@ from clickflow.metrics.significance import PairedDifference
 from clickflow.text import csv_table, markdown_table
 
 COSTS = {"num_parameters": "parameters", "rows_per_second": "rows/s", "train_seconds": "seconds"}
-"""What a run of the model costs, mean over seeds."""
+"""Costs of training the model, mean over seeds."""
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,13 @@ class ModelResult:
     """A model trained with one or several seeds.
 
     Attributes:
-        label: in the table.
-        run_ids: one per seed.
+        label: name of the model in the tables.
+        run_ids: ids of its runs, one per seed.
         metrics: test metrics and costs by name, one value per seed.
-        against_base: paired difference to the base model on the same test rows, of ``auc`` and ``gauc``; empty for the base itself and
-            where the base has no result.
-        rela_impr: of the mean AUC over the base's.
-        published: what the paper reports, by metric.
+        against_base: paired differences of ``auc`` and ``gauc`` to the base model on the same test rows; empty for the base itself and
+            if the base has no result.
+        rela_impr: RelaImpr of the mean AUC over the base's.
+        published: the paper's values, by metric.
     """
 
     label: str
@@ -40,19 +40,19 @@ class ModelResult:
         return statistics.fmean(self.metrics[metric])
 
     def std(self, metric: str) -> float:
-        """Sample standard deviation over seeds; NaN of a single one."""
+        """Sample standard deviation over seeds; NaN for a single seed."""
         values = self.metrics[metric]
         return statistics.stdev(values) if len(values) > 1 else math.nan
 
 
 def improvement(auc: tuple[float, ...], base_auc: tuple[float, ...]) -> float:
-    """RelaImpr of mean AUCs; NaN where the base has none above 0.5."""
+    """RelaImpr of mean AUCs; NaN unless the base has one above 0.5."""
     is_defined = base_auc and statistics.fmean(base_auc) > 0.5
     return rela_impr(statistics.fmean(auc), statistics.fmean(base_auc)) if is_defined else math.nan
 
 
 def quality_columns(result: ModelResult) -> dict[str, str]:
-    """A model's line of the table of metrics, heading -> text."""
+    """A model's line in the table of metrics: heading -> text."""
     columns = {"model": result.label, "seeds": str(len(result.run_ids))}
     columns |= {HEADINGS[name]: f"{result.mean(name):.4f}{_spread(result.std(name))}" for name in PRINCIPAL}
     columns["RelaImpr"] = f"{result.rela_impr:+.2%}" if math.isfinite(result.rela_impr) else "–"
@@ -60,7 +60,7 @@ def quality_columns(result: ModelResult) -> dict[str, str]:
 
 
 def significance_columns(result: ModelResult) -> dict[str, str]:
-    """A model's line of the table of differences to the base model and of costs."""
+    """A model's line in the table of differences to the base model and of costs: heading -> text."""
     columns = {"model": result.label}
     for name in ("auc", "gauc"):
         found = result.against_base.get(name)
@@ -70,14 +70,14 @@ def significance_columns(result: ModelResult) -> dict[str, str]:
 
 
 def as_markdown(results: list[ModelResult]) -> str:
-    """Both tables and the runs behind them in Markdown."""
+    """Both tables, and the runs behind them, in Markdown."""
     runs = [{"model": result.label, "runs": ", ".join(result.run_ids)} for result in results]
     tables = ([quality_columns(r) for r in results], [significance_columns(r) for r in results], runs)
     return "\n".join(markdown_table(table) for table in tables)
 
 
 def as_csv(results: list[ModelResult]) -> str:
-    """Everything in one table, one line per model, plain numbers."""
+    """One table of everything as plain numbers, one line per model."""
     return csv_table(_numbers(result) for result in results)
 
 
@@ -100,7 +100,7 @@ def _cost(value: float) -> str:
 
 
 def _difference(found: PairedDifference) -> str:
-    """Undefined where the rows cannot tell, and then without an interval."""
+    """A difference with its interval; the interval is missing, or both are, where the rows do not determine them."""
     if math.isnan(found.difference):
         return "undefined"
     return f"{found.difference:+.4f}" + ("" if math.isnan(found.low) else f" [{found.low:+.4f}, {found.high:+.4f}]")

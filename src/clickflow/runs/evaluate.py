@@ -152,11 +152,11 @@ def log_scores(run: Run, dataset: PreparedDataset, scores: ModelScores, slice_fi
     return evaluation
 
 
-def refuse_unfit(run: FoundRun) -> None:
+def refuse_unfit(run: FoundRun, wish: str = "evaluated") -> None:
     """Raise a TrackingError for a run that did not finish or trained nothing itself."""
     refuse_parent(run)
     if run.status != "FINISHED":
-        raise TrackingError(f"run_id = {run.run_id}: its status is {run.status}; only a FINISHED run can be evaluated; train it again.")
+        raise TrackingError(f"run_id = {run.run_id}: its status is {run.status}; only a FINISHED run can be {wish}; train it again.")
 
 
 def refuse_parent(run: FoundRun) -> None:

@@ -1,7 +1,5 @@
 """The config of a run as the run stores it: without passwords, with a digest that finds runs of the same config, and read back."""
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -11,7 +9,7 @@ from clickflow.digests import digest_values
 from clickflow.errors import ConfigError, TrackingError, without_passwords
 from clickflow.models.entry_points import check_installed
 from clickflow.runs.config import RunConfig
-from clickflow.tracking.contents import fetch_artifact
+from clickflow.tracking.contents import fetched
 from clickflow.tracking.names import MODEL_PACKAGE_TAG
 from clickflow.tracking.search import FoundRun
 from clickflow.tracking.store import Store
@@ -41,9 +39,9 @@ def read_config(store: Store, run: FoundRun) -> RunConfig:
         TrackingError: the run has no config, or a damaged one.
         ConfigError: this version does not know some of its keys or values, or its model comes from a package that is not installed.
     """
-    with tempfile.TemporaryDirectory() as scratch:
+    with fetched(store, run.run_id, CONFIG_FILE) as file:
         try:
-            values = yaml.safe_load(fetch_artifact(store, run.run_id, CONFIG_FILE, Path(scratch)).read_text(encoding="utf-8"))
+            values = yaml.safe_load(file.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError):
             values = None
     if not isinstance(values, dict):

@@ -4,11 +4,9 @@ The new run is the old one's child in MLflow and carries the tag ``kind = reprod
 candidate: comparisons and promotions choose among runs without it.
 """
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +15,7 @@ from clickflow.config import validate
 from clickflow.data.prepare import Progress
 from clickflow.errors import TrackingError
 from clickflow.runs.config import ReproduceConfig, RunConfig
-from clickflow.runs.evaluate import EVALUATION, LoadedModel, evaluate_on, is_evaluated, refuse_parent
+from clickflow.runs.evaluate import EVALUATION, LoadedModel, evaluate_on, is_evaluated, refuse_unfit
 from clickflow.runs.logged_config import CONFIG_FILE, read_config
 from clickflow.runs.metric_differences import (
     Difference,
@@ -31,7 +29,7 @@ from clickflow.runs.metric_differences import (
 from clickflow.runs.run_dataset import open_dataset
 from clickflow.runs.run_environment import RunEnvironment, changes, same_machine
 from clickflow.runs.train import PartOf, open_training_run, train_in
-from clickflow.tracking.contents import fetch_artifact, metric_histories
+from clickflow.tracking.contents import fetched, metric_histories
 from clickflow.tracking.lifecycle import resume_run
 from clickflow.tracking.lineage import environment_report
 from clickflow.tracking.names import DESCRIPTION_TAG, KIND_TAG, REPRODUCTION, RUN_NAME_TAG, THREADS_TAG, TRIAL_PRUNED, TRIAL_STATE_TAG
@@ -122,14 +120,12 @@ def _config_here(store: Store, old: FoundRun, config: ReproduceConfig) -> RunCon
 
 
 def _environment(store: Store, run_id: str) -> str:
-    with tempfile.TemporaryDirectory() as scratch:
-        return fetch_artifact(store, run_id, "environment.txt", Path(scratch)).read_text(encoding="utf-8")
+    with fetched(store, run_id, "environment.txt") as file:
+        return file.read_text(encoding="utf-8")
 
 
 def _refuse(old: FoundRun) -> None:
-    refuse_parent(old)
-    if old.status != "FINISHED":
-        raise TrackingError(f"run_id = {old.run_id}: its status is {old.status}; only a FINISHED run can be reproduced; train it again.")
+    refuse_unfit(old, "reproduced")
     if old.tags.get(TRIAL_STATE_TAG) == TRIAL_PRUNED:
         raise TrackingError(
             f"run_id = {old.run_id}: was pruned by its sweep, so how far it came depends on the other trials; name a trial whose tag "

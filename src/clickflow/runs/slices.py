@@ -1,7 +1,7 @@
-"""Where a model is good and where it is not: its test metrics by history length, by popularity of the target item and by any field.
+"""Test metrics by history length, by popularity of the target item and by any field: where a model is good and where it is not.
 
-Decision: the buckets of lengths and counts are the same for every data set and run, so that the tables of two runs can be laid side by
-side. What a field is sliced by are its most frequent values in the split, with the others together.
+Decision: the buckets of lengths and counts are the same for every data set and run, so that the tables of two runs can be compared line by
+line. A field is sliced by its most frequent values in the split; all other values share one slice.
 """
 
 import itertools
@@ -29,9 +29,9 @@ LENGTHS = {0: "0", 1: "1 to 2", 3: "3 to 5", 6: "6 to 10", 11: "11 to 20", 21: "
 COUNTS = {0: "0 (cold)", 1: "1 to 9", 10: "10 to 99", 100: "100 to 999", 1000: "1000 to 9999", 10_000: "10000 or more"}
 """Least number of occurrences in train -> bucket."""
 SMALL_VOCABULARY = 1_000
-"""Ids a field has at most to be sliced by without being asked for."""
+"""The most ids of a field that is sliced by default."""
 NUM_VALUES = 15
-"""Values of a field with a line of their own."""
+"""Number of a field's values that have a line of their own."""
 OTHER, UNKNOWN = "(other)", "(not in train)"
 
 
@@ -40,9 +40,9 @@ class Slicing:
     """A split cut into slices.
 
     Attributes:
-        name: what it is cut by.
-        codes: (R,) the slice of each row.
-        values: of the slices, by code.
+        name: name of the property by which it is cut.
+        codes: (R,) slice of each row.
+        values: value of each slice, by code.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Slicing:
 
 
 def check_fields(fields: Sequence[str], schema: Schema, data: str) -> None:
-    """Raise a ConfigError unless all are fields of a data set."""
+    """Raise a ConfigError unless all of ``fields`` are fields of the data set ``data``."""
     allowed = [field.name for field in _fields(schema)]
     for name in fields:
         if name not in allowed:
@@ -62,14 +62,14 @@ def slice_table(dataset: PreparedDataset, split_name: str, rows: ScoredRows, fie
     """Metrics of every slice of a scored split.
 
     Args:
-        dataset: of the split.
-        split_name: of the split.
-        rows: its predictions, in its order.
-        fields: to slice by, beside history length, item count and user; None: all that have few values.
+        dataset: the data set.
+        split_name: name of the split.
+        rows: the split's predictions, in its order.
+        fields: fields to slice by, besides history length, item count and user; None for all that have few values.
 
     Returns:
-        ``slice``, ``value`` and the columns of :func:`~clickflow.metrics.strata.metrics_by_stratum`, null where a slice cannot define them.
-        The first row is all of the split.
+        Columns ``slice``, ``value`` and those of :func:`~clickflow.metrics.strata.metrics_by_stratum`, null where a slice cannot define
+        them. The first row is the whole split.
     """
     _, user = torch.unique(rows.group, return_inverse=True)
     tables = []
@@ -103,7 +103,7 @@ def _has_few_values(field: Field) -> bool:
 
 
 def _values(split: Split, name: str, kind: str) -> NDArray[Any]:
-    """(R,) a field of each row, its own or that of its target item; ``kind`` is ``index`` or ``numeric``."""
+    """(R,) values of a field of the rows or of their target items; ``kind`` is ``index`` or ``numeric``."""
     if f"{kind}/{name}" in split.rows:
         return split.rows[f"{kind}/{name}"]
     item = split.rows[ITEM].astype(np.int64)
@@ -118,7 +118,7 @@ def _buckets(name: str, numbers: NDArray[np.int64], buckets: dict[int, str]) -> 
 
 
 def _by_value(dataset: PreparedDataset, split: Split, field: CategoricalField) -> Slicing:
-    """The most frequent values first, then the others, then what train did not show."""
+    """Slices of the most frequent values, then of the others together, then of values that train did not show."""
     index = _values(split, field.name, "index").astype(np.int64)
     frequency = np.bincount(index, minlength=field.vocabulary_size)
     order = np.argsort(-frequency[1:], kind="stable")[:NUM_VALUES] + 1
@@ -129,7 +129,7 @@ def _by_value(dataset: PreparedDataset, split: Split, field: CategoricalField) -
 
 
 def _by_number(split: Split, field: NumericField) -> Slicing:
-    """Quarters of the rows by a numeric field, fewer where many rows are alike."""
+    """Quarters of the rows by a numeric field, fewer if many rows have the same value."""
     standardised = _values(split, field.name, "numeric").astype(np.float64)
     edges = np.unique(np.quantile(standardised, [0.25, 0.5, 0.75]))
     edges = edges[edges < standardised.max()]
@@ -140,7 +140,7 @@ def _by_number(split: Split, field: NumericField) -> Slicing:
 
 
 def slice_columns(row: Mapping[str, Any]) -> dict[str, str]:
-    """A row of the table as a person reads it, heading -> text."""
+    """A row of the table for people: heading -> text."""
     interval = "" if row["auc_low"] is None else f" [{row['auc_low']:.4f}, {row['auc_high']:.4f}]"
     return {
         "slice": str(row["slice"]),

@@ -3,7 +3,6 @@
 import math
 import re
 import tempfile
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,10 +116,7 @@ def log_slices(run: Run, split: str, table: pl.DataFrame) -> None:
     run.log_text(slices_as_markdown(table), f"slices/{split}.md")
     columns = table.select("slice", "value", "rows", *(pl.col(name).fill_null(math.nan) for name in ("auc", "auc_low", "auc_high")))
     whole, *points = (SlicePoint(*row) for row in columns.iter_rows())
-    with warnings.catch_warnings():
-        # Values in a script that matplotlib's font lacks; the tables have them.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        run.log_figure(slice_figure(points, whole.auc, f"AUC by slice of the {split} split"), f"figures/{split}/slices.png")
+    run.log_figure(slice_figure(points, whole.auc, f"AUC by slice of the {split} split"), f"figures/{split}/slices.png")
 
 
 def _log_figures(run: Run, scored: ScoredSplit, roc: Curve, pr: Curve) -> None:

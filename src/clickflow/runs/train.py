@@ -12,7 +12,7 @@ from torch import nn
 from clickflow.config import flatten
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import Progress, prepare
-from clickflow.errors import TrackingError, TrainingError
+from clickflow.errors import TrackingError, TrainingError, system_reason
 from clickflow.metrics.headings import HEADINGS, PRINCIPAL, shown_value
 from clickflow.models.entry_points import package_of
 from clickflow.runs.attention import log_attention
@@ -201,9 +201,8 @@ def _fit_and_keep_checkpoints(
         )
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
-        reason = error.strerror or str(error)
         raise TrainingError(
-            f"{folder}: checkpoints cannot be written ({reason}); free some space or set home=FOLDER to another place."
+            f"{folder}: checkpoints cannot be written ({system_reason(error)}); free some space or set home=FOLDER to another place."
         ) from error
     except Pruned:
         shutil.rmtree(folder, ignore_errors=True)

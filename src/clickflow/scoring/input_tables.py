@@ -18,9 +18,8 @@ import pyarrow.parquet as pq
 
 from clickflow.config import suggest
 from clickflow.data.sources.formats import CSV, PARQUET, expand, labels
-from clickflow.data.sources.source import several
+from clickflow.data.sources.source import several, unreadable
 from clickflow.errors import DataError
-from clickflow.text import first_line
 
 READ_BUFFER_BYTES = 1 << 20
 
@@ -169,11 +168,6 @@ def open_table(path: Path, key: str, separator: str) -> InputTable:
     return table
 
 
-def unreadable(file: str, error: Exception) -> DataError:
-    """Make an error of a library's complaint about a file."""
-    return DataError(f"{file}: cannot be read ({first_line(error)}); repair the file or write it again.")
-
-
 def _parquet_schema(file: Path) -> pa.Schema:
     try:
         return pq.read_schema(file).remove_metadata()
@@ -210,6 +204,7 @@ def _one_schema(files: Sequence[Path], schemas: Sequence[pa.Schema]) -> pa.Schem
             found = schema.field(field.name).type if schema.names.count(field.name) == 1 else "no such column"
             if found != field.type:
                 raise DataError(
-                    f"{file.name}, column '{field.name}' = {found}: it is {field.type} in {files[0].name}; one table has the same columns."
+                    f"{file.name}, column '{field.name}' = {found}: it is {field.type} in {files[0].name}; "
+                    "all files of a table need the same columns."
                 )
     return first

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from clickflow.errors import DataError
+from clickflow.errors import DataError, system_reason
 
 ROWS_PER_ROW_GROUP = 1 << 17
 MANIFEST, JOURNAL, PARQUET, LOCK = "manifest.json", "journal.bin", "output.parquet", "lock"
@@ -198,9 +198,9 @@ def refuse_output(output: Path, overwrite: bool) -> None:
 
 def unwritable(output: Path, error: OSError) -> OutputError:
     """Make an error of a failed write, with what to do."""
-    reason = os.strerror(error.errno) if error.errno else str(error)
     return OutputError(
-        f"output = {output}: cannot be written ({reason}); free some space or mend the folder, and the same command carries on"
+        f"output = {output}: cannot be written ({system_reason(error)}); free some space or mend the folder, "
+        "and the same command carries on"
     )
 
 

@@ -76,7 +76,7 @@ def predict(config: PredictConfig, say: Say = lambda sentence: None, progress: R
     kept = _kept(config, table, scorer)
     with PartialOutput(config.output, scorer.record, _identity(config, model, table, candidates)) as partial:
         if partial.changed:
-            say(f"begins anew: not as they were when {config.output} was begun: {', '.join(partial.changed)}")
+            say(f"starting over; changed since {config.output} was started: {', '.join(partial.changed)}")
         try:
             done = _write(table, kept, scorer, partial, model, progress)
             if done.num_scored:
@@ -100,7 +100,7 @@ def _scorer(config: PredictConfig, bundle: ServingBundle, table: InputTable, can
         table.refuse_absent({encoder.item_column: "columns.item"})
         return RowScorer(bundle, encoder)
     chosen = Catalogue(candidates, config.columns.item, encoder.items)
-    say(f"{len(chosen):,} candidates" + (f"; {chosen.num_repeated:,} rows repeat one" if chosen.num_repeated else ""))
+    say(f"{len(chosen):,} candidates" + (f", {chosen.num_repeated:,} duplicate rows ignored" if chosen.num_repeated else ""))
     return TopScorer(bundle, encoder, chosen, config.top_k, config.exclude_history)
 
 

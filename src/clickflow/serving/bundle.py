@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from clickflow.data.schema import Schema
-from clickflow.digests import digest_file, digest_files
+from clickflow.digests import digest_files, first_difference
 from clickflow.errors import DataError
 from clickflow.models.config import ModelConfig
 from clickflow.models.entry_points import check_installed
@@ -118,16 +118,11 @@ def _verify(folder: Path) -> None:
         return
     try:
         checksums: dict[str, str] = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
-        names = list(checksums.items())
+        difference = first_difference(folder, checksums)
     except (OSError, ValueError, AttributeError) as error:
         raise _damaged(CHECKSUMS, "cannot be read") from error
-    for name, expected in names:
-        try:
-            found = digest_file(folder / name)
-        except OSError as error:
-            raise _damaged(name, f"cannot be read ({error.strerror})") from error
-        if found != expected:
-            raise _damaged(name, "does not match its checksum")
+    if difference:
+        raise _damaged(*difference)
 
 
 def _damaged(file: str, what: str) -> DataError:

@@ -1,6 +1,9 @@
 """Read what a run holds, its artifacts and the histories of its metrics, without opening it."""
 
 import math
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +29,17 @@ def fetch_artifact(store: Store, run_id: str, artifact: str, to: Path) -> Path:
         return Path(store.client.download_artifacts(run_id, artifact, str(to)))
     except (MlflowException, OSError) as error:
         raise TrackingError(f"run {run_id}: artifact {artifact} cannot be fetched ({first_line(error)}); look at the run's page") from error
+
+
+@contextmanager
+def fetched(store: Store, run_id: str, artifact: str) -> Iterator[Path]:
+    """A copy of an artifact that is gone afterwards.
+
+    Raises:
+        TrackingError: the run has no such artifact.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        yield fetch_artifact(store, run_id, artifact, Path(scratch))
 
 
 def metric_history(store: Store, run_id: str, name: str) -> History:

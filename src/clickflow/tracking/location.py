@@ -1,7 +1,7 @@
 """Where a model's files are: from a URI, by the store's own registry.
 
-MLflow would look ``models:/`` up in its global registry, which need not be this store. A name, an alias or a version that does not exist is
-answered with those that do.
+MLflow would look up ``models:/`` in its global registry, which need not be this store. The error about a name, an alias or a version that
+does not exist lists those that do.
 """
 
 import re
@@ -28,7 +28,7 @@ def model_location(store: Store, uri: str) -> str:
         uri: ``models:/m-…``, ``models:/name@alias`` or ``models:/name/version``.
 
     Raises:
-        TrackingError: no such model; lists what there is.
+        TrackingError: there is no such model; lists what there is.
         MlflowException: the store does not answer.
     """
     name = uri.removeprefix(SCHEME)
@@ -54,8 +54,8 @@ class FoundModel:
     """A model as a URI named it when it was found.
 
     Attributes:
-        uri: without an alias, which may move meanwhile: ``models:/m-…`` or ``models:/name/version``.
-        run_id: of the run that trained it.
+        uri: ``models:/m-…`` or ``models:/name/version``, since an alias may move meanwhile.
+        run_id: id of the run that trained it.
     """
 
     uri: str
@@ -63,14 +63,14 @@ class FoundModel:
 
 
 def find_model(store: Store, uri: str) -> FoundModel:
-    """What a URI names now, and the run behind it.
+    """The model that a URI names now, and the run behind it.
 
     Raises:
-        TrackingError: no such model, no run is known of it, or the store does not answer.
+        TrackingError: there is no such model, its run is not known, or the store does not answer.
     """
     name, client = uri.removeprefix(SCHEME), store.client
     try:
-        model_location(store, uri)  # answers what is not there
+        model_location(store, uri)  # its error lists what there is
         if "@" in name or "/" in name:
             find = client.get_model_version_by_alias if "@" in name else client.get_model_version
             version = find(*re.split("[@/]", name, maxsplit=1))
@@ -85,7 +85,7 @@ def find_model(store: Store, uri: str) -> FoundModel:
 
 
 def _what_there_is(store: Store, name: str) -> str:
-    """Of a registered model its versions and aliases; else the names of registered ones."""
+    """The versions and aliases of a registered model; the names of all of them if it is not one."""
     try:
         aliases = store.client.get_registered_model(name).aliases
     except MlflowException:

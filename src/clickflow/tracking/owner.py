@@ -1,7 +1,7 @@
-"""Who works on something: a process, told apart from every other one, so that what its death left can be closed.
+"""The process that works on something, distinct from every other process, so that what it left when it died can be closed.
 
-A process id counts on one machine, and inside a container only there, and it is given again; so the owner is host, container, id and start
-together. Whether an owner on another machine is alive cannot be asked here, and is never guessed.
+A process id is unique on one machine or in one container, and only while the process runs. So an owner is host, container, id and start
+time together. Whether an owner on another machine is alive cannot be determined here and is never guessed.
 """
 
 import os
@@ -22,7 +22,7 @@ class Owner:
     """A process that works on a run or a trial.
 
     Attributes:
-        host: machine, and container, in which its process id counts.
+        host: machine, and container, in which its process id is unique.
         pid: process id.
         started: seconds since 1970; tells it from a later process with the same id.
     """
@@ -38,7 +38,7 @@ class Owner:
 
     @classmethod
     def of_run(cls, tags: Mapping[str, str]) -> Self | None:
-        """Who opened a run, by its tags; None where they do not say."""
+        """The process that opened a run, by the run's tags; None if they do not say."""
         try:
             return cls(tags[HOST_TAG], int(tags[PID_TAG]), float(tags[STARTED_TAG]))
         except (KeyError, ValueError):
@@ -46,7 +46,7 @@ class Owner:
 
     @property
     def tags(self) -> dict[str, str]:
-        """For :meth:`of_run`."""
+        """Tags that :meth:`of_run` reads."""
         return {HOST_TAG: self.host, PID_TAG: str(self.pid), STARTED_TAG: repr(self.started)}
 
     @property
@@ -55,7 +55,7 @@ class Owner:
         return self.host == _host()
 
     def is_alive(self) -> bool:
-        """Whether its process still runs; asked on its own machine."""
+        """Whether its process still runs; to be asked on its own machine."""
         try:
             process = psutil.Process(self.pid)
             return bool(abs(process.create_time() - self.started) < 1 and process.status() != psutil.STATUS_ZOMBIE)
@@ -65,6 +65,6 @@ class Owner:
 
 @cache
 def _host() -> str:
-    """The machine, and on Linux the container, in which process ids count."""
+    """The machine, and on Linux the container, in which process ids are unique."""
     namespace = Path("/proc/self/ns/pid")
     return f"{socket.gethostname()}-{namespace.stat().st_ino if namespace.exists() else 0}"

@@ -8,6 +8,7 @@ crash.
 import json
 import re
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from mlflow.exceptions import MlflowException
 
 from clickflow.errors import TrackingError
 from clickflow.text import cut, first_line
-from clickflow.tracking.contents import History, fetch_artifact
+from clickflow.tracking.contents import History
 from clickflow.tracking.names import DESCRIPTION_TAG, NON_FINITE_TAG
 from clickflow.tracking.search import FoundRun
 from clickflow.tracking.store import Store, keep_environment, remedy
@@ -125,7 +126,8 @@ class Run:
 
     def log_figure(self, figure: "Figure", file: str) -> None:
         """Store a matplotlib figure as the artifact ``file``, such as ``figures/val/roc.png``; the figure stays open."""
-        with self._storing(f"artifact {file}"):
+        with self._storing(f"artifact {file}"), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a title in a script that the font lacks
             self._client.log_figure(self.id, figure, file)
 
     def log_dataset(self, name: str, fingerprint: str, source: str, profile: Mapping[str, Any], context: str) -> None:
@@ -148,29 +150,10 @@ class Run:
         with self._storing("dataset"):
             self._client.log_inputs(self.id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
 
-    def download(self, artifact: str, to: Path) -> Path:
-        """Fetch an artifact, a file or a folder, into the folder ``to`` (made if needed).
-
-        Raises:
-            TrackingError: the run has no such artifact.
-        """
-        return fetch_artifact(self.store, self.id, artifact, to)
-
     @property
     def id(self) -> str:
         """The run's id."""
         return self.found.run_id
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """The last value of each metric."""
-        self.flush()
-        return dict(self._read().data.metrics)
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """All tags, MLflow's own (``mlflow.…``) among them."""
-        return dict(self._read().data.tags)
 
     @property
     def status(self) -> str:

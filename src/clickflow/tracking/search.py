@@ -1,4 +1,7 @@
-"""Find runs, experiments and logged models, without opening them."""
+"""Find runs, experiments and logged models, without opening them.
+
+Each function raises a TrackingError if the store does not answer.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -62,9 +65,6 @@ def search_runs(
         experiments: their ids; None for all.
         order: as MLflow takes it.
         with_deleted: whether to include deleted runs and those of deleted experiments.
-
-    Raises:
-        TrackingError: the store does not answer.
     """
     view = ViewType.ALL if with_deleted else ViewType.ACTIVE_ONLY
     with asking(store, "runs cannot be searched"):
@@ -83,20 +83,13 @@ def find_runs(store: Store, tags: Mapping[str, str], status: str | None = None) 
         store: where to look.
         tags: name -> value.
         status: of the runs; None for any.
-
-    Raises:
-        TrackingError: the store does not answer.
     """
     conditions = [*_tagged(tags), *([f"attributes.status = '{status}'"] if status else [])]
     return search_runs(store, " and ".join(conditions), [str(store.experiment_id)], order=["attributes.start_time DESC"])
 
 
 def last_values(store: Store, tags: Mapping[str, str], metric: str) -> dict[str, float]:
-    """Run id -> last value of a metric, of all runs that have it and these tags: in every experiment, deleted ones too.
-
-    Raises:
-        TrackingError: the store does not answer.
-    """
+    """Run id -> last value of a metric, of all runs that have it and these tags: in every experiment, deleted ones too."""
     condition = " and ".join([f"metrics.`{metric}` > 0", *_tagged(tags)])
     return {run.run_id: run.metrics[metric] for run in search_runs(store, condition, with_deleted=True)}
 
@@ -106,9 +99,6 @@ def best_runs(store: Store, experiment_id: str, metric: str) -> Iterator[FoundRu
 
     The store sorts the runs and is asked for a few at a time, since the first one usually is the answer. The condition on the metric
     excludes no AUC, but without it SQLite joins every run with every metric of that name: 4 to 9 seconds for 10,000 runs instead of 0.1.
-
-    Raises:
-        TrackingError: the store does not answer.
     """
     condition = f"attributes.status = 'FINISHED' and metrics.`{metric}` >= 0"
     order = [f"metrics.`{metric}` DESC", "attributes.start_time ASC"]
@@ -123,11 +113,7 @@ def best_runs(store: Store, experiment_id: str, metric: str) -> Iterator[FoundRu
 
 
 def ready_model(store: Store, run: FoundRun) -> str | None:
-    """The id of the last model that a run logged completely; None where there is none.
-
-    Raises:
-        TrackingError: the store does not answer.
-    """
+    """The id of the last model that a run logged completely; None where there is none."""
     for model_id in reversed(run.model_ids):
         model = _or_none(store, f"the model of run {run.run_id} cannot be read", partial(store.client.get_logged_model, model_id))
         if model is not None and str(model.status) == "READY":
@@ -136,11 +122,7 @@ def ready_model(store: Store, run: FoundRun) -> str | None:
 
 
 def experiments_with_finished_runs(store: Store) -> dict[str, str]:
-    """Name -> id of every experiment in which a run finished.
-
-    Raises:
-        TrackingError: the store does not answer.
-    """
+    """Name -> id of every experiment in which a run finished."""
     with asking(store, "experiments cannot be searched"):
         return {
             str(experiment.name): str(experiment.experiment_id)
@@ -150,21 +132,13 @@ def experiments_with_finished_runs(store: Store) -> dict[str, str]:
 
 
 def experiment_name(store: Store, experiment_id: str) -> str:
-    """What an experiment is called.
-
-    Raises:
-        TrackingError: the store does not answer.
-    """
+    """What an experiment is called."""
     with asking(store, f"experiment {experiment_id} cannot be read"):
         return str(store.client.get_experiment(experiment_id).name)
 
 
 def find_run(store: Store, run_id: str) -> FoundRun | None:
-    """One run by its id, deleted ones among them; None where the store has no such run.
-
-    Raises:
-        TrackingError: the store does not answer.
-    """
+    """One run by its id, deleted ones among them; None where the store has no such run."""
     run = _or_none(store, f"run {run_id} cannot be read", partial(store.client.get_run, run_id))
     return None if run is None else found_run(run)
 
@@ -173,7 +147,7 @@ def read_run(store: Store, run_id: str) -> FoundRun:
     """One run by its id, deleted ones among them.
 
     Raises:
-        TrackingError: there is no such run, or the store does not answer.
+        TrackingError: there is no such run.
     """
     found = find_run(store, run_id)
     if found is None:

@@ -42,21 +42,15 @@ class FitResult:
 
     Attributes:
         best_epoch: epoch of the best validation, from 0.
-        best_value: the monitored metric there.
         num_epochs: epochs begun.
         rows_per_second: training rows a second, validation left out.
         seconds: spent training, validation left out.
-        best_checkpoint: file with the best weights, which are also back in the model.
-        last_checkpoint: file to resume from.
     """
 
     best_epoch: int
-    best_value: float
     num_epochs: int
     rows_per_second: float
     seconds: float
-    best_checkpoint: Path
-    last_checkpoint: Path
 
 
 class CheckpointFile(ModelCheckpoint):
@@ -230,16 +224,9 @@ def _train(trainer: pl.Trainer, module: ClickModule, train: BatchLoader, validat
 
 def _collect_result(trainer: pl.Trainer, recorders: _Recorders, model: nn.Module) -> FitResult:
     """Put the best weights back into the model, and describe the fit."""
-    best = recorders.best
-    best_path = Path(best.best_model_path)
-    best_epoch = load_weights(model, best_path)
-    assert best.best_model_score is not None
     return FitResult(
-        best_epoch=best_epoch,
-        best_value=float(best.best_model_score),
+        best_epoch=load_weights(model, Path(recorders.best.best_model_path)),
         num_epochs=trainer.current_epoch,
         rows_per_second=recorders.throughput.rows_per_second,
         seconds=recorders.throughput.seconds,
-        best_checkpoint=best_path,
-        last_checkpoint=Path(recorders.last.best_model_path),
     )

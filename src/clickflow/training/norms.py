@@ -15,7 +15,7 @@ from clickflow.models.layers.activations import Dice, Maxout
 from clickflow.models.layers.recurrent import GatedRecurrence
 from clickflow.training.sparse_gradients import coalesce_gradient
 
-LAYERS = (nn.Linear, nn.Embedding, nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.GELU, nn.SELU, nn.Sigmoid, nn.Tanh, Dice, Maxout, GatedRecurrence)
+LAYERS = (nn.Linear, nn.Embedding, nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.SELU, nn.Sigmoid, nn.Tanh, Dice, Maxout, GatedRecurrence)
 """Layers that have an activation norm: those with weights, recurrences and all activations."""
 
 

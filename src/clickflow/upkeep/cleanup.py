@@ -10,7 +10,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -55,27 +55,16 @@ class Step:
         what: what is done, or left as it is, in words.
         frees: bytes that it frees.
         do: does it; None if it is left to the user.
+        error: why it could not be done; None if it was done, or not to be done.
     """
 
     what: str
     frees: int = 0
     do: Callable[[], object] | None = None
-
-
-@dataclass(frozen=True)
-class Done:
-    """A step and its outcome.
-
-    Attributes:
-        step: the step.
-        error: why it could not be done; None if it was done, or not to be done.
-    """
-
-    step: Step
     error: str | None = None
 
 
-def clean(config: CleanupConfig) -> Iterator[Done]:
+def clean(config: CleanupConfig) -> Iterator[Step]:
     """Do, or in a dry run only name, one step after the other; a step that fails does not keep the rest from being done.
 
     Raises:
@@ -95,7 +84,7 @@ def clean(config: CleanupConfig) -> Iterator[Done]:
                 for step in steps:
                     yield _done(step, config.dry_run)
             except (ClickflowError, OSError) as error:  # files come and go while trainings are under way
-                yield Done(Step(name), str(error))
+                yield Step(name, error=str(error))
 
 
 def _lock(home: Path) -> FileLock:
@@ -107,13 +96,13 @@ def _lock(home: Path) -> FileLock:
     return FileLock(home / ".gc.lock")
 
 
-def _done(step: Step, dry_run: bool) -> Done:
+def _done(step: Step, dry_run: bool) -> Step:
     if step.do is not None and not dry_run:
         try:
             step.do()
         except (ClickflowError, OSError) as error:
-            return Done(step, str(error))
-    return Done(step)
+            return replace(step, error=str(error))
+    return step
 
 
 def _dead_runs(store: Store, config: CleanupConfig) -> Iterator[Step]:

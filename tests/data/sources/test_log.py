@@ -356,7 +356,7 @@ def test_a_glob_without_a_match_a_folder_without_data_and_mixed_formats_are_refu
         config(str(tmp_path)).files(tmp_path)
     write(tmp_path / "a.csv")
     write(tmp_path / "b.jsonl", "{}")
-    with pytest.raises(DataError, match="mixes CSV and NDJSON files; one table has one format"):
+    with pytest.raises(DataError, match="mixes CSV and NDJSON files; a table must have a single format"):
         config(str(tmp_path)).files(tmp_path)
 
 
@@ -380,7 +380,7 @@ def test_contradictory_choices_are_all_listed_before_any_file_is_opened():
     assert str(caught.value).splitlines() == [
         "6 problems in the composed config:",
         "  item_fields.label is a name the pipeline uses itself; give the field another one",
-        "  user_fields.home town is no name for a field: letters, digits and _ only, no digit first; rename the field",
+        "  user_fields.home town is not a valid field name: letters, digits and _ only, no digit first; rename the field",
         "  context_fields.age is named in user_fields too; every field needs a name of its own",
         "  columns.item = u: is the user column too; name another column",
         "  columns.rating = r: there is a label column already; a log has a label or a rating, remove one of them",

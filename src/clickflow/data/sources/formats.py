@@ -11,7 +11,7 @@ import polars as pl
 
 from clickflow.config import suggest
 from clickflow.data.sources.columns import FILE
-from clickflow.data.sources.source import existing_file, several
+from clickflow.data.sources.source import existing_file, several, unreadable
 from clickflow.errors import DataError
 from clickflow.text import first_line
 
@@ -37,9 +37,8 @@ def expand(paths: Sequence[Path], key: str) -> tuple[Path, ...]:
     files = tuple(file for path in paths for file in _expand_one(path.expanduser(), key))
     formats = {_kind(file, key) for file in files}
     if len(formats) > 1:
-        raise DataError(
-            f"{key} = {', '.join(str(path) for path in paths)}: mixes {' and '.join(sorted(formats))} files; one table has one format."
-        )
+        mixed = " and ".join(sorted(formats))
+        raise DataError(f"{key} = {', '.join(map(str, paths))}: mixes {mixed} files; a table must have a single format.")
     return files
 
 
@@ -99,7 +98,7 @@ def not_as_written(files: Sequence[Path], frame: pl.LazyFrame, columns: Collecti
     try:
         found = texts.select(pl.col(integers).str.contains(NOT_AS_WRITTEN).any()).collect(engine="streaming")
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise DataError(f"{', '.join(labels(files))}: cannot be read ({first_line(error)}); repair the file or write it again.") from error
+        raise unreadable(", ".join(labels(files)), error) from error
     return {column for column in integers if found[column].item()}
 
 

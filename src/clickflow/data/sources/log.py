@@ -253,7 +253,7 @@ def _name_problems(config: LogConfig) -> Contradictions:
             if name in RESERVED_NAMES:
                 yield f"{key}.{name}", "is a name the pipeline uses itself; give the field another one"
             elif not name.isidentifier():
-                yield f"{key}.{name}", "is no name for a field: letters, digits and _ only, no digit first; rename the field"
+                yield f"{key}.{name}", "is not a valid field name: letters, digits and _ only, no digit first; rename the field"
             elif name in seen:
                 yield f"{key}.{name}", f"is named in {seen[name]} too; every field needs a name of its own"
             seen[name] = key

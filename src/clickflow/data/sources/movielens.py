@@ -242,4 +242,4 @@ def _table(content: bytes, edition: Edition, names: tuple[str, ...], where: str)
     try:
         return table.with_columns(pl.col(names[0]).cast(pl.Int64))
     except pl.exceptions.PolarsError as error:
-        raise DataError(f"{where}, column '{names[0]}': holds an id that is no integer; fetch the official file again.") from error
+        raise DataError(f"{where}, column '{names[0]}': holds an id that is not an integer; fetch the official file again.") from error

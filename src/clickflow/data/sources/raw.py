@@ -22,7 +22,6 @@ class RawLog:
         timestamp_unit: unit of ``timestamp``; ``order`` is a position, not a clock.
         columns: canonical name -> name in the user's file, for messages.
         origins: frame (``interactions``, ``items``, ``behaviours``) -> file or files it came from, for messages.
-        counts: rows that the source already dropped or repaired, by reason, for the summary.
     """
 
     interactions: pl.LazyFrame
@@ -32,4 +31,3 @@ class RawLog:
     timestamp_unit: TimestampUnit = "seconds"
     columns: dict[str, str] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)

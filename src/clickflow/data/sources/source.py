@@ -16,7 +16,7 @@ from pydantic import Field
 from clickflow.config import StrictConfig
 from clickflow.data.sources.raw import RawLog
 from clickflow.errors import DataError
-from clickflow.text import problem_list
+from clickflow.text import first_line, problem_list
 
 BLOCK_BYTES = 1 << 25
 
@@ -54,6 +54,11 @@ class SourceConfig(StrictConfig):
         Raises:
             DataError: a file has a wrong format, or wrong columns or types.
         """
+
+
+def unreadable(file: str, error: Exception) -> DataError:
+    """Make an error of a library's complaint about a file."""
+    return DataError(f"{file}: cannot be read ({first_line(error)}); repair the file or write it again.")
 
 
 def several(problems: Sequence[str], what: str) -> DataError:

@@ -27,10 +27,10 @@ class Dice(nn.Module):
     only, so no padding enters the statistics.
     """
 
-    def __init__(self, num_units: int, eps: float = 1e-8) -> None:
+    def __init__(self, num_units: int) -> None:
         super().__init__()
         self.alpha = nn.Parameter(torch.zeros(num_units))
-        self.standardise = BatchNorm(num_units, eps=eps, affine=False)
+        self.standardise = BatchNorm(num_units, eps=1e-8, affine=False)
 
     def forward(self, values: Tensor) -> Tensor:
         """(N, num_units) -> (N, num_units)."""
