@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from clickflow import digests
 from clickflow.config import validate
 from clickflow.data import manifest as manifest_file
 from clickflow.data import storage
@@ -172,8 +173,9 @@ def test_the_source_files_are_left_as_they_are(tmp_path):
 
 
 def test_what_was_just_written_is_not_hashed_again_and_its_manifest_is_true(tmp_path, monkeypatch):
-    hashed, digest_file = [], storage.digest_file
-    monkeypatch.setattr(storage, "digest_file", lambda path: hashed.append(path) or digest_file(path))
+    hashed, digest_file = [], digests.digest_file
+    for module in (digests, storage):
+        monkeypatch.setattr(module, "digest_file", lambda path: hashed.append(path) or digest_file(path))
     log = write_log(tmp_path, clicks())
     prepared = prepare(log, ImpressionsConfig(), tmp_path / "home")
     assert not [path for path in hashed if tmp_path / "home" in path.parents]
