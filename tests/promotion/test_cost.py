@@ -11,7 +11,6 @@ from clickflow.data import storage
 from clickflow.data.dataset import PreparedDataset
 from clickflow.promotion.promote import promote
 from clickflow.promotion.rollback import roll_back
-from clickflow.serving import bundle as bundle_module
 from clickflow.serving.bundle import ServingBundle
 
 pytestmark = pytest.mark.slow
@@ -35,7 +34,7 @@ def counted(monkeypatch):
 
     for name in ASKED:
         counting(MlflowClient, name)
-    for module in (storage, bundle_module, digests):
+    for module in (storage, digests):
         counting(module, "digest_file", lambda path: Path(path).resolve())
     counting(ServingBundle, "read", lambda folder: f"bundle {Path(folder).resolve()}")
     counting(PreparedDataset, "open", lambda folder: f"data set {folder}")
