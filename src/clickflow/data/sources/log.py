@@ -8,76 +8,17 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import polars as pl
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from clickflow.config import Contradictions, FilePath, StrictConfig
-from clickflow.data.schema import ITEM, LABEL, RATING, RESERVED_NAMES, TITLE, USER, FieldSpec, Kind, Role, TimestampUnit
+from clickflow.config import Contradictions
+from clickflow.data.schema import ITEM, LABEL, RATING, RESERVED_NAMES, TITLE, USER, FieldSpec, Role, TimestampUnit
 from clickflow.data.sources import columns, formats
 from clickflow.data.sources.columns import Selection
+from clickflow.data.sources.log_columns import BehaviourTableConfig, EventColumns, FieldColumn, ItemTableConfig, LogColumns, Paths
 from clickflow.data.sources.raw import RawLog
 from clickflow.data.sources.source import SourceConfig
 from clickflow.data.sources.timestamps import timestamps
 from clickflow.errors import DataError
-
-
-def _as_paths(value: object) -> tuple[str, ...]:
-    """One path or several as texts, which pydantic takes in YAML and in the JSON that a sweep's worker reads."""
-    values = value if isinstance(value, list | tuple) else (value,)
-    if values and all(isinstance(one, str | Path) for one in values):
-        return tuple(str(one) for one in values)
-    raise ValueError("a path or a list of paths")
-
-
-Paths = Annotated[tuple[FilePath, ...], BeforeValidator(_as_paths)]
-"""A file, a glob, a folder or a list of these."""
-
-
-class EventColumns(StrictConfig):
-    """Columns of a table that say who did something, with what, and when."""
-
-    user: str
-    """Column of the user's id."""
-    item: str
-    """Column of the item's id."""
-    timestamp: str
-    """Column of the moment."""
-
-
-class LogColumns(EventColumns):
-    """Columns of the log, with the outcome."""
-
-    label: str | None = None
-    """Column with 0 = shown and not clicked, 1 = clicked; null where every row is a click."""
-    rating: str | None = None
-    """Column of a number that the ``rating`` protocol turns into a label."""
-
-
-class FieldColumn(StrictConfig):
-    """One field of an item, a user or an impression."""
-
-    column: str
-    """Its column in the file."""
-    kind: Kind = "categorical"
-    """Whether its values are names or quantities."""
-
-
-class BehaviourTableConfig(StrictConfig):
-    """Behaviours in a table of their own."""
-
-    path: Paths
-    """A file, a glob, a folder or a list of files."""
-    columns: EventColumns
-
-
-class ItemTableConfig(StrictConfig):
-    """A table with one row per item that holds the item fields."""
-
-    path: Paths
-    """A file, a glob, a folder or a list of files."""
-    column: str
-    """Its item-id column."""
-    title: str | None = None
-    """Its column with what people call an item; shown beside attention weights, unseen by models."""
 
 
 class LogConfig(SourceConfig):
