@@ -61,7 +61,7 @@ def finished_sweep(store):
 def cleaned(home, tracking):
     done = list(clean(CleanupConfig(home=home, tracking=tracking, keep_best=1)))
     assert [one.error for one in done if one.error] == []
-    return "\n".join(one.step.what for one in done)
+    return "\n".join(one.what for one in done)
 
 
 @pytest.fixture(scope="module")
