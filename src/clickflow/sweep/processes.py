@@ -21,6 +21,8 @@ from clickflow.sweep.worker_spec import WorkerSpec
 
 STOP_SECONDS = 60.0
 """How long a worker may take to close its run."""
+COLLECT_SECONDS = 1.0
+"""How long to wait for the exit code of a worker that is dead or silent."""
 MAX_IDLE_DEATHS = 3
 """Workers in a row that fail before their first trial, before the sweep ends: no worker can start here."""
 MAX_IDLE_KILLS = 20
@@ -49,8 +51,11 @@ class LocalWorkers:
     def cause_of(self, pid: int) -> str | None:
         """How a dead worker ended; None for any other process."""
         for process in self._slots:
-            if process is not None and process.pid == pid and process.poll() is not None:
-                return _cause(process)
+            if process is not None and process.pid == pid:
+                # Its end may be seen before it can be collected.
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(COLLECT_SECONDS)
+                    return _cause(process)
         return self._causes.get(pid)
 
     def start_missing(self, num_needed: int, trials: Sequence[FrozenTrial]) -> None:

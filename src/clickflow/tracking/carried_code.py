@@ -1,8 +1,8 @@
 """The files of clickflow that a logged model carries: those that serving it imports, and no others.
 
-They are found by following import statements from the served model's class and from the model's config, without running anything. An import
-inside a function counts like any other, except in the module of all models' configs: there each class imports its own model, and only that
-of the carried one is followed.
+They are found by following import statements from the served model's class and from the model's config, without running anything. An
+import inside a function counts like any other, so every model of clickflow travels: a process that loads two models uses the files of the
+first for both. Empty files stay behind; Python needs no ``__init__`` to import from a folder.
 """
 
 import ast
@@ -17,7 +17,6 @@ from clickflow.config import StrictConfig
 from clickflow.serving import click_model
 
 PACKAGE = "clickflow"
-MODEL_CONFIGS = "clickflow.models.config"
 
 
 def carry_code(config: type[StrictConfig], folder: Path) -> Path:
@@ -40,7 +39,6 @@ def carry_code(config: type[StrictConfig], folder: Path) -> Path:
 @cache
 def served_files(config: type[StrictConfig]) -> tuple[Path, ...]:
     """Files of clickflow that serving a model of this config imports."""
-    classes = frozenset(member.__name__ for member in config.__mro__)
     tops = {PACKAGE, config.__module__.partition(".")[0]}
     found: dict[str, Path] = {}
     waiting = [click_model.__name__, config.__module__]
@@ -51,18 +49,16 @@ def served_files(config: type[StrictConfig]) -> tuple[Path, ...]:
             found[name] = file
             waiting.append(name.rpartition(".")[0])
             package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-            tree = ast.parse(file.read_bytes())
-            waiting.extend(_imported(tree, package, classes if name == MODEL_CONFIGS else None))
-    return tuple(file for name, file in sorted(found.items()) if name.partition(".")[0] == PACKAGE)
+            waiting.extend(_imported(ast.parse(file.read_bytes()), package))
+    return tuple(file for name, file in sorted(found.items()) if name.partition(".")[0] == PACKAGE and file.stat().st_size)
 
 
-def _imported(node: ast.AST, package: str, classes: frozenset[str] | None) -> Iterator[str]:
+def _imported(node: ast.AST, package: str) -> Iterator[str]:
     """Names that may be modules, of all imports in a module but those for type checkers.
 
     Args:
         node: of the module's tree.
         package: that the module is in, which relative imports start from.
-        classes: those to look into; None looks into all.
     """
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
@@ -71,10 +67,9 @@ def _imported(node: ast.AST, package: str, classes: frozenset[str] | None) -> It
         yield module
         yield from (f"{module}.{alias.name}" for alias in node.names)
     is_for_types = isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
-    is_other = isinstance(node, ast.ClassDef) and classes is not None and node.name not in classes
-    if not is_for_types and not is_other:
+    if not is_for_types:
         for child in ast.iter_child_nodes(node):
-            yield from _imported(child, package, classes)
+            yield from _imported(child, package)
 
 
 def _file(name: str) -> Path | None:
