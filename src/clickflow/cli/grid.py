@@ -9,10 +9,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from hydra.core.hydra_config import HydraConfig
-
 from clickflow.cli.hydra_internals import parsed_arguments
-from clickflow.cli.overrides import parsed_overrides
+from clickflow.cli.overrides import given_overrides, parsed_overrides
 from clickflow.runs.config import RunConfig
 from clickflow.runs.grid_parents import grid_parents
 from clickflow.runs.train import PartOf
@@ -45,7 +43,7 @@ def part_of_grid(config: RunConfig) -> PartOf | None:
     if VARIABLE not in os.environ:
         return None
     known = json.loads(os.environ[VARIABLE])
-    own = dict(override.lstrip("+").partition("=")[::2] for override in HydraConfig.get().overrides.task)
+    own = dict(override.partition("=")[::2] for override in given_overrides())
     values = {key: own[key] for key in known["swept"] if key in own}
     differing = "".join(f" {key.rpartition('.')[2]}={value}" for key, value in values.items() if key not in ("model", "seed"))
     label = f"{config.model.name}-seed{config.seed}{differing}"

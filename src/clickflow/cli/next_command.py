@@ -5,11 +5,10 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 from rich.markup import escape
 
-from clickflow.cli.overrides import argument, override_text
+from clickflow.cli.overrides import argument, given_overrides, override_text
 from clickflow.cli.search_path import REPOSITORY
 from clickflow.errors import without_passwords
 from clickflow.tracking.config import TrackingConfig
@@ -28,8 +27,7 @@ def next_command(command: str, home: Path, tracking: TrackingConfig, **values: s
 
 def same_job_by(command: str) -> str:
     """Another command with the overrides of the job that is running, bold, to be pasted into a shell."""
-    overrides = [override.lstrip("+") for override in HydraConfig.get().overrides.task]
-    return f"[bold]{escape(shlex.join(['clickflow', command, *overrides]))}[/]"
+    return f"[bold]{escape(shlex.join(['clickflow', command, *given_overrides()]))}[/]"
 
 
 def ui_command(home: Path) -> str:

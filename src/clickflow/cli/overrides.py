@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType, Quote, QuotedString, ValueType
 from hydra.errors import HydraException
@@ -56,6 +57,11 @@ def lenient(arguments: Sequence[str], groups: Collection[str]) -> list[str]:
 
     uris_apart = [re.sub(r"^model=(?=['\"]?\w*:/)", "model.uri=", argument) for argument in arguments]
     return [f"++{argument}" if is_config_key(argument) else argument for argument in uris_apart]
+
+
+def given_overrides() -> list[str]:
+    """The overrides of the job that is running, as the user gave them: without the signs that :func:`lenient` added."""
+    return [override.lstrip("+") for override in HydraConfig.get().overrides.task]
 
 
 def override_text(key: str, value: Any) -> str:
