@@ -33,6 +33,8 @@ def written(message):
 @example("it's [new].csv")
 @example('say "so" #1.csv')
 @example(" a")
+@example(" ''")
+@example(" 'a' ")
 def test_a_path_is_read_as_typed_or_answered_with_a_form_that_is(path):
     try:
         _jobs([f"data.path={path}"], multirun=False)
@@ -41,7 +43,7 @@ def test_a_path_is_read_as_typed_or_answered_with_a_form_that_is(path):
     except ConfigError as error:
         message = str(error)
         [parsed] = parsed_overrides([written(message)])
-    is_quoted = message is None and path[0] in "'\""
+    is_quoted = message is None and path.lstrip().startswith(("'", '"'))
     is_text = message is not None or isinstance(parsed.value(), str)  # a number or a list is what its key's type decides about
     assert message is None or f"data.path={path}" in message or "data.path: several values" in message
     assert parsed.value() == path or is_quoted or not is_text
