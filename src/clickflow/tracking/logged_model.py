@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 import mlflow
 from mlflow.entities import LoggedModelOutput
-from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
@@ -30,11 +29,10 @@ from clickflow.errors import TrackingError
 from clickflow.serving import model_code as serving
 from clickflow.serving.bundle import ServingBundle
 from clickflow.serving.click_model import BUNDLE, input_example
-from clickflow.text import first_line
 from clickflow.tracking.carried_code import carry_code
 from clickflow.tracking.location import model_location
 from clickflow.tracking.run import Run
-from clickflow.tracking.store import Store, keep_environment
+from clickflow.tracking.store import Store, keep_environment, store_faults
 
 if TYPE_CHECKING:  # at run time serving imports mlflow.pyfunc, without its warnings
     from mlflow.pyfunc import PyFuncModel
@@ -43,21 +41,14 @@ REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "safetensors
 
 
 def log_model(run: Run, bundle: ServingBundle) -> str:
-    """Log a model that takes raw ids, linked to the run; the run stays open.
-
-    Args:
-        run: the run that trained it.
-        bundle: the model with its vocabularies.
-
-    Returns:
-        its URI, ``models:/m-…``, for :func:`load_model`, ``mlflow models serve`` and the registry.
+    """Log a model that takes raw ids, linked to the run, which stays open; returns the model's URI, ``models:/m-…``.
 
     Raises:
         TrackingError: the store does not take it; no READY model is left behind then.
     """
     client = run.store.client
     params = {key: str(value) for key, value in flatten(bundle.model_config).items()}
-    try:
+    with store_faults(f"run {run.id}: the model cannot be logged", f"check the store {run.store.uri}"):
         experiment_id = client.get_run(run.id).info.experiment_id
         logged = client.create_logged_model(experiment_id, name=str(params["name"]), source_run_id=run.id, params=params)
         try:
@@ -70,8 +61,6 @@ def log_model(run: Run, bundle: ServingBundle) -> str:
             client.finalize_logged_model(logged.model_id, "FAILED")
             raise
         client.finalize_logged_model(logged.model_id, "READY")
-    except (MlflowException, OSError) as error:
-        raise TrackingError(f"run {run.id}: the model cannot be logged ({first_line(error)}); check the store {run.store.uri}") from error
     return f"models:/{logged.model_id}"
 
 
