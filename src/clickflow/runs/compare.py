@@ -43,14 +43,7 @@ TOWER_LAYERS = "mlp.layers."
 
 @dataclass(frozen=True)
 class Comparison:
-    """The result of a comparison.
-
-    Attributes:
-        run_id: id of the parent run.
-        url: URL of the parent run's page.
-        results: one per model, in the order of the config.
-        folder: the folder with ``table.csv``, ``table.md`` and the figures.
-    """
+    """The result of a comparison: its parent run, one result per model, and the folder with tables and figures."""
 
     run_id: str
     url: str
@@ -80,10 +73,7 @@ class _Shared:
 def compare(config: CompareConfig, models: Mapping[str, RunConfig], progress: Progress = lambda stage: None) -> Comparison:
     """Train or collect every (model, seed), and make the table of their results.
 
-    Args:
-        config: the comparison; ``config.compare.seeds`` replace each model's own seed.
-        models: label -> config, all of the same data.
-        progress: called with the name of each stage as it starts.
+    The seeds of the comparison replace those of the models' configs, which are all of the same data.
 
     Raises:
         TrainingError: some runs failed; the table of the others is logged, and the parent run is FAILED.
@@ -128,34 +118,26 @@ def _score_all(
 
 def _score(shared: _Shared, label: str, config: RunConfig, progress: Progress) -> _Scored:
     """Collect the newest finished run of this config on this data, or train one; evaluate it unless it was evaluated before."""
-    store = shared.store
+    store, part_of = shared.store, PartOf(shared.parent_run_id, f"{label}-seed{config.seed}")
     wanted = {CONFIG_DIGEST_TAG: config_digest(config), FINGERPRINT_TAG: shared.dataset.manifest.fingerprint}
     found = next((run for run in find_runs(store, wanted, "FINISHED") if KIND_TAG not in run.tags), None)  # no reproduction
+    model = None
     if found is None:
-        run_id = _train(shared, label, config, progress)
+        with open_training_run(store, config, part_of) as run:
+            model = train_in(run, config, shared.dataset, progress).model
+        run_id = run.id
     else:
         run_id = found.run_id
         commit = found.tags.get(COMMIT_TAG, "")
         is_other = commit != git_state(Path(__file__).parent).commit or found.tags.get(DIRTY_TAG) == "true"
         progress(f"collected run {run_id[:12]}" + (f", made by other code (commit {commit[:12]})" if is_other else ""))
-        if not is_evaluated(found):
-            progress("evaluating on the test split")
-            with resume_run(store, run_id, EVALUATION) as run:
-                network = read_best_model(store, run.found, config, shared.dataset)
-                evaluate_on(run, LoadedModel(network, config.trainer), shared.dataset)
+    if found is None or not is_evaluated(found):
+        progress("evaluating on the test split")
+        with resume_run(store, run_id, EVALUATION) as run:
+            model = model or read_best_model(store, run.found, config, shared.dataset)
+            evaluate_on(run, LoadedModel(model, config.trainer), shared.dataset)
     with fetched(store, run_id, "predictions/test.parquet") as predictions:
         return _Scored(read_run(store, run_id), *read_predictions(predictions))
-
-
-def _train(shared: _Shared, label: str, config: RunConfig, progress: Progress) -> str:
-    """Train and evaluate a run below the comparison's; returns its id."""
-    part_of = PartOf(shared.parent_run_id, f"{label}-seed{config.seed}")
-    with open_training_run(shared.store, config, part_of) as run:
-        trained = train_in(run, config, shared.dataset, progress)
-    progress("evaluating on the test split")
-    with resume_run(shared.store, run.id, EVALUATION) as run:
-        evaluate_on(run, LoadedModel(trained.model, config.trainer), shared.dataset)
-    return run.id
 
 
 def _results(config: CompareConfig, scored: Mapping[str, list[_Scored]]) -> list[ModelResult]:

@@ -36,12 +36,7 @@ TIMES_OPENED = "test/times_opened"
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in memory.
-
-    Attributes:
-        network: the model with its weights.
-        trainer: the batch size to score it with, and the most behaviours that it takes.
-    """
+    """A model with its weights, the batch size to score it with, and the most behaviours that it takes."""
 
     network: nn.Module
     trainer: TrainerConfig
@@ -49,12 +44,7 @@ class LoadedModel:
 
 @dataclass(frozen=True)
 class Openings:
-    """How often the test split of a data set was opened.
-
-    Attributes:
-        times: evaluations by all runs of the store.
-        runs: the number of those runs.
-    """
+    """How often the test split of a data set was opened, and by how many runs of the store."""
 
     times: int
     runs: int
@@ -62,19 +52,14 @@ class Openings:
 
 @dataclass(frozen=True)
 class ModelScores:
-    """How good a model is on the test split.
-
-    Attributes:
-        run_id: id of the run that trained the model.
-        scored: the test split with predictions and metrics.
-        intervals: metric -> 95 % interval over the sampling of users.
-        times_opened: evaluations of this run so far, this one included.
-    """
+    """How good the model that a run trained is on the test split."""
 
     run_id: str
     scored: ScoredSplit
     intervals: dict[str, ConfidenceInterval]
+    """Metric -> 95 % interval over the sampling of users."""
     times_opened: int
+    """Evaluations of this run so far, this one included."""
 
     def are_on(self, run: FoundRun) -> bool:
         """Whether a run already has exactly these metrics."""
@@ -83,12 +68,7 @@ class ModelScores:
 
 @dataclass(frozen=True)
 class Evaluation(ModelScores):
-    """The result of an evaluation, as it was logged onto the run.
-
-    Attributes:
-        slices: metrics by slice; see :func:`~clickflow.runs.slices.slice_table`.
-        openings: how often the test split of the data set was opened, by all runs.
-    """
+    """The result of an evaluation, as it was logged onto the run, with the table of its slices."""
 
     slices: pl.DataFrame
     openings: Openings
@@ -119,13 +99,9 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
 
 
 def evaluate_on(run: Run, model: LoadedModel, dataset: PreparedDataset, slice_fields: tuple[str, ...] | None = None) -> Evaluation:
-    """Score the test split with a model that is loaded, and log the result onto the run that trained it.
+    """Score the test split with a model that is loaded and checked, and log the result onto the run that trained it.
 
-    Args:
-        run: opened by :func:`~clickflow.tracking.lifecycle.resume_run` with the task ``evaluation``.
-        model: the model; all that can be wrong with it has been checked.
-        dataset: the data set that the run was trained on.
-        slice_fields: fields to slice the metrics by; None for all with few values.
+    The run was opened by :func:`~clickflow.tracking.lifecycle.resume_run` with the task ``evaluation``.
     """
     return log_scores(run, dataset, score_test(run, model, dataset), slice_fields)
 

@@ -17,11 +17,7 @@ from clickflow.tracking.store import Store, open_store
 
 @contextmanager
 def grid_parents(configs: Sequence[RunConfig], swept: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Hold a parent run open in every experiment of a grid while its jobs run.
-
-    Args:
-        configs: configs of the jobs.
-        swept: key -> its values, as on the command line.
+    """Hold a parent run open in every experiment of a grid while its jobs run; ``swept`` has the keys and values of the command line.
 
     Yields:
         Experiment name -> id of its parent run.

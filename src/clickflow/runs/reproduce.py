@@ -44,23 +44,17 @@ DEFAULT_TOLERANCE = 0.001
 
 @dataclass(frozen=True)
 class Reproduction:
-    """The result of a reproduction.
-
-    Attributes:
-        run_id: id of the new run.
-        url: URL of the new run's page.
-        changes: differences from the environment of the old run, one line each.
-        tolerance: the largest difference that agrees; 0 is identical.
-        metrics: all metrics that were compared.
-        first: the first difference beyond the tolerance; None if the runs agree.
-    """
+    """The result of a reproduction: the new run, and all metrics that were compared."""
 
     run_id: str
     url: str
     changes: list[str]
+    """Differences from the environment of the old run, one line each."""
     tolerance: float
+    """The largest difference that agrees; 0 is identical."""
     metrics: list[MetricDifferences]
     first: Difference | None
+    """The first difference beyond the tolerance; None if the runs agree."""
 
     @property
     def agrees(self) -> bool:

@@ -26,23 +26,20 @@ def open_dataset(run: FoundRun, config: PrepareConfig, home: Path) -> PreparedDa
     Raises:
         DataError: the data set is not the one that the run saw.
     """
-    seen = f"run {run.run_id} was trained on"
-    advice = "the source has changed since; bring back the source the run was trained on, or train again."
     return open_expected(
-        Path(run.tags.get(DATASET_FOLDER_TAG, "")), config, home, fingerprint=run.tags.get(FINGERPRINT_TAG), seen=seen, advice=advice
+        Path(run.tags.get(DATASET_FOLDER_TAG, "")),
+        config,
+        home,
+        fingerprint=run.tags.get(FINGERPRINT_TAG),
+        seen=f"run {run.run_id} was trained on",
+        advice="the source has changed since; bring back the source the run was trained on, or train again.",
     )
 
 
 def open_expected(folder: Path, config: PrepareConfig, home: Path, *, fingerprint: str | None, seen: str, advice: str) -> PreparedDataset:
     """Open a prepared folder, or prepare the data in a home folder if there is none, and compare the fingerprints.
 
-    Args:
-        folder: where the data set was prepared.
-        config: its config.
-        home: where it is prepared again.
-        fingerprint: the expected one.
-        seen: who expects it, for the message.
-        advice: what to do about another one, for the message.
+    The message says who has ``seen`` the expected data set, and gives the advice.
 
     Raises:
         DataError: the data set is another one.

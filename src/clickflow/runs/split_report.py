@@ -33,13 +33,7 @@ from clickflow.training.loaders import evaluation_loader
 
 @dataclass(frozen=True)
 class ScoredSplit:
-    """A split with a model's predictions.
-
-    Attributes:
-        name: ``validation`` or ``test``.
-        rows: predictions, labels and groups in the split's order.
-        metrics: by name, without a prefix.
-    """
+    """A split, ``validation`` or ``test``, with a model's predictions in the split's order and their metrics, named without a prefix."""
 
     name: str
     rows: ScoredRows
@@ -61,12 +55,8 @@ def score(model: nn.Module, dataset: PreparedDataset, split: str, trainer: Train
 def log_split(run: Run, dataset: PreparedDataset, scored: ScoredSplit, *, curve_prefix: str = "", figures: bool = True) -> None:
     """Log curves, figures and predictions of a scored split.
 
-    Args:
-        run: the run to log onto.
-        dataset: the split's data set.
-        scored: the split.
-        curve_prefix: prefix of the curves' names, so that validation and test do not share a line.
-        figures: whether to draw; curves and predictions, from which figures can be drawn later, are logged in any case.
+    A prefix of the curves' names keeps validation and test from sharing a line. Figures can also be drawn later, from the curves and
+    predictions.
     """
     preds, target, _ = scored.rows
     roc, pr = roc_curve(preds, target), pr_curve(preds, target)
@@ -83,13 +73,7 @@ def log_split(run: Run, dataset: PreparedDataset, scored: ScoredSplit, *, curve_
 
 
 def log_intervals(run: Run, scored: ScoredSplit, intervals: Mapping[str, ConfidenceInterval]) -> None:
-    """Log both ends of each interval (``test/auc_low``, ``test/auc_high``), and put the metrics into the run's description.
-
-    Args:
-        run: the run to log onto, opened to add to it.
-        scored: the split.
-        intervals: metric -> 95 % interval; ends that are NaN are left out.
-    """
+    """Log both ends of each 95 % interval (``test/auc_low``, ``test/auc_high``) but NaN, and put the metrics into the run's description."""
     ends = {f"{scored.name}/{name}_{end}": value for name, found in intervals.items() for end, value in found._asdict().items()}
     run.log_metrics({name: value for name, value in ends.items() if math.isfinite(value)}, step=0)
     headings = (scored.name, "value", "95 % interval")

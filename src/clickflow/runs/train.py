@@ -38,17 +38,9 @@ if TYPE_CHECKING:  # Lightning takes seconds to import: a wrong config, and all 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """The result of a training run.
+    """The result of a training run: the model and its validation metrics at the best weights.
 
-    Attributes:
-        run_id: id of the MLflow run.
-        url: URL of the run's page.
-        config: what was trained.
-        model: the model with its best weights.
-        fit: epochs, speed, best epoch.
-        validation: metrics at the best weights.
-        costs: ``num_parameters``, ``latency_milliseconds`` and the like, by the name of their metric.
-        model_uri: URI of the logged model.
+    ``costs`` has ``num_parameters``, ``latency_milliseconds`` and the like, by the name of their metric.
     """
 
     run_id: str
@@ -63,13 +55,9 @@ class TrainedRun:
 
 @dataclass(frozen=True)
 class PartOf:
-    """The comparison, grid or sweep that a run belongs to.
+    """The comparison, grid or sweep that a run belongs to, and what it adds to the run.
 
-    Attributes:
-        parent_run_id: id of the run below which MLflow's pages show this one.
-        label: name of the run, if not that of its model and seed.
-        tags: tags by which the parent finds the run.
-        params: params beside the config's.
+    The label is the run's name, if that is not made of its model and seed.
     """
 
     parent_run_id: str
@@ -79,12 +67,7 @@ class PartOf:
 
 
 def train(config: RunConfig, progress: Progress = lambda stage: None, *, part_of: PartOf | None = None) -> TrainedRun:
-    """Prepare if needed, train, validate, log.
-
-    Args:
-        config: everything that determines the run.
-        progress: called with the name of each stage as it starts.
-        part_of: what the run belongs to, if anything.
+    """Prepare if needed, train, validate, log; ``progress`` is called with the name of each stage as it starts.
 
     Raises:
         ClickflowError: the data, the training or the store failed; the run, if one was open, is FAILED with the reason.
@@ -124,16 +107,10 @@ def train_in(
     resume_from: Path | None = None,
     figures: bool = True,
 ) -> TrainedRun:
-    """Train, validate and log into an open run.
+    """Train, validate and log into a run of :func:`open_training_run`.
 
-    Args:
-        run: as opened by :func:`open_training_run`.
-        config: everything that determines the run.
-        dataset: the config's data, prepared.
-        progress: called with the name of each stage as it starts.
-        watcher: told of every step and validation; an exception that it raises ends the training.
-        resume_from: a ``last.ckpt`` with its ``best.ckpt`` beside it, of a training with the same config.
-        figures: whether to draw figures of the validation.
+    The watcher is told of every step and validation; an exception that it raises ends the training. ``resume_from`` is a ``last.ckpt``
+    with its ``best.ckpt`` beside it, of a training with the same config.
 
     Raises:
         ClickflowError: the data, the training or the store failed.
