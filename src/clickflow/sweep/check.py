@@ -6,12 +6,10 @@ contradiction between two searched values is left to the trials, because there a
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from functools import reduce
-from typing import Any
+from operator import attrgetter
 
 from clickflow.config import suggest
 from clickflow.errors import ConfigError
-from clickflow.runs.config import RunConfig
 from clickflow.sweep.space import Composer, Interval, Parameter, SearchSpace
 from clickflow.text import problem_list
 
@@ -81,7 +79,7 @@ def _faults_of_ends(key: str, parameter: Parameter, groups: Mapping[str, str], c
             for fault in _faults(error):
                 yield fault if fault.startswith(f"{key} = ") else f"at {value!r}: {fault}"
     whole = isinstance(parameter, Interval) and isinstance(parameter.low, int) and isinstance(parameter.high, int)
-    if whole and config is not None and isinstance(_value(config, key), float):
+    if whole and config is not None and isinstance(attrgetter(key)(config), float):
         low, high = parameter.ends()
         yield f"interval({low}, {high}) holds whole numbers only, and the key is a real one; write interval({float(low)}, {float(high)})"
 
@@ -90,7 +88,3 @@ def _faults(error: ConfigError) -> list[str]:
     """The lines below the heading of a message, or else the message."""
     _, *lines = str(error).splitlines()
     return [line.strip() for line in lines] or [str(error)]
-
-
-def _value(config: RunConfig, key: str) -> Any:
-    return reduce(getattr, key.split("."), config)

@@ -5,7 +5,7 @@ clock of the process that watches, so the machines' clocks need not agree.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -37,13 +37,7 @@ UNCLAIMED_SECONDS = 20.0
 
 
 class Recovery:
-    """Watches the running trials of a study.
-
-    Args:
-        trial_store: the study.
-        spec: what the sweep's workers are told.
-        store: run store of the trials' runs.
-    """
+    """Watches the running trials of a study."""
 
     def __init__(self, trial_store: TrialStore, spec: WorkerSpec, store: Store) -> None:
         self._trial_store = trial_store
@@ -52,21 +46,12 @@ class Recovery:
         self._seen: dict[int, tuple[Any, float]] = {}
 
     def recover(self, cause_of: CauseOf = lambda pid: None, *, is_interrupt: bool = False) -> list[int]:
-        """End the trials of dead workers.
+        """End the trials of dead workers, and return the numbers of those that this call ended.
 
-        Args:
-            cause_of: process id of a worker -> how it ended, if that is known.
-            is_interrupt: whether the workers were stopped on purpose.
-
-        Returns:
-            Numbers of the trials that this call ended.
+        ``cause_of`` says how a worker ended, by its process id; ``is_interrupt`` whether workers were stopped on purpose.
         """
-        return [trial.number for trial in self._orphans() if self._end(trial, cause_of, is_interrupt)]
-
-    def _orphans(self) -> Iterator[FrozenTrial]:
-        for trial in self._trial_store.trials():
-            if trial.state == TrialState.RUNNING and self._is_orphan(trial):
-                yield trial
+        running = [trial for trial in self._trial_store.trials() if trial.state == TrialState.RUNNING]
+        return [trial.number for trial in running if self._is_orphan(trial) and self._end(trial, cause_of, is_interrupt)]
 
     def _is_orphan(self, trial: FrozenTrial) -> bool:
         worker = worker_of(trial)

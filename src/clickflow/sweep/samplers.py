@@ -47,11 +47,7 @@ def build_sampler(config: SamplerConfig, trial_seed: int) -> BaseSampler:
 
 
 class PerTrialSampler(BaseSampler):
-    """Builds a sampler for each trial and delegates to it.
-
-    Args:
-        config: config of the sampler.
-    """
+    """Builds a sampler for each trial and delegates to it."""
 
     def __init__(self, config: SamplerConfig) -> None:
         self._config = config

@@ -47,15 +47,7 @@ class TrialLost(Exception):
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """The things that all trials of a worker share.
-
-    Attributes:
-        spec: what the worker was told.
-        trial_store: the study.
-        store: run store of the trials' runs.
-        dataset: the prepared data.
-        composer: composes the trials' configs.
-    """
+    """The things that all trials of a worker share."""
 
     spec: WorkerSpec
     trial_store: TrialStore
@@ -65,22 +57,14 @@ class WorkerContext:
 
 
 class TrialWatcher:
-    """Reports a training to the study, and ends it when the pruner decides so or the trial is lost.
-
-    Attributes:
-        epochs: completed so far, with fractions.
-        rows_per_second: training rows per second so far.
-        values: number of the validation -> first metric, if validations measure it.
-        lost: set by the heartbeat when another process has ended the trial.
-        flush: writes what was logged so far into the run store.
-    """
+    """Reports a training to the study, and ends it when the pruner decides so or the trial is lost."""
 
     def __init__(self, trial: optuna.Trial, metrics: tuple[str, ...], num_validations: int) -> None:
-        self.flush: Callable[[], None] = lambda: None
-        self.epochs = 0.0
+        self.flush: Callable[[], None] = lambda: None  # writes what was logged so far into the run store
+        self.epochs = 0.0  # completed so far, with fractions
         self.rows_per_second = 0.0
-        self.values: dict[int, float] = {}
-        self.lost = False
+        self.values: dict[int, float] = {}  # number of the validation -> first metric, if validations measure it
+        self.lost = False  # set by the heartbeat when another process has ended the trial
         self._trial = trial
         self._metric = metrics[0]
         self._is_reported = len(metrics) == 1
@@ -117,14 +101,7 @@ class TrialWatcher:
 
 
 def run_trial(context: WorkerContext, trial: optuna.Trial, config: RunConfig, values: Mapping[str, Any], watcher: TrialWatcher) -> None:
-    """Train a trial in a child run of the sweep's, and tell its final state.
-
-    Args:
-        context: what all trials of the worker share.
-        trial: the trial, in state running.
-        config: config of the trial.
-        values: searched key -> value.
-        watcher: watcher of the training.
+    """Train a running trial, with its searched values, in a child run of the sweep's, and tell its final state.
 
     Raises:
         Exception: the training ended without a result; the run has its status, the caller has to fail the trial.

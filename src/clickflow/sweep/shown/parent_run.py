@@ -1,8 +1,6 @@
 """The parent run of a sweep: progress while it runs, and at the end the best trial, a table and figures."""
 
 import contextlib
-import csv
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from clickflow.sweep.shown.table import as_markdown, trial_rows
 from clickflow.sweep.trials import RUN_ID, TrialStore, count
 from clickflow.sweep.worker_spec import WorkerSpec
 from clickflow.text import csv_table
-from clickflow.tracking.contents import fetch_artifact
+from clickflow.tracking.contents import fetched
 from clickflow.tracking.lifecycle import open_run, reopen_run
 from clickflow.tracking.lineage import lineage_tags
 from clickflow.tracking.names import BEST_RUN_TAG, KIND_TAG, PARETO_TRIALS_TAG, STUDY_TAG, logged_name
@@ -36,12 +34,7 @@ NUM_CURVES = 5
 
 @contextlib.contextmanager
 def open_parent_run(store: Store, config: SweepRunConfig, run_id: str | None) -> Iterator[Run]:
-    """Open the run above the trials' runs: a new one, or the study's.
-
-    Args:
-        store: the run store.
-        config: config of the sweep.
-        run_id: id of the study's parent run; None for a new study.
+    """Open the run above the trials' runs: a new one, or the study's own.
 
     Raises:
         TrackingError: the study's parent run cannot be opened.
@@ -57,7 +50,9 @@ def open_parent_run(store: Store, config: SweepRunConfig, run_id: str | None) ->
         with reopen_run(store, run_id) as run:
             yield run
         return
-    values = _shown_values(config)
+    values = logged_values(config)
+    if config.sweep.storage is not None:
+        values["sweep"]["storage"] = without_passwords(config.sweep.storage)
     tags = {
         KIND_TAG: "sweep",
         STUDY_TAG: config.sweep.study_name,
@@ -69,14 +64,6 @@ def open_parent_run(store: Store, config: SweepRunConfig, run_id: str | None) ->
     with open_run(store, name=name, params=flatten(values), tags=tags, log_system_metrics=False) as run:
         run.log_dict(values, "config.yaml")
         yield run
-
-
-def _shown_values(config: SweepRunConfig) -> dict[str, object]:
-    """The config without passwords of databases."""
-    values = logged_values(config)
-    if config.sweep.storage is not None:
-        values["sweep"]["storage"] = without_passwords(config.sweep.storage)
-    return values
 
 
 def best_trials(study: Study) -> list[FrozenTrial]:
@@ -130,18 +117,14 @@ def _curves(store: Store, study: Study) -> Iterator[tuple[str, tuple[tuple[Curve
     for trial in sorted(complete, key=lambda trial: sign * trial.values[0])[:NUM_CURVES]:
         try:
             run = read_run(store, trial.user_attrs[RUN_ID])
-            with tempfile.TemporaryDirectory() as scratch:
-                yield (
-                    f"trial {trial.number}",
-                    (_read_curves(fetch_artifact(store, run.run_id, "curves/validation.csv", Path(scratch))), run),
-                )
+            with fetched(store, run.run_id, "curves/validation.csv") as file:
+                yield f"trial {trial.number}", (_read_curves(file), run)
         except TrackingError:
             continue
 
 
 def _read_curves(path: Path) -> tuple[Curve, Curve]:
-    with path.open(encoding="utf-8", newline="") as file:
-        fpr, tpr, recall, precision = np.array(list(csv.reader(file))[1:], dtype=np.float64).T
+    fpr, tpr, recall, precision = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2, unpack=True)
     return Curve("roc/tpr", fpr, tpr), Curve("pr/precision", recall, precision)
 
 

@@ -24,26 +24,14 @@ NUM_ROWS = 10
 def trial_rows(study: Study, space: SearchSpace, metrics: Sequence[str]) -> list[dict[str, str]]:
     """One row per trial, by number; a cell is empty if the trial has no such value.
 
-    Args:
-        study: with any number of trials in any states; one that the sweep does not count has the state ``surplus``.
-        space: its search space.
-        metrics: names of its objectives.
-
-    Returns:
-        Rows with the same columns: ``number``, ``state``, each metric, ``epochs`` (reported values), ``seconds``, each searched key,
-        ``run_id`` and ``reason`` (of a failure).
+    The columns are ``number``, ``state`` (``surplus`` for a trial that the sweep does not count), each metric, ``epochs`` (reported
+    values), ``seconds``, each searched key, ``run_id`` and ``reason`` (of a failure).
     """
     return [_row(trial, space, metrics) for trial in study.get_trials(deepcopy=False)]
 
 
 def as_markdown(study: Study, space: SearchSpace, metrics: Sequence[str]) -> str:
-    """The best complete trials by the metric, the best first; with several metrics the Pareto front, by the first one.
-
-    Args:
-        study: as for :func:`trial_rows`.
-        space: its search space.
-        metrics: names of its objectives.
-    """
+    """The best complete trials by the metric, the best first; with several metrics the Pareto front, by the first one."""
     view = view_of(study, space, metrics)
     sign = -1 if view.is_maximized(0) else 1
     candidates = view.complete if len(metrics) == 1 else view.study.best_trials if view.complete else []
