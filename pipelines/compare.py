@@ -5,7 +5,6 @@ if __name__ == "__main__":  # first of all: a wrong config is answered before an
 
     run("compare")
 
-
 from rich.console import Console
 
 from clickflow.cli.comparison_configs import PreparedComparison

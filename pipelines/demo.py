@@ -5,7 +5,6 @@ if __name__ == "__main__":  # first of all: a wrong config is answered before an
 
     run("demo")
 
-
 import time
 from typing import Any
 

@@ -9,7 +9,6 @@ if __name__ == "__main__":  # first of all: a wrong config is answered before an
 
     run("promote")
 
-
 import sys
 
 from rich.console import Console

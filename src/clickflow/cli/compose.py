@@ -30,13 +30,7 @@ OmegaConf.register_new_resolver("repository", lambda path: str(REPOSITORY / path
 
 
 def compose(config_name: str, overrides: Sequence[str], config_dir: str | None, *, with_hydra: bool = False) -> DictConfig:
-    """A command's config.
-
-    Args:
-        config_name: file in ``conf``.
-        overrides: as Hydra takes them.
-        config_dir: a folder of the user's with more configs.
-        with_hydra: whether Hydra's own part is wanted too.
+    """A command's config, from ``conf`` and the user's folder with more configs.
 
     Raises:
         ConfigError: a group has no such config, or Hydra cannot set a key.

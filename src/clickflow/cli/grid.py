@@ -20,13 +20,7 @@ VARIABLE = "CLICKFLOW_GRID"
 
 @contextmanager
 def grid(jobs: Sequence[RunConfig]) -> Iterator[list[str]]:
-    """Hold the parent runs of a grid open around its jobs.
-
-    Args:
-        jobs: configs of all of them.
-
-    Yields:
-        Overrides by which the jobs find their parents.
+    """Hold the parent runs of a grid open around its jobs; yields the overrides by which the jobs find them.
 
     Raises:
         TrainingError: some of the jobs' runs did not finish.

@@ -35,11 +35,7 @@ class _Fault(ValueError):
 
 
 def read_space(space: Mapping[str, str], config_dir: str | None = None) -> SearchSpace:
-    """Typed parameters.
-
-    Args:
-        space: dotted key or config group -> text.
-        config_dir: a folder of the user's with more config groups.
+    """Typed parameters from the text of each dotted key or config group.
 
     Raises:
         ConfigError: one line for each key whose text cannot be searched.

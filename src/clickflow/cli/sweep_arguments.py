@@ -26,10 +26,7 @@ def into_space(arguments: Sequence[str]) -> list[str]:
 
 
 def searched(overrides: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Split overrides into fixed ones and the search space.
-
-    Returns:
-        The fixed overrides as they are, and key -> text of what is searched.
+    """Split overrides into fixed ones, as they are, and the search space: key -> text.
 
     Raises:
         ConfigError: a key that is both, or an argument that is no override.

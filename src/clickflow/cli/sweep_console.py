@@ -19,11 +19,7 @@ WIDTH = 160
 
 
 class SweepConsole:
-    """Shows a sweep while it is on.
-
-    Args:
-        console: where to. In a terminal the workers' lines are kept up to date; elsewhere only the trials that end are printed.
-    """
+    """Shows a sweep while it is on: in a terminal the workers' lines are kept up to date, elsewhere only ended trials are printed."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -63,12 +59,8 @@ class SweepConsole:
     def headline(self, snapshot: Snapshot) -> str:
         """How far the sweep is, its best, and the time left."""
         counts = snapshot.counts
-        parts = [f"{counts.finished} of {snapshot.total} finished"]
-        parts += [
-            f"{number} {word}"
-            for number, word in ((counts.pruned, "pruned"), (counts.failed, "failed"), (counts.running, "running"))
-            if number
-        ]
+        others = {"pruned": counts.pruned, "failed": counts.failed, "running": counts.running}
+        parts = [f"{counts.finished} of {snapshot.total} finished", *(f"{number} {word}" for word, number in others.items() if number)]
         best = best_so_far(snapshot)
         parts += [f"best {best}"] if best else []
         here = counts.finished - self._num_before
@@ -87,11 +79,8 @@ class SweepConsole:
                 self._workers.setdefault(key, f"worker {len(self._workers) + 1}")
                 if trial.state.name == "RUNNING":
                     running[key] = trial
-        lines = []
-        for key, label in self._workers.items():
-            if key in running:
-                lines.append(f"  {label}  trial {running[key].number:<4} {_progress(snapshot, running[key].user_attrs.get(PROGRESS))}")
-        return lines
+        shown = [(label, running[key]) for key, label in self._workers.items() if key in running]
+        return [f"  {label}  trial {trial.number:<4} {_progress(snapshot, trial.user_attrs.get(PROGRESS))}" for label, trial in shown]
 
 
 def ended_line(snapshot: Snapshot, number: int) -> str:

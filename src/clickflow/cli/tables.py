@@ -15,15 +15,10 @@ def print_table(
     left: Collection[str],
     width: int | None = None,
 ) -> None:
-    """Print a table.
+    """Print a table whose columns are aligned right, but those with a heading in ``left``.
 
-    Args:
-        console: where to.
-        title: line above the table.
-        headings: one per column.
-        rows: cells of each row, of which the last ones may be missing; None draws a line.
-        left: headings of the columns that are aligned left; numbers are aligned right.
-        width: columns of the terminal that the table may take, even if the console has fewer; its cells are not wrapped.
+    The last cells of a row may be missing; a row of None draws a line. A table with a width takes up to so many columns of the terminal,
+    even if the console has fewer, and does not wrap its cells.
     """
     table = Table(title=title, title_justify="left")
     for heading in headings:

@@ -49,19 +49,14 @@ HALF_WRITTEN_HOURS = 24.0
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to do.
-
-    Attributes:
-        what: what is done, or left as it is, in words.
-        frees: bytes that it frees.
-        do: does it; None if it is left to the user.
-        error: why it could not be done; None if it was done, or not to be done.
-    """
+    """One thing that is done, or left as it is, in words."""
 
     what: str
-    frees: int = 0
+    frees: int = 0  # bytes
     do: Callable[[], object] | None = None
+    """Does it; None if it is left to the user."""
     error: str | None = None
+    """Why it could not be done."""
 
 
 def clean(config: CleanupConfig) -> Iterator[Step]:
