@@ -142,11 +142,7 @@ class ClusterWorkers:
         """Unknown: a job is not a process of this machine."""
 
     def start_missing(self, num_needed: int, trials: Sequence[object]) -> None:
-        """Launch a job for each worker, and others for those that ended early.
-
-        Raises:
-            TrainingError: no job comes as far as a trial.
-        """
+        """Launch a job for each worker, and others for those that ended early; a TrainingError if none comes as far as a trial."""
         for place, launch in enumerate(self._places):
             if launch is not None and not launch.thread.is_alive():
                 self._remove_ended(place, launch, had_a_trial=len(trials) > launch.num_trials)

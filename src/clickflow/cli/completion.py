@@ -31,11 +31,7 @@ complete -o nospace -o default -F _clickflow clickflow"""
 
 
 def complete(arguments: Sequence[str], command: Command | None) -> None:
-    """Answer ``-sc install=SHELL``, ``-sc uninstall=SHELL`` or ``-sc query=SHELL``; without a command ``COMP_LINE`` names it.
-
-    Raises:
-        ConfigError: none of these.
-    """
+    """Answer ``-sc install=SHELL``, ``-sc uninstall=SHELL`` or ``-sc query=SHELL``; without a command ``COMP_LINE`` names it."""
     what, _, shell = (arguments[0] if len(arguments) == 1 else "").partition("=")
     if what not in ("install", "uninstall", "query") or shell not in SHELLS:
         allowed = " and ".join(SHELLS)

@@ -34,11 +34,7 @@ class HydraComposer:
         self._keys: dict[tuple[tuple[str, Any], ...], frozenset[str]] = {}
 
     def keys(self, groups: Mapping[str, str]) -> frozenset[str]:
-        """All dotted keys of the config with these config groups chosen, sections among them.
-
-        Raises:
-            ConfigError: a group has no such config.
-        """
+        """All dotted keys of the config with these config groups chosen, sections among them."""
         chosen = tuple(groups.items())
         if chosen not in self._keys:
             values = OmegaConf.to_container(self._with_groups(groups), resolve=False)
@@ -47,11 +43,7 @@ class HydraComposer:
         return self._keys[chosen]
 
     def compose(self, values: Mapping[str, Any]) -> RunConfig:
-        """The config of a trial with these values, config groups among them.
-
-        Raises:
-            ConfigError: the config cannot be run.
-        """
+        """The config of a trial with these values, config groups among them."""
         named = ", ".join(as_overrides(values))
         groups = {key: value for key, value in values.items() if group_options(key, self.config_dir)}
         try:

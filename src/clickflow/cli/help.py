@@ -31,11 +31,7 @@ def command_list() -> str:
 
 
 def help_text(command: Command, overrides: Sequence[str], config_dir: str | None) -> str:
-    """The help of a command; of a config group the keys of the chosen config.
-
-    Raises:
-        ConfigError: a group has no such config.
-    """
+    """The help of a command; of a config group the keys of the chosen config."""
     composed = compose(command.name, overrides, config_dir, with_hydra=True)
     chosen = {str(group): name for group, name in composed.hydra.runtime.choices.items() if not str(group).startswith("hydra/")}
     with open_dict(composed):

@@ -136,11 +136,7 @@ def _checked(command: Command, overrides: Sequence[str], config_dir: str | None)
 
 
 def _checked_jobs(command: Command, given: Namespace) -> _CheckedJobs:
-    """The checked config of every job of the command line.
-
-    Raises:
-        ConfigError: the problems of all jobs.
-    """
+    """The checked config of every job of the command line, or a ConfigError with the problems of all jobs."""
     jobs, problems = _CheckedJobs(), []
     for overrides in _jobs(given.overrides, given.multirun):
         try:

@@ -35,11 +35,7 @@ class _Fault(ValueError):
 
 
 def read_space(space: Mapping[str, str], config_dir: str | None = None) -> SearchSpace:
-    """Typed parameters from the text of each dotted key or config group.
-
-    Raises:
-        ConfigError: one line for each key whose text cannot be searched.
-    """
+    """Typed parameters from the text of each dotted key or config group; a ConfigError names each text that cannot be searched."""
     parameters: dict[str, Parameter] = {}
     problems: list[str] = ["sweep.space = {}: nothing to search; give a key its values"] if not space else []
     options = {key: group_options(key, config_dir) for key in space}

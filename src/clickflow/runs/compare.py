@@ -61,15 +61,6 @@ class _Scored:
     group: NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class _Shared:
-    """What all runs of a comparison have in common."""
-
-    store: Store
-    parent_run_id: str
-    dataset: PreparedDataset
-
-
 def compare(config: CompareConfig, models: Mapping[str, RunConfig], progress: Progress = lambda stage: None) -> Comparison:
     """Train or collect every (model, seed), and make the table of their results.
 
@@ -86,7 +77,7 @@ def compare(config: CompareConfig, models: Mapping[str, RunConfig], progress: Pr
         dataset = prepare(config.data, config.protocol, config.home, progress)
         parent.set_tags({FINGERPRINT_TAG: dataset.manifest.fingerprint})
         refuse_one_class(dataset, SPLITS)  # once, instead of in every run
-        scored, failures = _score_all(_Shared(store, parent.id, dataset), config.compare.seeds, models, progress)
+        scored, failures = _score_all(parent, dataset, config.compare.seeds, models, progress)
         if not scored:
             raise TrainingError("\n".join(["all runs failed", *failures]))
         progress("comparing on the same test rows")
@@ -100,7 +91,7 @@ def compare(config: CompareConfig, models: Mapping[str, RunConfig], progress: Pr
 
 
 def _score_all(
-    shared: _Shared, seeds: tuple[int, ...], models: Mapping[str, RunConfig], progress: Progress
+    parent: Run, dataset: PreparedDataset, seeds: tuple[int, ...], models: Mapping[str, RunConfig], progress: Progress
 ) -> tuple[dict[str, list[_Scored]], list[str]]:
     """Score every (model, seed), seeds outermost so that a cut-off comparison has whole seeds; a failure costs that run only."""
     scored: dict[str, list[_Scored]] = {label: [] for label in models}
@@ -109,22 +100,22 @@ def _score_all(
         what = f"{label}, seed {seed}"
         progress(f"{position} of {len(models) * len(seeds)}: {what}")
         try:
-            scored[label].append(_score(shared, label, models[label].model_copy(update={"seed": seed}), progress))
+            scored[label].append(_score(parent, dataset, label, models[label].model_copy(update={"seed": seed}), progress))
         except ClickflowError as error:
             failures.append(f"  {what}: {error}")
             progress(f"{what} failed")
     return {label: runs for label, runs in scored.items() if runs}, failures
 
 
-def _score(shared: _Shared, label: str, config: RunConfig, progress: Progress) -> _Scored:
+def _score(parent: Run, dataset: PreparedDataset, label: str, config: RunConfig, progress: Progress) -> _Scored:
     """Collect the newest finished run of this config on this data, or train one; evaluate it unless it was evaluated before."""
-    store, part_of = shared.store, PartOf(shared.parent_run_id, f"{label}-seed{config.seed}")
-    wanted = {CONFIG_DIGEST_TAG: config_digest(config), FINGERPRINT_TAG: shared.dataset.manifest.fingerprint}
+    store, part_of = parent.store, PartOf(parent.id, f"{label}-seed{config.seed}")
+    wanted = {CONFIG_DIGEST_TAG: config_digest(config), FINGERPRINT_TAG: dataset.manifest.fingerprint}
     found = next((run for run in find_runs(store, wanted, "FINISHED") if KIND_TAG not in run.tags), None)  # no reproduction
     model = None
     if found is None:
         with open_training_run(store, config, part_of) as run:
-            model = train_in(run, config, shared.dataset, progress).model
+            model = train_in(run, config, dataset, progress).model
         run_id = run.id
     else:
         run_id = found.run_id
@@ -134,8 +125,8 @@ def _score(shared: _Shared, label: str, config: RunConfig, progress: Progress) -
     if found is None or not is_evaluated(found):
         progress("evaluating on the test split")
         with resume_run(store, run_id, EVALUATION) as run:
-            model = model or read_best_model(store, run.found, config, shared.dataset)
-            evaluate_on(run, LoadedModel(model, config.trainer), shared.dataset)
+            model = model or read_best_model(store, run.found, config, dataset)
+            evaluate_on(run, LoadedModel(model, config.trainer), dataset)
     with fetched(store, run_id, "predictions/test.parquet") as predictions:
         return _Scored(read_run(store, run_id), *read_predictions(predictions))
 
@@ -162,11 +153,7 @@ def _values(runs: list[_Scored], metric: str) -> tuple[float, ...]:
 
 
 def _against_base(runs: list[_Scored], base: list[_Scored]) -> dict[str, PairedDifference]:
-    """Paired differences to the base model.
-
-    Raises:
-        TrackingError: the runs were not evaluated on the same rows.
-    """
+    """Paired differences to the base model; a TrackingError if the runs were not evaluated on the same rows."""
     first = base[0]
     for one in [*runs, *base]:
         if not (np.array_equal(one.label, first.label) and np.array_equal(one.group, first.group)):

@@ -116,11 +116,9 @@ def score_test(run: Run, model: LoadedModel, dataset: PreparedDataset) -> ModelS
 def log_scores(run: Run, dataset: PreparedDataset, scores: ModelScores, slice_fields: tuple[str, ...] | None = None) -> Evaluation:
     """Slice the scores of the test split, and log all of it onto the run."""
     scored = scores.scored
-    evaluation = Evaluation(
-        **vars(scores),
-        slices=slice_table(dataset, scored.name, scored.rows, slice_fields),
-        openings=openings_of(run.store, dataset.manifest.fingerprint),
-    )
+    slices = slice_table(dataset, scored.name, scored.rows, slice_fields)
+    times = last_values(run.store, {FINGERPRINT_TAG: dataset.manifest.fingerprint}, TIMES_OPENED).values()
+    evaluation = Evaluation(**vars(scores), slices=slices, openings=Openings(int(sum(times)), len(times)))
     run.log_metrics({f"test/{name}": value for name, value in scored.metrics.items()}, step=0)
     log_intervals(run, scored, scores.intervals)
     log_split(run, dataset, scored, curve_prefix="test/")
@@ -129,17 +127,12 @@ def log_scores(run: Run, dataset: PreparedDataset, scores: ModelScores, slice_fi
 
 
 def refuse_unfit(run: FoundRun, wish: str = "evaluated") -> None:
-    """Raise a TrackingError for a run that did not finish or trained nothing itself."""
-    refuse_parent(run)
-    if run.status != "FINISHED":
-        raise TrackingError(f"run_id = {run.run_id}: its status is {run.status}; only a FINISHED run can be {wish}; train it again.")
-
-
-def refuse_parent(run: FoundRun) -> None:
-    """Raise a TrackingError for the run of a sweep, a grid or a comparison, which has no model."""
+    """Raise a TrackingError for a run that did not finish, or is that of a sweep, a grid or a comparison, which has no model."""
     kind = run.tags.get(KIND_TAG, REPRODUCTION)
     if kind != REPRODUCTION:
         raise TrackingError(f"run_id = {run.run_id}: is a {kind}, which trains nothing itself; name one of the runs below it.")
+    if run.status != "FINISHED":
+        raise TrackingError(f"run_id = {run.run_id}: its status is {run.status}; only a FINISHED run can be {wish}; train it again.")
 
 
 def is_evaluated(run: FoundRun) -> bool:
@@ -147,18 +140,8 @@ def is_evaluated(run: FoundRun) -> bool:
     return run.tags.get(f"{EVALUATION}.status") == "FINISHED"
 
 
-def openings_of(store: Store, fingerprint: str) -> Openings:
-    """How often the test split of a data set was opened, over all runs of the store."""
-    values = last_values(store, {FINGERPRINT_TAG: fingerprint}, TIMES_OPENED)
-    return Openings(int(sum(values.values())), len(values))
-
-
 def read_registered(store: Store, found: FoundModel, dataset: PreparedDataset, trainer: TrainerConfig) -> LoadedModel:
-    """The model that would be served for a URI.
-
-    Raises:
-        TrackingError: its files are not as they were logged, or its fields are not those of the data set.
-    """
+    """The model that would be served for a URI; a TrackingError unless its fields are those of the data set."""
     bundle = read_bundle(store, found.uri)
     check_schema(found, bundle.schema, dataset)
     return LoadedModel(bundle.build_model(), trainer.model_copy(update={"max_history": bundle.max_history}))

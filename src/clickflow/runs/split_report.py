@@ -18,7 +18,7 @@ from clickflow.figures.metric_figures import pr_figure, reliability_figure, roc_
 from clickflow.figures.slice_figure import SlicePoint, slice_figure
 from clickflow.metrics.calibration import reliability
 from clickflow.metrics.click_metrics import ClickMetrics, ScoredRows
-from clickflow.metrics.curves import Curve, pr_curve, roc_curve
+from clickflow.metrics.curves import pr_curve, roc_curve
 from clickflow.metrics.headings import shown_value
 from clickflow.metrics.intervals import ConfidenceInterval
 from clickflow.metrics.ranking import auc
@@ -62,7 +62,10 @@ def log_split(run: Run, dataset: PreparedDataset, scored: ScoredSplit, *, curve_
     roc, pr = roc_curve(preds, target), pr_curve(preds, target)
     run.log_curves({f"{curve_prefix}{curve.name}": (curve.steps, curve.y) for curve in (roc, pr)})
     if figures:
-        _log_figures(run, scored, roc, pr)
+        folder, rate = f"figures/{scored.name}", float(target.float().mean())
+        run.log_figure(roc_figure({scored.name: roc}, {scored.name: scored.metrics["auc"]}), f"{folder}/roc.png")
+        run.log_figure(pr_figure({scored.name: pr}, {scored.name: scored.metrics["pr_auc"]}, rate), f"{folder}/pr.png")
+        run.log_figure(reliability_figure(reliability(preds, target)), f"{folder}/reliability.png")
     table = np.stack([roc.x, roc.y, pr.x, pr.y], axis=1)
     lines = ["fpr,tpr,recall,precision", *(",".join(f"{value:.6g}" for value in row) for row in table)]
     run.log_text("\n".join(lines) + "\n", f"curves/{scored.name}.csv")
@@ -101,11 +104,3 @@ def log_slices(run: Run, split: str, table: pl.DataFrame) -> None:
     columns = table.select("slice", "value", "rows", *(pl.col(name).fill_null(math.nan) for name in ("auc", "auc_low", "auc_high")))
     whole, *points = (SlicePoint(*row) for row in columns.iter_rows())
     run.log_figure(slice_figure(points, whole.auc, f"AUC by slice of the {split} split"), f"figures/{split}/slices.png")
-
-
-def _log_figures(run: Run, scored: ScoredSplit, roc: Curve, pr: Curve) -> None:
-    preds, target, _ = scored.rows
-    folder = f"figures/{scored.name}"
-    run.log_figure(roc_figure({scored.name: roc}, {scored.name: scored.metrics["auc"]}), f"{folder}/roc.png")
-    run.log_figure(pr_figure({scored.name: pr}, {scored.name: scored.metrics["pr_auc"]}, float(target.float().mean())), f"{folder}/pr.png")
-    run.log_figure(reliability_figure(reliability(preds, target)), f"{folder}/reliability.png")

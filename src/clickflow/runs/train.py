@@ -111,9 +111,6 @@ def train_in(
 
     The watcher is told of every step and validation; an exception that it raises ends the training. ``resume_from`` is a ``last.ckpt``
     with its ``best.ckpt`` beside it, of a training with the same config.
-
-    Raises:
-        ClickflowError: the data, the training or the store failed.
     """
     log_dataset(run, dataset)
     refuse_one_class(dataset)
@@ -131,7 +128,9 @@ def train_in(
     if figures:
         log_attention(run, model, dataset, "validation", config.trainer.max_history)
     costs = _costs(model, dataset, config, result)
-    _log_best(run, result, validation, costs)
+    # The run table shows the last value of each metric, so those of the best weights have names of their own.
+    best = {f"best/{name}": value for name, value in validation.metrics.items()}
+    run.log_metrics({**best, "best/epoch": result.best_epoch + 1, **costs}, step=0)
     model_uri = log_model(run, serving_bundle(model, dataset, config))
     run.set_description(_description(config, dataset, result, validation, costs))
     return TrainedRun(run.id, run.url, config, model, result, validation.metrics, costs, model_uri)
@@ -199,12 +198,6 @@ def _costs(model: nn.Module, dataset: PreparedDataset, config: RunConfig, result
         "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
         "latency_milliseconds": latency_milliseconds(model, dataset.split("validation"), config.trainer.max_history),
     }
-
-
-def _log_best(run: Run, result: "FitResult", validation: ScoredSplit, costs: Mapping[str, float]) -> None:
-    """Log ``best/...``, the metrics of the best weights, because the run table shows the last value of each metric."""
-    best = {f"best/{name}": value for name, value in validation.metrics.items()}
-    run.log_metrics({**best, "best/epoch": result.best_epoch + 1, **costs}, step=0)
 
 
 def _description(

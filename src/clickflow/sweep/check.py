@@ -46,11 +46,7 @@ def check_space(space: SearchSpace, composer: Composer) -> None:
 
 
 def check_grid(space: SearchSpace) -> None:
-    """Check that every parameter has a finite number of values.
-
-    Raises:
-        ConfigError: one line per interval.
-    """
+    """Raise a ConfigError, with one line per interval, unless every parameter has a finite number of values."""
     problems = [
         f"sweep.space.{key} = interval({parameter.low}, {parameter.high}): has no grid; sweep.sampler=grid takes choice(…) and range(…); "
         "use one of them or another sampler"

@@ -117,6 +117,7 @@ def sweep(
             if config.sweep.is_grid:
                 enqueue_grid(study, space, composer, num_trials)
             study.set_user_attr(READY, True)
+            share = max(1, (os.cpu_count() or 1) // config.sweep.num_workers)  # of this machine's cores
             spec = WorkerSpec(
                 config=config,
                 space=space,
@@ -126,7 +127,7 @@ def sweep(
                 dataset_folder=dataset.folder,
                 fingerprint=fingerprint,
                 total=num_trials,
-                threads=_threads(config),
+                threads=config.sweep.threads_per_worker or config.trainer.num_threads or share,
                 start_id=uuid.uuid4().hex,
             )
             trial_store = TrialStore(study, storage, num_trials, is_grid=config.sweep.is_grid)
@@ -204,7 +205,3 @@ class _Coordinator:
     def _publish_stop(self) -> None:
         stopped = self._trial_store.study.user_attrs.get(STOP, [])
         self._trial_store.study.set_user_attr(STOP, [*stopped, self._spec.start_id])
-
-
-def _threads(config: SweepRunConfig) -> int:
-    return config.sweep.threads_per_worker or config.trainer.num_threads or max(1, (os.cpu_count() or 1) // config.sweep.num_workers)

@@ -52,11 +52,7 @@ class LocalWorkers:
         return self._causes.get(pid)
 
     def start_missing(self, num_needed: int, trials: Sequence[FrozenTrial]) -> None:
-        """Start as many workers as there is work for, and replace those that died.
-
-        Raises:
-            TrainingError: no worker gets as far as a trial.
-        """
+        """Start as many workers as there is work for, and replace those that died; a TrainingError if none gets as far as a trial."""
         owners = (worker_of(trial) for trial in trials)
         with_trials = {owner.pid for owner in owners if owner is not None and owner.is_here}
         for place, process in enumerate(self._slots):

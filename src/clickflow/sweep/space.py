@@ -132,18 +132,10 @@ class Composer(Protocol):
         """Folder of further configs, from the command line."""
 
     def keys(self, groups: Mapping[str, str]) -> Collection[str]:
-        """All dotted keys of the config with these config groups, including sections.
-
-        Raises:
-            ConfigError: a group does not have this config.
-        """
+        """All dotted keys of the config with these config groups, including sections; a ConfigError if a group has no such config."""
 
     def compose(self, values: Mapping[str, Any]) -> RunConfig:
-        """The config of a trial with these values, config groups among them.
-
-        Raises:
-            ConfigError: the config cannot be run.
-        """
+        """The config of a trial with these values, config groups among them; a ConfigError if it cannot be run."""
 
 
 class SearchSpace(StrictConfig):

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import optuna
@@ -102,18 +102,12 @@ def enqueue_grid(study: Study, space: SearchSpace, composer: Composer, num_point
 
 
 def _refuse_another(name: str, known: Spec, asked: Spec) -> None:
-    differences = list(_differences(known, asked))
+    pairs = {key: (known.get(key, "nothing"), asked.get(key, "nothing")) for key in [*known, *asked]}
+    differences = [f"  {key}: {before} in the study, {now} asked for" for key, (before, now) in pairs.items() if before != now]
     if differences:
         fault = "this study was made for something else, and its trials would not compare"
         what_to_do = "set sweep.study_name to a new name, or go back to what it was made for:"
         raise TrackingError("\n".join([f"sweep.study_name = {name}: {fault}; {what_to_do}", *differences]))
-
-
-def _differences(known: Spec, asked: Spec) -> Iterator[str]:
-    for key in dict.fromkeys([*known, *asked]):
-        before, now = known.get(key, "nothing"), asked.get(key, "nothing")
-        if before != now:
-            yield f"  {key}: {before} in the study, {now} asked for"
 
 
 def _shown(value: Any) -> str:

@@ -120,11 +120,7 @@ class TrialStore:
         return None
 
     def set_user_attrs(self, number: int, **attributes: Any) -> None:
-        """Set user attributes of an unfinished trial.
-
-        Raises:
-            UpdateFinishedTrialError: it is finished.
-        """
+        """Set user attributes of a trial; an UpdateFinishedTrialError if it is finished."""
         trial_id = self.storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
         for key, value in attributes.items():
             self.storage.set_trial_user_attr(trial_id, key, value)

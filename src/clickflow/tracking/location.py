@@ -53,11 +53,7 @@ class FoundModel:
 
 
 def find_model(store: Store, uri: str) -> FoundModel:
-    """The model that a URI names now, and the run behind it.
-
-    Raises:
-        TrackingError: there is no such model, its run is not known, or the store does not answer.
-    """
+    """The model that a URI names now, and the run behind it; a TrackingError if one of them is not known."""
     name, client = uri.removeprefix(SCHEME), store.client
     with store_faults(f"model {uri}: cannot be found in {store.uri}", "check the store"):
         model_location(store, uri)  # its error lists what there is

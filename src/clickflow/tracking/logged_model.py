@@ -6,6 +6,8 @@ works on MLflow's global tracking URI and active run.
 Every column is declared as ``Any`` in the signature, since MLflow's own check would do harm: its server casts a JSON 1.5 for a ``long``
 column to 1 before the model sees it, and it refuses integers for a ``double``, booleans for a boolean field stored as text, a null history,
 and one id where another row has a list of them. As ``Any`` a value arrives as it was sent; the model takes it or refuses it by name.
+
+A model that is not there, or whose files are not as they were logged, is a TrackingError.
 """
 
 import contextlib
@@ -85,9 +87,6 @@ def load_model(store: Store, uri: str) -> "PyFuncModel":
 
     Pickled models are refused. The code that travels with the model is taken off ``sys.path`` again: this process uses its own clickflow,
     and processes that it starts must not import the copy.
-
-    Raises:
-        TrackingError: there is no such model, or it cannot be loaded.
     """
     path = list(sys.path)
     try:
@@ -101,21 +100,13 @@ def load_model(store: Store, uri: str) -> "PyFuncModel":
 
 
 def read_bundle(store: Store, uri: str) -> ServingBundle:
-    """Read the files that would be served for a URI, as :func:`load_model` takes it, without making a served model of them.
-
-    Raises:
-        TrackingError: there is no such model, or its files are missing or not as they were logged.
-    """
+    """Read the files that would be served for a URI, as :func:`load_model` takes it, without making a served model of them."""
     with _reading(store, uri), _files(store, f"{model_location(store, uri).rstrip('/')}/artifacts/{BUNDLE}") as local:
         return ServingBundle.read(local)
 
 
 def read_signature(store: Store, uri: str) -> ModelSignature | None:
-    """What a model takes and gives, without loading it; None where it does not say.
-
-    Raises:
-        TrackingError: there is no such model, or it cannot be read.
-    """
+    """What a model takes and gives, without loading it; None where it does not say."""
     with _reading(store, uri), _files(store, f"{model_location(store, uri).rstrip('/')}/{MLMODEL_FILE_NAME}") as local:
         found: ModelSignature | None = Model.load(str(local)).signature
         return found

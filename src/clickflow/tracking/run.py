@@ -80,10 +80,9 @@ class Run:
             self._write_points(points)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Log params; characters that MLflow refuses in names become ``_``, and a value over 6,000 characters is cut and says so.
+        """Log params; a TrackingError if one was logged before with another value.
 
-        Raises:
-            TrackingError: a param was logged before with another value.
+        Characters that MLflow refuses in names become ``_``, and a value over 6,000 characters is cut and says so.
         """
         entries = [Param(re.sub(r"[^\w./: -]", "_", key), cut(str(value), PARAM_LENGTH, CUT)) for key, value in params.items()]
         with self._storing("params"):

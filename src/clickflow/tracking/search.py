@@ -122,11 +122,7 @@ def find_run(store: Store, run_id: str) -> FoundRun | None:
 
 
 def read_run(store: Store, run_id: str) -> FoundRun:
-    """One run by its id, deleted ones among them.
-
-    Raises:
-        TrackingError: there is no such run.
-    """
+    """One run by its id, deleted ones among them; a TrackingError if there is no such run."""
     found = find_run(store, run_id)
     if found is None:
         raise TrackingError(f"run_id = {run_id}: no such run in {store.uri}; copy the id from the run's page")

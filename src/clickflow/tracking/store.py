@@ -70,8 +70,9 @@ def open_store(config: TrackingConfig, home: Path) -> Store:
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL + 1)
     uri = _absolute_uri(config.uri, home)
     artifacts = _artifact_location(config, uri, home)
-    if config.experiment_name is None:
-        _check_is_there(uri)
+    if config.experiment_name is None and uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
+        # A command that only reads existing runs creates no store: a mistyped URI would give an empty one.
+        raise TrackingError(f"tracking.uri = {uri}: no store is there; train a model first, or correct tracking.uri or home")
     with _creation_lock(uri, home), keep_environment(PATIENCE):
         try:
             _check_database(uri)
@@ -82,12 +83,6 @@ def open_store(config: TrackingConfig, home: Path) -> Store:
         except Exception as error:  # the drivers of databases and networks have exceptions of their own
             raise TrackingError(f"tracking.uri = {uri}: {_what_is_wrong(uri, error)}") from error
     return Store(uri, client, experiment_id)
-
-
-def _check_is_there(uri: str) -> None:
-    """Refuse to create a store for a command that only reads existing runs: a mistyped URI would give an empty one."""
-    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
-        raise TrackingError(f"tracking.uri = {uri}: no store is there; train a model first, or correct tracking.uri or home")
 
 
 def _check_database(uri: str) -> None:

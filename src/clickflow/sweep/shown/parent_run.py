@@ -34,11 +34,7 @@ NUM_CURVES = 5
 
 @contextlib.contextmanager
 def open_parent_run(store: Store, config: SweepRunConfig, run_id: str | None) -> Iterator[Run]:
-    """Open the run above the trials' runs: a new one, or the study's own.
-
-    Raises:
-        TrackingError: the study's parent run cannot be opened.
-    """
+    """Open the run above the trials' runs: a new one, or the study's own."""
     if run_id is not None:
         try:
             read_run(store, run_id)

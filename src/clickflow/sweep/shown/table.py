@@ -10,13 +10,7 @@ from clickflow.sweep.space import SearchSpace
 from clickflow.sweep.trials import is_surplus
 from clickflow.text import markdown_table
 
-STATES = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "waiting",
-}
+STATES = {state: state.name.lower() for state in TrialState} | {TrialState.FAIL: "failed"}
 NUM_ROWS = 10
 """Most trials that the Markdown table shows."""
 
