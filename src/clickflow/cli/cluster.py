@@ -109,12 +109,9 @@ class _Launch:
     """One worker's way to a machine and back."""
 
     launcher: Launcher
-    overrides: list[str]
-    """Overrides of the config that Hydra composes for a job."""
-    num_trials: int
-    """Trials taken before this launch."""
-    error: str | None = None
-    """How it ended, if badly."""
+    overrides: list[str]  # of the config that Hydra composes for a job
+    num_trials: int  # taken before this launch
+    error: str | None = None  # how it ended, if badly
     thread: threading.Thread = field(init=False)
 
     def __post_init__(self) -> None:

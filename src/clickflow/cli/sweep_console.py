@@ -114,11 +114,13 @@ def print_best(console: Console, result: SweepResult, metrics: Sequence[str]) ->
         console.print("no trial is complete, so there is no best one")
         return
     title = "best trial" if len(result.best) == 1 else f"Pareto front, {len(result.best)} trials"
-    measured = [[metric, *(f"{trial.values[position]:,.4f}" for trial in result.best)] for position, metric in enumerate(metrics)]
+    columns = [(f"trial {trial.number}", trial, values) for trial, values in zip(result.best, result.values, strict=True)]
+    measured = [
+        {"": metric} | {label: f"{trial.values[position]:,.4f}" for label, trial, _ in columns} for position, metric in enumerate(metrics)
+    ]
     keys = dict.fromkeys(key for values in result.values for key in values)
-    searched = [[key, *(readable(values[key]) if key in values else "" for values in result.values)] for key in keys]
-    headings = ["", *(f"trial {trial.number}" for trial in result.best)]
-    print_table(console, title, headings, [*measured, None, *searched], left=[""], width=WIDTH)
+    searched = [{"": key} | {label: readable(values[key]) for label, _, values in columns if key in values} for key in keys]
+    print_table(console, title, [*measured, None, *searched], left=[""], width=WIDTH)
 
 
 def duration(seconds: float) -> str:

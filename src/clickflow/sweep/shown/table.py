@@ -47,18 +47,15 @@ def as_markdown(study: Study, space: SearchSpace, metrics: Sequence[str]) -> str
 
 def _row(trial: FrozenTrial, space: SearchSpace, metrics: Sequence[str]) -> dict[str, str]:
     values = trial.values if trial.values is not None else []
-    parameters = space.values({key: trial.params[key] for key in space.parameters if key in trial.params})
+    searched = space.values({key: trial.params[key] for key in space.parameters if key in trial.params})
+    parameters = {key: repr(value) if isinstance(value, float) else readable(value) for key, value in searched.items()}
     return {
         "number": str(trial.number),
         "state": "surplus" if is_surplus(trial) else STATES[trial.state],
         **(dict.fromkeys(metrics, "") | {metric: repr(value) for metric, value in zip(metrics, values, strict=False)}),
         "epochs": str(len(trial.intermediate_values)),
         "seconds": f"{trial.duration.total_seconds():.1f}" if trial.duration is not None else "",
-        **(dict.fromkeys(space.parameters, "") | {key: _exact(value) for key, value in parameters.items()}),
+        **(dict.fromkeys(space.parameters, "") | parameters),
         "run_id": str(trial.user_attrs.get("run_id", "")),
         "reason": str(trial.user_attrs.get("reason", "")),
     }
-
-
-def _exact(value: object) -> str:
-    return repr(value) if isinstance(value, float) else readable(value)
