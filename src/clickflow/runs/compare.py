@@ -84,7 +84,9 @@ def compare(config: CompareConfig, models: Mapping[str, RunConfig], progress: Pr
         results = _results(config, scored)
         folder = config.home / "comparisons" / f"{config.data.name}-{parent.id[:12]}"
         _write(folder, results, config.compare.base, {label: runs[0].run for label, runs in scored.items()}, store)
-        _log(parent, folder)
+        for path in sorted(folder.iterdir()):
+            parent.log_file(path, "comparison")
+        parent.set_description((folder / "table.md").read_text(encoding="utf-8"))
         if failures:
             raise TrainingError("\n".join([f"{len(failures)} of the runs failed; table of the others: {folder}", *failures]))
         return Comparison(parent.id, parent.url, results, folder)
@@ -191,9 +193,3 @@ def _tower_norms(store: Store, run: FoundRun) -> dict[str, tuple[NDArray[np.floa
             norms[f"linear layer {len(norms) + 1}"] = by_position[position]
             last = position
     return norms
-
-
-def _log(parent: Run, folder: Path) -> None:
-    for path in sorted(folder.iterdir()):
-        parent.log_file(path, "comparison")
-    parent.set_description((folder / "table.md").read_text(encoding="utf-8"))

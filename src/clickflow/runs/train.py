@@ -60,7 +60,7 @@ class PartOf:
     The label is the run's name, if that is not made of its model and seed.
     """
 
-    parent_run_id: str
+    parent_run_id: str | None = None
     label: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -80,17 +80,17 @@ def train(config: RunConfig, progress: Progress = lambda stage: None, *, part_of
 def open_training_run(store: Store, config: RunConfig, part_of: PartOf | None = None) -> Iterator[Run]:
     """Open the run of a training, with the config and the environment in it before the work starts."""
     values = logged_values(config)
-    name = f"{config.model.name}-seed{config.seed}"
+    part_of = part_of or PartOf()
     tags = {"model": config.model.name, "data": config.data.name, "protocol": config.protocol.name}
     if package := package_of(config.model.name):
         tags[MODEL_PACKAGE_TAG] = package
     with open_run(
         store,
-        name=name if part_of is None or part_of.label is None else part_of.label,
-        params={**flatten(values), **(part_of.params if part_of else {})},
-        tags={**tags, CONFIG_DIGEST_TAG: config_digest(config), **lineage_tags(Path(__file__).parent), **(part_of.tags if part_of else {})},
+        name=part_of.label or f"{config.model.name}-seed{config.seed}",
+        params={**flatten(values), **part_of.params},
+        tags={**tags, CONFIG_DIGEST_TAG: config_digest(config), **lineage_tags(Path(__file__).parent), **part_of.tags},
         log_system_metrics=config.tracking.log_system_metrics,
-        parent_run_id=part_of.parent_run_id if part_of else None,
+        parent_run_id=part_of.parent_run_id,
     ) as run:
         run.log_dict(values, CONFIG_FILE)
         run.log_text(environment_report(), "environment.txt")

@@ -91,7 +91,7 @@ def load_model(store: Store, uri: str) -> "PyFuncModel":
     path = list(sys.path)
     try:
         no_pickle = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
-        with _reading(store, uri), keep_environment(no_pickle), _files(store, model_location(store, uri)) as local:
+        with keep_environment(no_pickle), _reading(store, uri) as local:
             # MLflow would compare the requirements with every file of every installed package: half a CPU second or more.
             model: PyFuncModel = mlflow.pyfunc.load_model(str(local), suppress_warnings=True)
             return model
@@ -101,32 +101,29 @@ def load_model(store: Store, uri: str) -> "PyFuncModel":
 
 def read_bundle(store: Store, uri: str) -> ServingBundle:
     """Read the files that would be served for a URI, as :func:`load_model` takes it, without making a served model of them."""
-    with _reading(store, uri), _files(store, f"{model_location(store, uri).rstrip('/')}/artifacts/{BUNDLE}") as local:
+    with _reading(store, uri, f"/artifacts/{BUNDLE}") as local:
         return ServingBundle.read(local)
 
 
 def read_signature(store: Store, uri: str) -> ModelSignature | None:
     """What a model takes and gives, without loading it; None where it does not say."""
-    with _reading(store, uri), _files(store, f"{model_location(store, uri).rstrip('/')}/{MLMODEL_FILE_NAME}") as local:
+    with _reading(store, uri, f"/{MLMODEL_FILE_NAME}") as local:
         found: ModelSignature | None = Model.load(str(local)).signature
         return found
 
 
 @contextlib.contextmanager
-def _files(store: Store, location: str) -> Iterator[Path]:
-    """Yield a file or folder of artifacts on this machine: the original, or a copy that is removed at the end."""
-    with tempfile.TemporaryDirectory() as scratch:
-        is_here = location.startswith("file:") or "://" not in location
-        copy = mlflow.artifacts.download_artifacts(location, tracking_uri=store.uri, dst_path=None if is_here else scratch)
-        yield Path(copy)
+def _reading(store: Store, uri: str, part: str = "") -> Iterator[Path]:
+    """Yield a model's folder, or a part of it, on this machine: the original, or a copy that is removed at the end.
 
-
-@contextlib.contextmanager
-def _reading(store: Store, uri: str) -> Iterator[None]:
-    """Give every fault of reading a model one message; show no progress bar for its files."""
+    Every fault of reading it has one message; no progress bar is shown.
+    """
     try:
-        with keep_environment({"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}):
-            yield
+        with keep_environment({"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}), tempfile.TemporaryDirectory() as scratch:
+            location = model_location(store, uri).rstrip("/") + part
+            is_here = location.startswith("file:") or "://" not in location
+            copy = mlflow.artifacts.download_artifacts(location, tracking_uri=store.uri, dst_path=None if is_here else scratch)
+            yield Path(copy)
     except TrackingError:
         raise
     except Exception as error:  # damaged files of MLflow's own may raise anything

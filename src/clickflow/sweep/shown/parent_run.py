@@ -72,14 +72,14 @@ def best_trials(study: Study) -> list[FrozenTrial]:
 def log_progress(parent: Run, trial_store: TrialStore, spec: WorkerSpec) -> None:
     """Log the best value so far (or the numbers of the Pareto front) and the trials by state; the step is the number of finished trials."""
     counts = count(trial_store.trials())
-    states = {"complete": counts.complete, "pruned": counts.pruned, "failed": counts.failed}
-    metrics = {f"trials/{state}": float(number) for state, number in states.items()}
+    metrics = {"trials/complete": float(counts.complete), "trials/pruned": float(counts.pruned), "trials/failed": float(counts.failed)}
     best = best_trials(trial_store.study)
     if len(spec.config.sweep.metric) > 1:
         parent.set_tags({PARETO_TRIALS_TAG: ", ".join(str(trial.number) for trial in best)})
     elif best:
         metrics |= dict(zip((logged_name(metric) for metric in spec.config.sweep.metric), best[0].values, strict=True))
-        parent.set_tags(_best_tags(spec, best[0]))
+        values = {f"best.{key}": str(value) for key, value in spec.space.values(best[0].params).items()}
+        parent.set_tags({"best.trial": str(best[0].number), BEST_RUN_TAG: str(best[0].user_attrs.get(RUN_ID)), **values})
     parent.log_metrics(metrics, step=counts.finished)
 
 
@@ -101,11 +101,6 @@ def log_outcome(parent: Run, store: Store, trial_store: TrialStore, spec: Worker
     return best
 
 
-def _best_tags(spec: WorkerSpec, best: FrozenTrial) -> dict[str, str]:
-    values = {f"best.{key}": str(value) for key, value in spec.space.values(best.params).items()}
-    return {"best.trial": str(best.number), BEST_RUN_TAG: str(best.user_attrs.get(RUN_ID)), **values}
-
-
 def _curves(store: Store, study: Study) -> Iterator[tuple[str, tuple[tuple[Curve, Curve], FoundRun]]]:
     """ROC and precision-recall curves of the best complete trials by the first metric; trials whose run has none are left out."""
     sign = -1 if study.directions[0].name == "MAXIMIZE" else 1
@@ -114,14 +109,10 @@ def _curves(store: Store, study: Study) -> Iterator[tuple[str, tuple[tuple[Curve
         try:
             run = read_run(store, trial.user_attrs[RUN_ID])
             with fetched(store, run.run_id, "curves/validation.csv") as file:
-                yield f"trial {trial.number}", (_read_curves(file), run)
+                fpr, tpr, recall, precision = np.loadtxt(file, delimiter=",", skiprows=1, ndmin=2, unpack=True)
+            yield f"trial {trial.number}", ((Curve("roc/tpr", fpr, tpr), Curve("pr/precision", recall, precision)), run)
         except TrackingError:
             continue
-
-
-def _read_curves(path: Path) -> tuple[Curve, Curve]:
-    fpr, tpr, recall, precision = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2, unpack=True)
-    return Curve("roc/tpr", fpr, tpr), Curve("pr/precision", recall, precision)
 
 
 def _description(trial_store: TrialStore, spec: WorkerSpec, best: list[FrozenTrial]) -> str:
