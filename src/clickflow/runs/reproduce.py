@@ -17,19 +17,11 @@ from clickflow.errors import TrackingError
 from clickflow.runs.config import ReproduceConfig, RunConfig
 from clickflow.runs.evaluate import EVALUATION, LoadedModel, evaluate_on, is_evaluated, refuse_unfit
 from clickflow.runs.logged_config import CONFIG_FILE, read_config
-from clickflow.runs.metric_differences import (
-    Difference,
-    Histories,
-    MetricDifferences,
-    as_csv,
-    compare_histories,
-    first_difference,
-    is_compared,
-)
+from clickflow.runs.metric_differences import Difference, MetricDifferences, as_csv, compare_histories, first_difference, is_compared
 from clickflow.runs.run_dataset import open_dataset
 from clickflow.runs.run_environment import RunEnvironment, changes, same_machine
 from clickflow.runs.train import PartOf, open_training_run, train_in
-from clickflow.tracking.contents import fetched, metric_histories
+from clickflow.tracking.contents import History, fetched, metric_histories
 from clickflow.tracking.lifecycle import resume_run
 from clickflow.tracking.lineage import environment_report
 from clickflow.tracking.names import DESCRIPTION_TAG, KIND_TAG, REPRODUCTION, RUN_NAME_TAG, THREADS_TAG, TRIAL_PRUNED, TRIAL_STATE_TAG
@@ -148,7 +140,7 @@ def _threads(number: str) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _histories(store: Store, run: FoundRun) -> Histories:
+def _histories(store: Store, run: FoundRun) -> dict[str, History]:
     return metric_histories(store, replace(run, metrics={name: value for name, value in run.metrics.items() if is_compared(name)}), "")
 
 
