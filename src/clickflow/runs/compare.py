@@ -127,7 +127,7 @@ def _score(parent: Run, dataset: PreparedDataset, label: str, config: RunConfig,
     if found is None or not is_evaluated(found):
         progress("evaluating on the test split")
         with resume_run(store, run_id, EVALUATION) as run:
-            model = model or read_best_model(store, run.found, config, dataset)
+            model = read_best_model(store, run.found, config, dataset) if model is None else model
             evaluate_on(run, LoadedModel(model, config.trainer), dataset)
     with fetched(store, run_id, "predictions/test.parquet") as predictions:
         return _Scored(read_run(store, run_id), *read_predictions(predictions))
