@@ -26,29 +26,19 @@ AROUND_BARS_INCHES = 1.3
 
 @dataclass(frozen=True)
 class AttentionSample:
-    """One impression with those of its behaviours that are shown.
-
-    Attributes:
-        target: name of the target item.
-        outcome: label and prediction as text.
-        behaviours: (H,) name of each behaviour's item, oldest first.
-        weights: (H,) attention weight of each behaviour.
-        is_alike: (H,) whether a behaviour is of the target's kind.
-    """
+    """Names of one impression's target and of H of its behaviours, oldest first, with label and prediction as text."""
 
     target: str
     outcome: str
     behaviours: Sequence[str]
-    weights: npt.NDArray[np.floating]
-    is_alike: npt.NDArray[np.bool_]
+    weights: npt.NDArray[np.floating]  # (H,)
+    is_alike: npt.NDArray[np.bool_]  # (H,): of the target's kind
 
 
 def attention_figure(samples: Sequence[AttentionSample], kind: str) -> Figure:
-    """Draw one panel of horizontal bars per sample, with the oldest behaviour on top.
+    """Draw one panel of horizontal bars per sample, of which there is at least one, with the oldest behaviour on top.
 
-    Args:
-        samples: at least one.
-        kind: field whose value behaviours of the target's kind share with it, such as ``category``.
+    ``kind`` is the field whose value behaviours of the target's kind share with it, such as ``category``.
     """
     columns = min(COLUMNS, len(samples))
     most = [max(len(one.weights) for one in samples[start : start + columns]) for start in range(0, len(samples), columns)]
