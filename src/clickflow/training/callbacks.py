@@ -123,11 +123,7 @@ class MonitorIsDefined(Callback):
         self.monitor = monitor
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Check the metric before the checkpoint is chosen.
-
-        Raises:
-            TrainingError: the metric is NaN.
-        """
+        """Check the metric before the checkpoint is chosen."""
         value = float(trainer.callback_metrics[self.monitor])
         if not math.isfinite(value):
             raise TrainingError(

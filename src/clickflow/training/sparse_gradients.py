@@ -15,13 +15,9 @@ from torch import Tensor
 
 @torch.no_grad()
 def coalesce_gradient(table: Tensor) -> tuple[Tensor, Tensor]:
-    """Coalesce a table's gradient in place.
+    """Coalesce the sparse gradient of a (V, D) table in place.
 
-    Args:
-        table: (V, D) parameter with a sparse gradient.
-
-    Returns:
-        rows (R,) int64, distinct and ascending, and values (R, D) that share the gradient's memory.
+    Returns its rows (R,) int64, distinct and ascending, and values (R, D) that share the gradient's memory.
     """
     gradient = table.grad
     assert gradient is not None
