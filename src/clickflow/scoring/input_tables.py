@@ -25,28 +25,16 @@ READ_BUFFER_BYTES = 1 << 20
 
 
 class TableRows(NamedTuple):
-    """Some rows of a table.
-
-    Attributes:
-        batch: their columns.
-        file: name of the file that they are from.
-        first_row: number of rows before them in the file.
-    """
+    """Some rows of a table."""
 
     batch: pa.RecordBatch
     file: str
-    first_row: int
+    first_row: int  # number of rows before them in the file
 
 
 @dataclass(frozen=True)
 class InputTable(ABC):
-    """Files of one format with the same columns, read one after the other.
-
-    Attributes:
-        files: in the order of reading.
-        schema: their columns; of a CSV all are texts.
-        key: the config's key, for messages.
-    """
+    """Files of one format with the same columns, read one after the other; messages name the config's key."""
 
     files: tuple[Path, ...]
     schema: pa.Schema
@@ -74,14 +62,7 @@ class InputTable(ABC):
         return [[str(file.resolve()), stat.st_size, stat.st_mtime_ns] for file, stat in stats]
 
     def refuse_absent(self, columns: dict[str, str]) -> None:
-        """Refuse a table without some columns.
-
-        Args:
-            columns: column -> the config's key that names it.
-
-        Raises:
-            DataError: names each.
-        """
+        """Refuse a table without some columns, which config keys name (column -> key), by a DataError that names each."""
         absent = {column: key for column, key in columns.items() if column not in self.schema.names}
         single = "; it has a single column: is separator right?" if self.is_text and len(self.schema) == 1 else ""
         problems = [
@@ -92,15 +73,7 @@ class InputTable(ABC):
             raise several(problems, self.key)
 
     def rows(self, columns: Sequence[str], rows_per_batch: int) -> Iterator[TableRows]:
-        """Read some columns.
-
-        Args:
-            columns: in this order.
-            rows_per_batch: the most rows of a batch.
-
-        Raises:
-            DataError: a file cannot be read to its end.
-        """
+        """Read some columns, in this order; a DataError if a file cannot be read to its end."""
         for file, label in zip(self.files, labels(self.files), strict=True):
             first_row = 0
             try:
@@ -146,12 +119,7 @@ class CsvTable(InputTable):
 
 
 def open_table(path: Path, key: str, separator: str) -> InputTable:
-    """Open the files that a path means: a file, a glob, or a folder.
-
-    Args:
-        path: as configured.
-        key: the config's key, for messages.
-        separator: between the columns of a CSV; a ``.tsv`` has tabs.
+    """Open the files that a path means: a file, a glob, or a folder; a ``.tsv`` has tabs for the separator.
 
     Raises:
         DataError: there is no file, its content is not what its suffix says, or files have different columns.

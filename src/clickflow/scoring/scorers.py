@@ -50,19 +50,16 @@ class Unknown:
 
 
 class Scorer(ABC):
-    """Scores the rows of a table.
-
-    Attributes:
-        rows_per_read: rows of the input that make one batch.
-        record: numpy type of one row's result.
-        added: the columns that the output has besides those of the input.
-        unknown: what the model does not know of the rows scored so far.
-    """
+    """Scores the rows of a table."""
 
     rows_per_read: int
+    """Rows of the input that make one batch."""
     record: np.dtype[Any]
+    """Type of one row's result."""
     added: pa.Schema
+    """The columns that the output has besides those of the input."""
     unknown: Unknown
+    """What the model does not know of the rows scored so far."""
 
     @property
     @abstractmethod
@@ -71,11 +68,7 @@ class Scorer(ABC):
 
     @abstractmethod
     def score(self, rows: TableRows) -> NDArray[Any]:
-        """Score R rows; (R,) results. Any thread may call this.
-
-        Raises:
-            DataError: a value cannot be read; names file, column and row.
-        """
+        """Score R rows; (R,) results. Any thread may call this."""
 
     @abstractmethod
     def output(self, kept: pa.RecordBatch, results: NDArray[Any]) -> pa.RecordBatch:

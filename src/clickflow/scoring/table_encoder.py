@@ -27,13 +27,7 @@ from clickflow.serving.raw_columns import BadValue, RawColumn, of_column, shorte
 
 
 class TableEncoder:
-    """Encodes the rows of a table.
-
-    Args:
-        bundle: the model.
-        table: what is scored; only its columns are looked at.
-        columns: the table's names for what the model reads.
-        history_separator: between the ids of a history in a CSV.
+    """Encodes the rows of a table; a DataError names file, column and row of a value that cannot be read.
 
     Raises:
         DataError: a column is missing or of a type that cannot hold what it should.
@@ -71,11 +65,7 @@ class TableEncoder:
         return list(dict.fromkeys([self._names[HISTORY], *self.fields.values()]))
 
     def encode(self, rows: TableRows) -> tuple[Tensor, Users]:
-        """R rows with an item each: (R,) int64 rows of the item table, and the users.
-
-        Raises:
-            DataError: a value cannot be read; names file, column and row.
-        """
+        """R rows with an item each: (R,) int64 rows of the item table, and the users."""
         with located(rows, self._names):
             item = rows.batch.column(self.item_column)
             with of_column(ITEM):
@@ -83,11 +73,7 @@ class TableEncoder:
             return self._encoder.item({ITEM: item}), self.users(rows)
 
     def users(self, rows: TableRows) -> Users:
-        """R rows with a history each.
-
-        Raises:
-            DataError: a value cannot be read; names file, column and row.
-        """
+        """R rows with a history each."""
         with located(rows, self._names):
             columns = {HISTORY: self._histories(rows)}
             for name, column in self.fields.items():
@@ -97,14 +83,7 @@ class TableEncoder:
             return self._encoder.users(columns, len(rows.batch))
 
     def history_among(self, rows: TableRows, candidates: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Find the items of whole histories among the canonical ids of candidates.
-
-        Returns:
-            (N,) positions, -1 for an item that is not among them, and (R + 1,) where each row's begin.
-
-        Raises:
-            DataError: a value cannot be read; names file, column and row.
-        """
+        """Positions (N,) of the items of whole histories among canonical ids of candidates, -1 if absent, and (R + 1,) where rows begin."""
         with located(rows, self._names):
             values, bounds = flattened(self._histories(rows))
             with of_column(HISTORY, bounds):
@@ -136,12 +115,7 @@ class TableEncoder:
 
 @contextlib.contextmanager
 def located(rows: TableRows, names: Mapping[str, str]) -> Iterator[None]:
-    """Name the file, column and row of a BadValue.
-
-    Args:
-        rows: where it was found.
-        names: what the model reads -> the table's name for it.
-    """
+    """Name the file, column and row of a BadValue; ``names`` is what the model reads -> the table's name for it."""
     try:
         yield
     except BadValue as fault:

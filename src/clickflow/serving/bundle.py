@@ -59,11 +59,7 @@ class ServingBundle:
         return config
 
     def build_model(self) -> nn.Module:
-        """Build the model with its weights, in evaluation mode.
-
-        Raises:
-            ConfigError: the model comes from a package that is not installed.
-        """
+        """Build the model with its weights, in evaluation mode; a ConfigError if it comes from a package that is not installed."""
         check_installed(self.model_config["name"], self.package)
         model: nn.Module = self.config.build(self.schema)
         model.load_state_dict(self.state_dict)
