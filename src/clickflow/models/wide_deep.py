@@ -70,13 +70,6 @@ def hash_bucket(keys: Tensor, num_buckets: int) -> Tensor:
     The mix is the last step of SplitMix64 (Steele et al., Fast Splittable Pseudorandom Number Generators, OOPSLA 2014) on 64 bits: each
     bit of a key changes each bit of the result for about half of all keys, so that no pattern of ids crowds into few buckets.
 
-    Args:
-        keys: (N,) int64.
-        num_buckets: more than 0.
-
-    Returns:
-        (N,) int64 in 0 ... num_buckets - 1.
-
     >>> hash_bucket(torch.arange(5), 100)
     tensor([ 0, 94, 65, 28, 26])
     """

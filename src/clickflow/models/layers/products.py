@@ -11,16 +11,7 @@ from clickflow.models.layers.embedding import EmbeddedBatch
 
 
 def field_vectors(embedded: EmbeddedBatch, pooled: Tensor, embedding_dim: int) -> Tensor:
-    """Vectors of the fields of each row.
-
-    Args:
-        embedded: the batch of B rows.
-        pooled: (B, D) pooled histories.
-        embedding_dim: E, width of a field.
-
-    Returns:
-        (B, F, E), F = 2 * item fields + user and context fields.
-    """
+    """Vectors of width E of the F = 2 * item fields + user and context fields of B rows, given pooled histories (B, D) -> (B, F, E)."""
     side_by_side = torch.cat([pooled, embedded.target, embedded.context], dim=1)
     return side_by_side.view(len(pooled), side_by_side.shape[1] // embedding_dim, embedding_dim)
 

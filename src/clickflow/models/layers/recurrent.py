@@ -90,17 +90,10 @@ class GatedRecurrence(nn.Module):
             nn.init.xavier_uniform_(gate)
 
     def forward(self, inputs: Tensor, order: StepOrder, attention: Tensor | None = None, places: Tensor | None = None) -> Tensor:
-        """State after each value.
+        """State (P, hidden_units) after each value, step by step, given the (P,) attention for every kind except ``gru``.
 
-        Args:
-            inputs: (N, input_dim), step by step; with ``places`` in any order.
-            order: the steps.
-            attention: (P,), step by step, for every kind except ``gru``.
-            places: (P,) int64, index of each value's input; None if every value has its own, P = N. An input that several values share is
-                projected once.
-
-        Returns:
-            (P, hidden_units), step by step.
+        The (P,) places are the index of each value's input among (N, input_dim), of which one that several values share is projected once;
+        None if the inputs are step by step, P = N.
 
         Raises:
             ValueError: attention is missing, or given to a ``gru``.
