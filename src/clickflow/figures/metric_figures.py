@@ -69,8 +69,7 @@ def reliability_figure(bins: ReliabilityBins) -> Figure:
 def gradient_norm_figure(norms: Mapping[str, Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]]]) -> Figure:
     """Draw the gradient norm of every layer over the steps, one panel per run: a vanishing gradient is a fan of lines.
 
-    Args:
-        norms: at least one; run label -> layer name, the first layer first -> (steps, values).
+    At least one run has norms: run label -> layer name, the first layer first -> (steps, values).
     """
     num_columns = min(len(norms), 4)
     num_rows = math.ceil(len(norms) / num_columns)

@@ -45,11 +45,9 @@ _NO_DIFFERENCE = PairedDifference(0.0, 0.0, 0.0, 1.0)
 def delong(preds: Tensor, base_preds: Tensor, target: Tensor, group: Tensor, *, alpha: float = 0.05) -> PairedDifference:
     """DeLong's paired test for the difference of two AUCs (DeLong, DeLong & Clarke-Pearson 1988), in O(S B log B).
 
-    A click's placement is the share of the non-clicks scored below it, a non-click's that of the clicks scored above it, ties one half; the
-    AUC is the mean placement of either class. With d the difference of the models' placements, m clicks and n non-clicks, the variance of
-    the AUCs' difference is var(d of the clicks) / m + var(d of the non-clicks) / n for independent rows; over users it is that of
-    :func:`~clickflow.metrics.placements.auc_variance`. The AUC is linear in the placements, so placements averaged over seeds make this
-    exact for the mean AUC. The interval and the p-value are the normal distribution's; ``low`` and ``high`` are not cut at -1 and 1.
+    The variance is that of :func:`~clickflow.metrics.placements.auc_variance`, of the differences of the models' placements. The AUC is
+    linear in the placements, so placements averaged over seeds make this exact for the mean AUC. The interval and the p-value are the
+    normal distribution's; ``low`` and ``high`` are not cut at -1 and 1.
 
     Args:
         preds: (S, B) click probabilities of the model, one row per seed.

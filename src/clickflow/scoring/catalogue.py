@@ -5,7 +5,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from clickflow.data.schema import ITEM
-from clickflow.errors import DataError
 from clickflow.scoring.input_tables import InputTable, TableRows
 from clickflow.scoring.parsing import parsed
 from clickflow.scoring.table_encoder import located
@@ -26,9 +25,7 @@ class Catalogue:
 
     def __init__(self, table: InputTable, column: str, items: ItemTable) -> None:
         table.refuse_absent({column: "columns.item"})
-        found = table.schema.field(column).type
-        if not table.is_text and not items.ids.takes(found):
-            raise DataError(f"{table.name}, column '{column}' = {found}: not {items.ids.expected}.")
+        table.refuse_types([(column, items.ids.takes, items.ids.expected)])
 
         def canonical(rows: TableRows) -> pa.Array:
             values = rows.batch.column(column)

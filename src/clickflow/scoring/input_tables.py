@@ -7,7 +7,7 @@ was cut short. A CSV has no types: all its columns are texts.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,9 +41,9 @@ class InputTable(ABC):
     key: str
 
     @property
-    @abstractmethod
     def num_rows(self) -> int | None:
         """Number of rows; None where only reading would tell."""
+        return None
 
     @property
     def is_text(self) -> bool:
@@ -68,6 +68,17 @@ class InputTable(ABC):
         problems = [
             f"{self.name}, column '{column}' ({key}): no such column; {suggest(column, self.schema.names)}{single}"
             for column, key in absent.items()
+        ]
+        if problems:
+            raise several(problems, self.key)
+
+    def refuse_types(self, expected: Sequence[tuple[str, Callable[[pa.DataType], bool], str]]) -> None:
+        """Refuse a table whose columns are of a wrong type (column, test, and what it should be), before any row is read."""
+        types = {} if self.is_text else dict(zip(self.schema.names, self.schema.types, strict=True))
+        problems = [
+            f"{self.name}, column '{column}' = {types[column]}: not {what}."
+            for column, fits, what in expected
+            if column in types and not fits(types[column])
         ]
         if problems:
             raise several(problems, self.key)
@@ -106,11 +117,6 @@ class CsvTable(InputTable):
 
     separator: str
 
-    @property
-    def num_rows(self) -> None:
-        """Unknown before the files are read."""
-        return None
-
     def _batches(self, file: Path, columns: Sequence[str], rows_per_batch: int) -> Iterator[pa.RecordBatch]:
         with _open_csv(file, self.separator, self.schema.names) as reader:
             for block in reader:
@@ -125,30 +131,18 @@ def open_table(path: Path, key: str, separator: str) -> InputTable:
         DataError: there is no file, its content is not what its suffix says, or files have different columns.
     """
     files = expand([path], key)
-    if files[0].name.lower().endswith(PARQUET):
-        table: InputTable = ParquetTable(files, _one_schema(files, [_parquet_schema(file) for file in files]), key)
-    elif files[0].name.lower().endswith(CSV):
-        is_tsv = files[0].name.lower().endswith((".tsv", ".tsv.gz"))
-        separator = "\t" if is_tsv else separator
-        table = CsvTable(files, _one_schema(files, [_csv_schema(file, separator) for file in files]), key, separator)
-    else:
-        raise DataError(f"{key} = {files[0]}: unknown format; allowed is one of {', '.join((*PARQUET, *CSV))}; convert the file.")
-    return table
-
-
-def _parquet_schema(file: Path) -> pa.Schema:
-    try:
-        return pq.read_schema(file).remove_metadata()
-    except (pa.ArrowException, OSError) as error:
-        raise unreadable(file.name, error) from error
+    name = files[0].name.lower()
+    if name.endswith(PARQUET):
+        return ParquetTable(files, _one_schema(files, lambda file: pq.read_schema(file).remove_metadata()), key)
+    if name.endswith(CSV):
+        separator = "\t" if name.endswith((".tsv", ".tsv.gz")) else separator
+        return CsvTable(files, _one_schema(files, lambda file: _csv_schema(file, separator)), key, separator)
+    raise DataError(f"{key} = {files[0]}: unknown format; allowed is one of {', '.join((*PARQUET, *CSV))}; convert the file.")
 
 
 def _csv_schema(file: Path, separator: str) -> pa.Schema:
-    try:
-        with _open_csv(file, separator, ()) as reader:
-            return pa.schema([(name, pa.string()) for name in reader.schema.names])
-    except (pa.ArrowException, OSError) as error:
-        raise unreadable(file.name, error) from error
+    with _open_csv(file, separator, ()) as reader:
+        return pa.schema([(name, pa.string()) for name in reader.schema.names])
 
 
 def _open_csv(file: Path, separator: str, names: Sequence[str]) -> pacsv.CSVStreamingReader:
@@ -161,8 +155,14 @@ def _open_csv(file: Path, separator: str, names: Sequence[str]) -> pacsv.CSVStre
     )
 
 
-def _one_schema(files: Sequence[Path], schemas: Sequence[pa.Schema]) -> pa.Schema:
+def _one_schema(files: Sequence[Path], read: Callable[[Path], pa.Schema]) -> pa.Schema:
     """The columns that all files share, in the order of the first."""
+    schemas = []
+    for file in files:
+        try:
+            schemas.append(read(file))
+        except (pa.ArrowException, OSError) as error:
+            raise unreadable(file.name, error) from error
     first = schemas[0]
     twice = sorted({name for name in first.names if first.names.count(name) > 1})
     if twice:
