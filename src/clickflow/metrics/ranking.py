@@ -96,7 +96,7 @@ def rela_impr(auc: float, base_auc: float) -> float:
 
 
 def check_inputs(preds: Tensor, target: Tensor, name: str = "preds") -> tuple[Tensor, Tensor]:
-    """(B,) probabilities, called ``name`` in messages, as float32 or float64 without gradient, and (B,) targets of any type as bool.
+    """Return (B,) probabilities as float32 or float64 without gradient, and (B,) targets of any type as bool.
 
     Raises:
         ValueError: names the input and what is wrong with it.

@@ -62,7 +62,7 @@ class InputTable(ABC):
         return [[str(file.resolve()), stat.st_size, stat.st_mtime_ns] for file, stat in stats]
 
     def refuse_absent(self, columns: dict[str, str]) -> None:
-        """Refuse a table without some columns, which config keys name (column -> key), by a DataError that names each."""
+        """Raise a DataError that names each absent one of some columns, given by column -> the config's key for it."""
         absent = {column: key for column, key in columns.items() if column not in self.schema.names}
         single = "; it has a single column: is separator right?" if self.is_text and len(self.schema) == 1 else ""
         problems = [
@@ -73,7 +73,7 @@ class InputTable(ABC):
             raise several(problems, self.key)
 
     def refuse_types(self, expected: Sequence[tuple[str, Callable[[pa.DataType], bool], str]]) -> None:
-        """Refuse a table whose columns are of a wrong type (column, test, and what it should be), before any row is read."""
+        """Raise a DataError for columns of a wrong type, given by column, test of its type and what it should hold."""
         types = {} if self.is_text else dict(zip(self.schema.names, self.schema.types, strict=True))
         problems = [
             f"{self.name}, column '{column}' = {types[column]}: not {what}."

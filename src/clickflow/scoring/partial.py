@@ -78,7 +78,7 @@ class PartialOutput(AbstractContextManager["PartialOutput"]):
 
     @contextlib.contextmanager
     def writer(self, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch], None]]:
-        """Write the output by the function that is given; at the end the finished file is there and nothing else is left.
+        """Yield the function that writes rows; at the end the finished file is there and nothing else is left.
 
         Raises:
             OutputError: it cannot be written; the journal stays, to be carried on with.

@@ -68,7 +68,7 @@ class ItemTable:
         return item[torch.from_numpy(first)], position.reshape(-1)
 
     def batch(self, item: Tensor, users: Users, history_of: Tensor | None = None) -> Batch:
-        """Make the batch of (R,) rows of this table with the user of each, and the (R,) history that it reads unless that is its own."""
+        """Make the batch of (R,) rows of this table and their users; (R,) ``history_of`` is the history of each where they share some."""
         if history_of is None:
             history, offsets, history_of = share_histories(users.history, users.offsets)
             users = users._replace(history=history, offsets=offsets)

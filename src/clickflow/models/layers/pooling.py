@@ -17,8 +17,8 @@ Pool = Callable[[Tensor, Tensor], Tensor]
 def sum_pool(values: Tensor, offsets: Tensor, weights: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
     """Sum of each row's values, weighted if weights are given; zeros for an empty history.
 
-    The (P,) positions are indices of the (N, D) values, row after row, for weights (P,) and offsets (B + 1,); None if the values are in
-    that order already, P = N.
+    Values (N, D), offsets (B + 1,) and weights (P,) -> (B, D). The (P,) positions are indices of the values, row after row; None if the
+    values are in that order already, P = N.
 
     >>> sum_pool(torch.tensor([[1.0], [2.0], [4.0]]), torch.tensor([0, 2, 2, 3])).flatten()
     tensor([3., 0., 4.])

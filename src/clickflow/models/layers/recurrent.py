@@ -90,10 +90,10 @@ class GatedRecurrence(nn.Module):
             nn.init.xavier_uniform_(gate)
 
     def forward(self, inputs: Tensor, order: StepOrder, attention: Tensor | None = None, places: Tensor | None = None) -> Tensor:
-        """State (P, hidden_units) after each value, step by step, given the (P,) attention for every kind except ``gru``.
+        """State after each value: (N, input_dim) inputs and, except for ``gru``, (P,) attention -> (P, hidden_units), all step by step.
 
-        The (P,) places are the index of each value's input among (N, input_dim), of which one that several values share is projected once;
-        None if the inputs are step by step, P = N.
+        With (P,) places, the index of each value's input, the inputs may be in any order, and one that several values share is projected
+        once; without, each value has its own, P = N.
 
         Raises:
             ValueError: attention is missing, or given to a ``gru``.
