@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 
 from clickflow.errors import PromotionError
-from clickflow.metrics.click_metrics import ScoredRows
 from clickflow.metrics.headings import HEADINGS
 from clickflow.metrics.ranking import MetricUndefinedWarning
+from clickflow.metrics.scored_rows import ScoredRows
 from clickflow.metrics.significance import PairedDifference, bootstrap_gauc, delong
 
 LEAST_REPLICATES = 2_000

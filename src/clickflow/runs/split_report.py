@@ -17,11 +17,11 @@ from clickflow.data.predictions import write_predictions
 from clickflow.figures.metric_figures import pr_figure, reliability_figure, roc_figure
 from clickflow.figures.slice_figure import SlicePoint, slice_figure
 from clickflow.metrics.calibration import reliability
-from clickflow.metrics.click_metrics import ClickMetrics, ScoredRows
 from clickflow.metrics.curves import Curve, pr_curve, roc_curve
 from clickflow.metrics.headings import shown_value
 from clickflow.metrics.intervals import ConfidenceInterval
 from clickflow.metrics.ranking import auc
+from clickflow.metrics.scored_rows import ScoredRows
 from clickflow.runs.slices import slices_as_markdown
 from clickflow.text import markdown_table
 from clickflow.tracking.names import DESCRIPTION_TAG
@@ -49,9 +49,8 @@ class ScoredSplit:
 def score(model: nn.Module, dataset: PreparedDataset, split: str, trainer: TrainerConfig) -> ScoredSplit:
     """Predict a split and measure the predictions; ``oracle_auc`` is the best that any model could reach, where the truth is known."""
     loader = evaluation_loader(dataset, split, trainer)
-    click_metrics = ClickMetrics()
-    click_metrics.update(*predict_batches(model, loader))
-    metrics, rows = click_metrics.compute(), click_metrics.rows()
+    rows = ScoredRows.checked(*predict_batches(model, loader))
+    metrics = rows.measure()
     truth = loader.split.true_probability()
     if truth is not None:
         metrics["oracle_auc"] = auc(torch.tensor(truth), rows.target)
