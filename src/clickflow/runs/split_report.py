@@ -30,6 +30,8 @@ from clickflow.training.config import TrainerConfig
 from clickflow.training.inference import predict_batches
 from clickflow.training.loaders import evaluation_loader
 
+FIGURES = ("roc.png", "pr.png", "reliability.png")
+
 
 @dataclass(frozen=True)
 class ScoredSplit:
@@ -120,7 +122,10 @@ def log_slices(run: Run, split: str, table: pl.DataFrame) -> None:
 
 def _log_figures(run: Run, scored: ScoredSplit, roc: Curve, pr: Curve) -> None:
     preds, target, _ = scored.rows
-    folder = f"figures/{scored.name}"
-    run.log_figure(roc_figure({scored.name: roc}, {scored.name: scored.metrics["auc"]}), f"{folder}/roc.png")
-    run.log_figure(pr_figure({scored.name: pr}, {scored.name: scored.metrics["pr_auc"]}, float(target.float().mean())), f"{folder}/pr.png")
-    run.log_figure(reliability_figure(reliability(preds, target)), f"{folder}/reliability.png")
+    figures = (
+        roc_figure({scored.name: roc}, {scored.name: scored.metrics["auc"]}),
+        pr_figure({scored.name: pr}, {scored.name: scored.metrics["pr_auc"]}, float(target.float().mean())),
+        reliability_figure(reliability(preds, target)),
+    )
+    for name, figure in zip(FIGURES, figures, strict=True):
+        run.log_figure(figure, f"figures/{scored.name}/{name}")
