@@ -31,11 +31,11 @@ class Decision:
     Attributes:
         kind: ``promoted``, ``rolled back`` or ``not better``.
         version: the version that is decided about.
-        champion: the version that was champion before; None if there was none.
+        champion: the version that was champion before.
         successor: the version that is champion afterwards.
         at: time in UTC, ISO 8601.
         by: user and machine.
-        number: number of the move; None for a refusal, which moves nothing.
+        number: of the move; None for a refusal, which moves nothing.
         undoes: for a rollback, the number of the promotion that it takes back.
         details: JSON values for readers of the log: run, metric, difference, …
     """

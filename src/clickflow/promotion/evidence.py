@@ -6,7 +6,7 @@ the log of decisions has them as numbers.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -20,7 +20,7 @@ from clickflow.runs.evaluate import Evaluation, ModelScores
 from clickflow.runs.slices import slices_as_markdown
 from clickflow.runs.split_report import shown_interval
 from clickflow.text import counted, markdown_table
-from clickflow.tracking.lineage import UNKNOWN
+from clickflow.tracking.lineage import UNKNOWN, now, who
 from clickflow.tracking.names import COMMIT_TAG, DIRTY_TAG, FINGERPRINT_TAG, USER_TAG
 
 TEST_TAGS = ("auc", "gauc", "log_loss")
@@ -33,9 +33,9 @@ class Evidence:
 
     Attributes:
         challenger: the run to promote.
-        evaluation: its evaluation on the test split.
+        evaluation: of the challenger on the test split.
         champion: the version with which it was compared.
-        champion_scores: the champion's scores on the same rows.
+        champion_scores: on the same rows.
         verdict: the gate's.
         at: time in UTC, ISO 8601.
         by: user and machine.
@@ -43,11 +43,11 @@ class Evidence:
 
     challenger: Challenger
     evaluation: Evaluation
-    champion: Version | None
-    champion_scores: ModelScores | None
-    verdict: Verdict | None
-    at: str
-    by: str
+    champion: Version | None = None
+    champion_scores: ModelScores | None = None
+    verdict: Verdict | None = None
+    at: str = field(default_factory=now)
+    by: str = field(default_factory=who)
 
     @property
     def is_passed(self) -> bool:
@@ -67,11 +67,11 @@ class Evidence:
 def details(evidence: Evidence, config: PromoteConfig) -> dict[str, Any]:
     """The details that the log of decisions keeps, as JSON values."""
     run, verdict = evidence.challenger, evidence.verdict
-    values: dict[str, Any] = {"run_id": run.run.run_id, "metric": config.metric, "validation": run.value, "experiment": run.experiment}
-    if verdict is not None:
-        found = {name: value if math.isfinite(value) else None for name, value in verdict.found._asdict().items()}
-        values |= {"min_effect": verdict.min_effect, "alpha": verdict.alpha, **found}
-    return values
+    values = {"run_id": run.run.run_id, "metric": config.metric, "validation": run.value, "experiment": run.experiment}
+    if verdict is None:
+        return values
+    found = {name: value if math.isfinite(value) else None for name, value in verdict.found._asdict().items()}
+    return values | {"min_effect": verdict.min_effect, "alpha": verdict.alpha, **found}
 
 
 def version_tags(evidence: Evidence, config: PromoteConfig) -> dict[str, str]:

@@ -29,10 +29,9 @@ from clickflow.promotion.decisions import (
 from clickflow.promotion.evidence import Evidence, description, details, model_card, version_tags
 from clickflow.promotion.gate import Verdict, gate_verdict
 from clickflow.promotion.registry import CHALLENGER, CHAMPION, Registry, Version
-from clickflow.runs.evaluate import EVALUATION, Evaluation, ModelScores, evaluate_on, log_scores, read_registered, refuse_unfit, score_test
+from clickflow.runs.evaluate import EVALUATION, Evaluation, evaluate_on, log_scores, read_registered, refuse_unfit, score_test
 from clickflow.runs.logged_config import read_config
 from clickflow.tracking.lifecycle import resume_run
-from clickflow.tracking.lineage import now, who
 from clickflow.tracking.location import FoundModel
 from clickflow.tracking.names import FINGERPRINT_TAG
 from clickflow.tracking.run import Run
@@ -100,7 +99,9 @@ def promote(config: PromoteConfig, progress: Progress = lambda stage: None) -> O
             _check_against(store, checked, champion)
         if evaluation is None:
             progress("evaluating it on the test split")
-            evaluation = _evaluate(store, checked)
+            with resume_run(store, challenger.run.run_id, EVALUATION) as run:
+                refuse_unfit(run.found)
+                evaluation = evaluate_on(run, checked.model, checked.dataset)
         evidence = _collect_evidence(store, config, checked, evaluation, champion, progress)
         outcome = _decide(registry, config, checked, evidence, next_number(state.versions))
         if outcome is not None:
@@ -141,21 +142,6 @@ def _check_against(store: Store, checked: CheckedChallenger, champion: Champion)
     check_calls(store, checked, champion.uri)
 
 
-def _evaluate(store: Store, checked: CheckedChallenger) -> Evaluation:
-    with resume_run(store, checked.challenger.run.run_id, EVALUATION) as run:
-        refuse_unfit(run.found)
-        return evaluate_on(run, checked.model, checked.dataset)
-
-
-def _score_champion(store: Store, run_id: str, uri: str, checked: CheckedChallenger) -> ModelScores:
-    """The champion's scores on the challenger's test rows; its run keeps the evaluation that it has if that says the same."""
-    with resume_run(store, run_id, EVALUATION) as run:
-        refuse_unfit(run.found)
-        model = read_registered(store, FoundModel(uri, run_id), checked.dataset, read_config(store, run.found).trainer)
-        scores = score_test(run, model, checked.dataset)
-        return scores if scores.are_on(run.found) else log_scores(run, checked.dataset, scores)
-
-
 def _collect_evidence(
     store: Store,
     config: PromoteConfig,
@@ -165,12 +151,17 @@ def _collect_evidence(
     progress: Progress,
 ) -> Evidence:
     if champion is None or champion.run is None:
-        return Evidence(checked.challenger, evaluation, None, None, None, now(), who())
+        return Evidence(checked.challenger, evaluation)
     progress(f"evaluating the champion, version {champion.version.number}, on the same rows")
-    scores = _score_champion(store, champion.run.run_id, champion.uri, checked)
+    found, dataset = FoundModel(champion.uri, champion.run.run_id), checked.dataset
+    with resume_run(store, found.run_id, EVALUATION) as run:
+        refuse_unfit(run.found)
+        scores = score_test(run, read_registered(store, found, dataset, read_config(store, run.found).trainer), dataset)
+        if not scores.are_on(run.found):  # else the run keeps the evaluation that it has
+            scores = log_scores(run, dataset, scores)
     metric = config.metric.removeprefix("val/")
     verdict = gate_verdict(evaluation.scored.rows, scores.scored.rows, metric, min_effect=config.min_effect, alpha=config.alpha)
-    return Evidence(checked.challenger, evaluation, champion.version, scores, verdict, now(), who())
+    return Evidence(checked.challenger, evaluation, champion.version, scores, verdict)
 
 
 def _decide(registry: Registry, config: PromoteConfig, checked: CheckedChallenger, evidence: Evidence, number: int) -> Outcome | None:
