@@ -200,7 +200,8 @@ def test_evaluating_again_replaces_what_was_there(trained, client, evaluated, tm
 
 def test_figures_are_drawn_again_only_where_they_are_missing_or_of_other_scores(trained, client, evaluated, altered, monkeypatch):
     drawn = []
-    monkeypatch.setattr(split_report, "_log_figures", lambda run, scored, *curves: drawn.append(scored.metrics["auc"]))
+    draw = split_report.roc_figure
+    monkeypatch.setattr(split_report, "roc_figure", lambda curves, aucs: drawn.append(aucs["test"]) or draw(curves, aucs))
     auc, folder = evaluated.scored.metrics["auc"], Path(client.get_run(trained.run_id).info.artifact_uri.removeprefix("file://"))
 
     evaluation(trained.config.home, trained.run_id)
