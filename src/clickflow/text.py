@@ -17,6 +17,15 @@ def first_line(error: BaseException) -> str:
     return without_passwords(f"{type(error).__name__}: {lines[0]}".removesuffix(": "))[:500]
 
 
+def counted(count: int, what: str) -> str:
+    """A number of things, in words.
+
+    >>> counted(1, "run"), counted(1234, "run")
+    ('1 run', '1,234 runs')
+    """
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
+
+
 def problem_list(problems: Sequence[str], where: str) -> str:
     """A heading that counts the problems, and one line for each.
 
@@ -25,7 +34,7 @@ def problem_list(problems: Sequence[str], where: str) -> str:
       seed = -1: must be 0 or more
       home: required, but not given
     """
-    heading = f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in {where}:"
+    heading = f"{counted(len(problems), 'problem')} in {where}:"
     return "\n".join([heading, *(f"  {problem}" for problem in problems)])
 
 

@@ -1,5 +1,7 @@
 """The console command as a process: what it answers, what it does not import for that, and how it ends on a signal."""
 
+import gc as garbage
+import importlib
 import os
 import pty
 import signal
@@ -133,3 +135,17 @@ def test_a_signal_is_an_exception_again_once_a_story_runs(monkeypatch):
     monkeypatch.setattr(gc, "main", lambda config, console: handlers.extend(map(signal.getsignal, (signal.SIGINT, signal.SIGTERM))))
     door.launch("gc", [])
     assert handlers == [signal.default_int_handler, interrupt]
+
+
+def test_garbage_is_collected_again_once_a_story_is_loaded(monkeypatch):
+    while_loading = []
+    loaded = importlib.import_module
+
+    def load(name):
+        while_loading.append(garbage.isenabled())
+        return loaded(name)
+
+    monkeypatch.setattr(importlib, "import_module", load)
+    assert COMMANDS["gc"].story is not None
+    assert while_loading == [False]
+    assert garbage.isenabled()

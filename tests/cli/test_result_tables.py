@@ -8,8 +8,8 @@ import torch
 from rich.console import Console
 
 from clickflow.cli.result_tables import SLICES_SHOWN, print_evaluation
-from clickflow.metrics.click_metrics import ScoredRows
 from clickflow.metrics.intervals import ConfidenceInterval
+from clickflow.metrics.scored_rows import ScoredRows
 from clickflow.metrics.strata import metrics_by_stratum
 from clickflow.runs.evaluate import Evaluation, Openings
 from clickflow.runs.split_report import ScoredSplit

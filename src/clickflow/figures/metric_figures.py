@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
@@ -111,14 +112,16 @@ def _density(axes: Axes, impressions: IntArray, edges: FloatArray) -> None:
 
 
 def _wilson_interval(rate: FloatArray, impressions: IntArray) -> tuple[FloatArray, FloatArray]:
-    """95 % interval of each bin's proportion; it stays within [0, 1] and has a width at rate 0 (Wilson 1927)."""
-    from scipy.stats import binomtest  # only this figure needs it, and its import takes a second
+    """95 % interval of each bin's proportion; it stays within [0, 1] and has a width at rate 0 (Wilson 1927).
 
-    clicks = np.rint(rate * impressions).astype(np.int64)
-    tests = [binomtest(int(k), int(n)) for k, n in zip(clicks, impressions, strict=True)]
-    ends = np.array([test.proportion_ci(method="wilson") for test in tests]).reshape(-1, 2)
-    # The rates are float32: rounding may leave one slightly outside its interval at 0 and 1.
-    return np.minimum(ends[:, 0], rate), np.maximum(ends[:, 1], rate)
+    These lines are SciPy's ``binomtest``, whose import takes most of a CPU second: a tenth of a promotion.
+    """
+    z = NormalDist().inv_cdf(0.975)
+    share = z**2 / (impressions + z**2)  # the weight of the rate 1/2 beside the observed one
+    centre = rate + share * (0.5 - rate)
+    margin = share / z * np.sqrt(impressions * rate * (1 - rate) + z**2 / 4)
+    # Rounding may leave a rate of 0 or 1 slightly outside its interval.
+    return np.minimum(centre - margin, rate), np.maximum(centre + margin, rate)
 
 
 def _square_figure(title: str, x_label: str, y_label: str) -> tuple[Figure, Axes]:

@@ -1,7 +1,10 @@
 """How well predictions order impressions: AUC, average precision and the AUC within each user.
 
-Plain functions on tensors; :class:`~clickflow.metrics.click_metrics.ClickMetrics` is the shell that collects over batches. ``auc`` and
-``pr_auc`` are torchmetrics' exact ones. ``gauc`` is our own: torchmetrics' ``RetrievalAUROC`` loops over users and weights them equally.
+Plain functions on tensors; :class:`~clickflow.metrics.click_metrics.ClickMetrics` is the shell that collects over batches.
+
+Decision: no torchmetrics here. Its import loads SciPy's signal processing and matplotlib's ``pyplot``, a fifth of what a promotion costs,
+and only training needs it. ``auc`` and ``pr_auc`` equal its exact ones to the last digit (tests), so that values logged before still
+reproduce. ``gauc`` it lacks: ``RetrievalAUROC`` loops over users and weights them equally.
 
 All metrics take columns of B rows: ``preds`` (click probabilities), ``target`` (1 click, 0 no click) and ``group`` (integer, the user of
 each impression; any values, in any order). They raise a ValueError for anything else, and warn with a :class:`MetricUndefinedWarning`
@@ -18,7 +21,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 
 _INTEGER_TYPES = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)
 
@@ -44,7 +46,8 @@ def auc(preds: Tensor, target: Tensor) -> float:
     preds, target = check_inputs(preds, target)
     if reason := one_class(target):
         return undefined("auc", reason)
-    return float(binary_auroc(preds, target.long(), thresholds=None, validate_args=False))
+    true_positives, false_positives = operating_points(preds, target)
+    return float(torch.trapezoid(true_positives / true_positives[-1], false_positives / false_positives[-1]))
 
 
 def pr_auc(preds: Tensor, target: Tensor) -> float:
@@ -56,7 +59,10 @@ def pr_auc(preds: Tensor, target: Tensor) -> float:
     preds, target = check_inputs(preds, target)
     if reason := one_class(target):
         return undefined("pr_auc", reason)
-    return float(binary_average_precision(preds, target.long(), thresholds=None, validate_args=False))
+    true_positives, false_positives = operating_points(preds, target)
+    precision = true_positives[1:] / (true_positives + false_positives)[1:]
+    recall_gained = (true_positives / true_positives[-1]).diff()
+    return float((recall_gained * precision).flip(0).sum())  # from the lowest threshold up, which is torchmetrics' order
 
 
 def gauc(preds: Tensor, target: Tensor, group: Tensor) -> GroupAUC:
@@ -93,6 +99,20 @@ def rela_impr(auc: float, base_auc: float) -> float:
     if base_auc <= 0.5:
         return undefined("rela_impr", f"the base model's AUC is {base_auc:g}, not above 0.5")
     return (auc - 0.5) / (base_auc - 0.5) - 1
+
+
+def operating_points(preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """True and false positives, (T + 1,) int64 each, from "nothing is positive" (0, 0) down the T distinct predictions to "all are".
+
+    Args:
+        preds: (B,) click probabilities, at least one.
+        target: (B,) bool.
+    """
+    preds, order = preds.sort(descending=True)
+    predicted = torch.cat([preds.diff().nonzero().squeeze(1) + 1, order.new_tensor([len(order)])])  # (T,) rows down to each
+    true_positives = target[order].cumsum(0)[predicted - 1]
+    pad = torch.nn.functional.pad
+    return pad(true_positives, (1, 0)), pad(predicted - true_positives, (1, 0))
 
 
 def check_inputs(preds: Tensor, target: Tensor, name: str = "preds") -> tuple[Tensor, Tensor]:

@@ -39,7 +39,7 @@ class PairedDifference(NamedTuple):
     p_value: float
 
 
-_NO_DIFFERENCE = PairedDifference(0.0, 0.0, 0.0, 1.0)
+NO_DIFFERENCE = PairedDifference(0.0, 0.0, 0.0, 1.0)
 
 
 def delong(preds: Tensor, base_preds: Tensor, target: Tensor, group: Tensor, *, alpha: float = 0.05) -> PairedDifference:
@@ -75,7 +75,7 @@ def delong(preds: Tensor, base_preds: Tensor, target: Tensor, group: Tensor, *, 
         return PairedDifference(*[undefined("delong", reason)] * 4)
     difference = _difference(preds, base_preds, lambda column: twice_placements(column, click))  # (B,)
     if not difference.any():
-        return _NO_DIFFERENCE
+        return NO_DIFFERENCE
     clicks = int(click.sum())
     non_clicks, unit = len(click) - clicks, 2 * len(preds) * len(base_preds)
     mean = int(difference[click].sum()) / (unit * clicks * non_clicks)
@@ -120,7 +120,7 @@ def bootstrap_gauc(
         return PairedDifference(*[undefined("bootstrap_gauc", "no user has both a click and a non-click")] * 4)
     difference = _difference(preds, base_preds, lambda column: user_statistics(column, click, group)[2])[both]  # (users that count,)
     if not difference.any():
-        return _NO_DIFFERENCE
+        return NO_DIFFERENCE
     difference = difference.double() / (2 * len(preds) * len(base_preds) * pairs[both])
     weight = impressions[both].double()
     mean = float((difference * weight).sum() / weight.sum())
