@@ -53,6 +53,9 @@ def launch(name: str, arguments: Sequence[str]) -> None:
             given = _given(command, arguments)
             if given is None:
                 return
+            if given.cfg:  # a fault is told here, in other words than Hydra's
+                [overrides] = _jobs(given.overrides, multirun=False)
+                compose(name, overrides, given.config_dir)
             jobs = _CheckedJobs() if given.hydra_help or given.cfg or given.info else _checked_jobs(command, given)
         if jobs and command.heavy:
             progress_printer(console)(f"loading {command.heavy}")

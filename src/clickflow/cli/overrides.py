@@ -14,6 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType, Quote, QuotedString, ValueType
 from hydra.errors import HydraException
 
+from clickflow.cli.misspelt import meant_assignment
 from clickflow.errors import ConfigError
 
 
@@ -24,10 +25,11 @@ def parsed_overrides(overrides: Sequence[str], parser: OverridesParser | None = 
         ConfigError: an argument that is no override, or whose text Hydra would read as another one.
     """
     parser = parser or OverridesParser.create()
-    return [_parsed(text, parser) for text in overrides]
+    return [_parsed(overrides, position, parser) for position in range(len(overrides))]
 
 
-def _parsed(text: str, parser: OverridesParser) -> Override:
+def _parsed(overrides: Sequence[str], position: int, parser: OverridesParser) -> Override:
+    text = overrides[position]
     where = f"command line, {text.removeprefix('++')}"
     key, equals, typed = text.removeprefix("++").partition("=")
     if equals and not key:
@@ -36,6 +38,8 @@ def _parsed(text: str, parser: OverridesParser) -> Override:
         parsed = parser.parse_override(text)
         value = None if parsed.is_sweep_override() or parsed.is_delete() else parsed.value()
     except HydraException as error:
+        if not equals and (meant := meant_assignment([other.removeprefix("++") for other in overrides], position)):
+            raise ConfigError(f"command line, {meant[0]}: not key=value; write {meant[1]}") from error
         quoted = f"if the value is one text, write {quoted_argument(key, typed)}"
         what_to_do = quoted if equals else "write key=value, as in model.embedding_dim=32"
         raise ConfigError(f"{where}: {first_paragraph(error)}; {what_to_do}") from error
