@@ -211,12 +211,24 @@ def test_a_yaml_in_a_folder_of_the_users_is_found(run, tmp_path):
         (b"columns: {user: u item: i}\n", r"data/b\.yaml, line 1, column 2\d: not YAML"),
         (b"path: [a.csv\n", r"data/b\.yaml, line 2, column 1: not YAML"),
         (b"name: a\nname: b\n", r"data/b\.yaml, line 2, column 1: not YAML \(found duplicate key name\)"),
-        (b"name: \xff\n", r"not UTF-8 .*; save it as UTF-8"),
+        (b"name: a\npath: \xff\n", r"^\S*/data/b\.yaml, line 2: not UTF-8 \(byte 0xff\); save it as UTF-8$"),
+        (b"", r"^\S*/data/b\.yaml: is empty; write its keys, as in name: my_clicks, or choose another config$"),
+        (b"# name: a\n", r"^\S*/data/b\.yaml: is empty; write its keys"),
+        (b"name, path\n", r"^\S*/data/b\.yaml = 'name, path': must be keys with values, as in name: my_clicks$"),
+        (b"- name: a\n", r"^\S*/data/b\.yaml = .*: must be keys with values"),
     ],
-    ids=["a tab", "a missing comma", "an open bracket", "a key twice", "not UTF-8"],
+    ids=["a tab", "a missing comma", "an open bracket", "a key twice", "not UTF-8", "empty", "only a comment", "no key", "a list"],
 )
-def test_yaml_that_cannot_be_read_is_named_by_its_line(tmp_path, text, message):
+def test_yaml_that_cannot_be_used_is_named_with_its_file(tmp_path, text, message):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "b.yaml").write_bytes(text)
     with pytest.raises(ConfigError, match=message):
+        composed_config("prepare", ["data=b"], str(tmp_path))
+
+
+def test_a_file_that_another_one_reads_is_named_if_it_is_not_utf8(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "b.yaml").write_text("defaults: [a]\nname: b\n")
+    (tmp_path / "data" / "a.yaml").write_bytes(b"name: \xe9\n")
+    with pytest.raises(ConfigError, match=r"^\S*/data/a\.yaml, line 1: not UTF-8 \(byte 0xe9\)"):
         composed_config("prepare", ["data=b"], str(tmp_path))
