@@ -10,17 +10,18 @@ by the config that holds both.
 
 import copy
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Self, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from clickflow.errors import ConfigError
-from clickflow.text import problem_list
+from clickflow.text import near_name, problem_list
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -36,6 +37,24 @@ FilePath = Annotated[Path, Field(strict=False)]
 Home = Annotated[
     Path, Field(strict=False, description="Folder of everything clickflow writes: downloads, prepared data sets, the local MLflow store.")
 ]
+
+
+def matching(pattern: str, allowed: str) -> AfterValidator:
+    """A text that matches a pattern; who wrote another one reads in words what is allowed, and a name that is.
+
+    Args:
+        pattern: of the whole text; where it is one class of characters, a name can be offered.
+        allowed: in words.
+    """
+
+    def check(text: str) -> str:
+        if re.fullmatch(pattern, text):
+            return text
+        near = near_name(text, pattern)
+        hint = f"; as in {near}" if near else ""
+        raise PydanticCustomError("pattern", "Input should be {allowed}{hint}", {"allowed": allowed, "hint": hint})
+
+    return AfterValidator(check)
 
 
 class StrictConfig(BaseModel):

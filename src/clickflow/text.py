@@ -2,6 +2,8 @@
 
 import csv
 import io
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 from clickflow.errors import without_passwords
@@ -36,6 +38,18 @@ def cut(text: str, length: int, mark: str = "…") -> str:
     'Monty Python and th…'
     """
     return text if len(text) <= length else text[: length - len(mark)] + mark
+
+
+def near_name(text: str, pattern: str) -> str | None:
+    """A text made to match a pattern: without accents, with ``_`` for other characters; None where nothing of it matches.
+
+    >>> near_name("Mon café, 2026!", "[a-z0-9_-]+"), near_name("a/b", r"\\w[\\w.-]*"), near_name("商店", "[a-z0-9_-]+")
+    ('mon_cafe_2026', 'a_b', None)
+    """
+    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    folded = ascii_text if re.fullmatch(pattern, "A") else ascii_text.lower()
+    name = "_".join(re.findall(pattern, folded))
+    return name if re.fullmatch(pattern, name) else None
 
 
 def markdown_table(rows: Sequence[Mapping[str, str]], align: str = "lr") -> str:

@@ -103,8 +103,18 @@ def test_a_models_uri_is_no_choice_of_the_group_model(argument):
 
 
 def test_a_uri_of_something_else_is_named():
-    with pytest.raises(ConfigError, match=r"model = 'runs:/abc/model': String should match pattern '\^models:/"):
+    with pytest.raises(ConfigError, match=r"model = 'runs:/abc/model': must be a model's URI: models:/NAME@ALIAS, models:"):
         validate(EvaluateConfig, composed_config("evaluate", ["model=runs:/abc/model"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "offered"), [("My shop!", "; as in my_shop"), ("a/b", "; as in a_b"), ("Café", "; as in cafe"), ("商店", "")]
+)
+def test_a_name_with_other_characters_is_answered_in_words_and_with_one_that_is_allowed(name, offered):
+    with pytest.raises(ConfigError, match=rf"data\.name = '{name}': must be lower-case letters, digits, _ and -{offered}\n"):
+        compose(f"data.name='{name}'", "sed=1")
+    if offered:
+        assert compose(f"data.name={offered.removeprefix('; as in ')}").data.name == offered.removeprefix("; as in ")
 
 
 def test_an_unknown_key_at_any_depth_is_named_with_a_suggestion():
