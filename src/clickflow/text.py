@@ -41,9 +41,9 @@ def cut(text: str, length: int, mark: str = "…") -> str:
 
 
 def near_name(text: str, pattern: str) -> str | None:
-    """A text made to match a pattern: without accents, with ``_`` for other characters; None where nothing of it matches.
+    r"""A text made to match a pattern: without accents, with ``_`` for other characters; None where nothing of it matches.
 
-    >>> near_name("Mon café, 2026!", "[a-z0-9_-]+"), near_name("a/b", r"\\w[\\w.-]*"), near_name("商店", "[a-z0-9_-]+")
+    >>> near_name("Mon café, 2026!", "[a-z0-9_-]+"), near_name("a/b", r"\w[\w.-]*"), near_name("商店", "[a-z0-9_-]+")
     ('mon_cafe_2026', 'a_b', None)
     """
     ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()

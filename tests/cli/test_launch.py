@@ -102,6 +102,11 @@ def test_a_models_uri_is_no_choice_of_the_group_model(argument):
     assert compose("model=base").model.name == "base"
 
 
+@pytest.mark.parametrize("run_id", ["12345678", "1234e567", "0123abcd"])
+def test_the_id_of_a_run_is_a_text_even_if_it_reads_as_a_number(run_id):
+    assert validate(EvaluateConfig, composed_config("evaluate", [f"run_id={run_id}"])).run_id == run_id
+
+
 def test_a_uri_of_something_else_is_named():
     with pytest.raises(ConfigError, match=r"model = 'runs:/abc/model': must be a model's URI: models:/NAME@ALIAS, models:"):
         validate(EvaluateConfig, composed_config("evaluate", ["model=runs:/abc/model"]))

@@ -59,6 +59,7 @@ def lenient(arguments: Sequence[str], groups: Collection[str]) -> list[str]:
         key = re.match(r"([A-Za-z_][\w.]*)=", argument)
         return key is not None and not key[1].startswith("hydra.") and key[1] not in {*groups, "hydra"}
 
+    arguments = [re.sub(r"^run_id=(\w+)$", r"run_id='\1'", argument) for argument in arguments]  # some read as numbers, as 12345678 and 1e5
     uris_apart = [re.sub(r"^model=(?=['\"]?\w*:/)", "model.uri=", argument) for argument in arguments]
     return [f"++{argument}" if is_config_key(argument) else argument for argument in uris_apart]
 
