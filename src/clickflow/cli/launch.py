@@ -7,10 +7,8 @@ import os
 import re
 import signal
 import sys
-import threading
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import hydra
@@ -28,8 +26,6 @@ from clickflow.cli.overrides import first_paragraph, lenient, parsed_overrides, 
 from clickflow.cli.search_path import CONF, further_configs
 from clickflow.config import validate
 from clickflow.errors import EXIT_CODE_ERROR, EXIT_CODE_INTERRUPTED, ClickflowError, ConfigError, interrupt
-
-SILENT_SECONDS = 0.7
 
 
 class _CheckedJobs(dict[tuple[str, ...], Any]):
@@ -49,14 +45,13 @@ def launch(name: str, arguments: Sequence[str]) -> None:
     set_environment()
     failed: list[str] = []
     try:
-        with _saying_what_takes_long():
-            given = _given(command, arguments)
-            if given is None:
-                return
-            if given.cfg:  # a fault is told here, in other words than Hydra's
-                [overrides] = _jobs(given.overrides, multirun=False)
-                compose(name, overrides, given.config_dir)
-            jobs = _CheckedJobs() if given.hydra_help or given.cfg or given.info else _checked_jobs(command, given)
+        given = _given(command, arguments)
+        if given is None:
+            return
+        if given.cfg:  # a fault is told here, in other words than Hydra's
+            [overrides] = _jobs(given.overrides, multirun=False)
+            compose(name, overrides, given.config_dir)
+        jobs = _CheckedJobs() if given.hydra_help or given.cfg or given.info else _checked_jobs(command, given)
         if jobs and command.heavy:
             progress_printer(console)(f"loading {command.heavy}")
         story = command.story if jobs else None
@@ -184,16 +179,3 @@ def _interrupt_on_signals() -> None:
     """From here on an interrupt is an exception: runs are closed, nothing half-written stays."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, interrupt)
-
-
-@contextmanager
-def _saying_what_takes_long() -> Iterator[None]:
-    """A wrong command line is answered in less time; a slow disk or many jobs take more, and a person who waits is told."""
-    timer = threading.Timer(SILENT_SECONDS, lambda: print("· reading the config …", file=sys.stderr, flush=True))
-    timer.daemon = True
-    if sys.stderr.isatty():
-        timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
