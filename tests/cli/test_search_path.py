@@ -5,6 +5,7 @@ import re
 import pytest
 
 from clickflow.cli.compose import composed_config, group_options
+from clickflow.cli.composer import prepared_sweep
 from clickflow.cli.search_path import CONF, REPOSITORY, config_folders
 from clickflow.errors import ConfigError
 
@@ -81,3 +82,17 @@ def test_a_file_that_is_somewhere_else_belongs_into_the_folder_of_config_dir(els
 def test_a_file_that_is_nowhere_has_no_hint(elsewhere, choice):
     with pytest.raises(ConfigError, match=rf"^data = {re.escape(choice)}: no such config; allowed: amazon_books, "):
         composed_config("prepare", [f"data='{choice}'"])
+
+
+def test_a_model_of_the_users_without_a_search_space_is_answered_with_how_to_name_one(elsewhere):
+    (elsewhere / "conf" / "model").mkdir(parents=True)
+    (elsewhere / "conf" / "model" / "mine.yaml").write_text("defaults: [base, _self_]\nembedding_dim: 3\n")
+    with pytest.raises(
+        ConfigError, match=r"^sweep = mine: no such config; name the search space of this model, as in sweep=base, or write"
+    ):
+        composed_config("sweep", ["model=mine"])
+    prepared = prepared_sweep(["model=mine", "sweep=base"])
+    assert prepared.composer.compose({"model.dropout": 0.25}).model.model_dump(include={"embedding_dim", "dropout"}) == {
+        "embedding_dim": 3,
+        "dropout": 0.25,
+    }

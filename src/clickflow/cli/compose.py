@@ -50,10 +50,7 @@ def compose(config_name: str, overrides: Sequence[str], config_dir: str | None, 
         with further_configs(config_dir), hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             return hydra.compose(config_name, overrides=list(overrides), return_hydra_config=with_hydra)
     except MissingConfigException as error:
-        group, choice = _missing_choice(str(error.missing_cfg_file), overrides)
-        what_to_do = LAUNCHERS.get(choice) if group == "hydra/launcher" else seen_elsewhere(group, choice, config_dir)
-        what_to_do = what_to_do or suggest(choice, list(error.options or group_options(group, config_dir)))
-        raise ConfigError(f"{group or config_name} = {choice}: no such config; {what_to_do}") from error
+        raise ConfigError(_no_such_config(error, config_name, overrides, config_dir)) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(first_paragraph(error)) from error
     except MarkedYAMLError as error:
@@ -64,13 +61,20 @@ def compose(config_name: str, overrides: Sequence[str], config_dir: str | None, 
         GlobalHydra.instance().clear()
 
 
-def _missing_choice(file: str, overrides: Sequence[str]) -> tuple[str, str]:
-    """The group and the choice whose file is missing; a choice may have been typed as a path."""
-    typed = {f"{one.key_or_group}/{one.value()}": one for one in parsed_overrides(overrides) if not one.is_sweep_override()}
-    if file in typed:
-        return typed[file].key_or_group, str(typed[file].value())
+def _no_such_config(error: MissingConfigException, config_name: str, overrides: Sequence[str], config_dir: str | None) -> str:
+    """Say which choice of a group has no file, and what to do."""
+    file = str(error.missing_cfg_file)
     group, _, choice = file.rpartition("/")
-    return group, choice
+    parsed = [override for override in parsed_overrides(overrides) if not override.is_sweep_override()]
+    typed = next((override for override in parsed if f"{override.key_or_group}/{override.value()}" == file), None)
+    what_to_do = LAUNCHERS.get(choice) if group == "hydra/launcher" else None
+    if typed is not None:
+        group, choice = typed.key_or_group, str(typed.value())  # which may be a path
+        what_to_do = what_to_do or seen_elsewhere(group, choice, config_dir)
+    elif group == "sweep":
+        what_to_do = f"name the search space of this model, as in sweep=base, or write a conf/sweep/{choice}.yaml of your own"
+    what_to_do = what_to_do or suggest(choice, list(error.options or group_options(group, config_dir)))
+    return f"{group or config_name} = {choice}: no such config; {what_to_do}"
 
 
 def _not_yaml(error: MarkedYAMLError) -> str:

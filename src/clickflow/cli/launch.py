@@ -9,6 +9,7 @@ import signal
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -21,9 +22,9 @@ from clickflow.cli.commands import COMMANDS, Command
 from clickflow.cli.compose import compose, config_groups, plain
 from clickflow.cli.hydra_internals import grid_jobs, parsed_arguments
 from clickflow.cli.main import show
-from clickflow.cli.next_command import progress_printer
-from clickflow.cli.overrides import first_paragraph, lenient, parsed_overrides, quoted_argument
-from clickflow.cli.search_path import CONF, further_configs
+from clickflow.cli.next_command import HOME_VARIABLE, default_home, progress_printer
+from clickflow.cli.overrides import first_paragraph, lenient, override_text, parsed_overrides, quoted_argument
+from clickflow.cli.search_path import CONF, folder_of_command, further_configs
 from clickflow.config import validate
 from clickflow.errors import EXIT_CODE_ERROR, EXIT_CODE_INTERRUPTED, ClickflowError, ConfigError, interrupt
 
@@ -56,19 +57,22 @@ def launch(name: str, arguments: Sequence[str]) -> None:
             progress_printer(console)(f"loading {command.heavy}")
         story = command.story if jobs else None
         _interrupt_on_signals()
-        check, folder = _check_of(command), given.config_dir
+        check, config_dir, folder = _check_of(command), given.config_dir, Path.cwd()
 
         def run_job(_: DictConfig) -> None:
             assert story is not None
             overrides = tuple(HydraConfig.get().overrides.task)
             try:
-                story(jobs[overrides] if overrides in jobs else check(overrides, folder), console)
+                with folder_of_command(folder):
+                    story(jobs[overrides] if overrides in jobs else check(overrides, config_dir), console)
             except ClickflowError as error:
                 report(error)
                 failed.append(str(error))
 
         with command.around(list(jobs.values()), is_grid=given.multirun) as further:
             sys.argv += further
+            if given.multirun:  # the default home is below the working folder, and a launcher's machine may start a job in another one
+                sys.argv.append(override_text(f"++hydra.job.env_set.{HOME_VARIABLE}", str(default_home().absolute())))
             with further_configs(given.config_dir):
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(run_job)()
     except ClickflowError as error:
