@@ -24,6 +24,7 @@ from clickflow.promotion.promote import ALREADY, Outcome, promote
 from clickflow.promotion.registry import Registry
 from clickflow.promotion.rollback import roll_back
 from clickflow.runs.evaluate import Evaluation
+from clickflow.text import counted
 from clickflow.tracking.store import open_store
 
 
@@ -71,8 +72,8 @@ def _print_test(console: Console, config: PromoteConfig, evaluation: Evaluation)
     metric = config.metric.removeprefix("val/")
     low, high = evaluation.intervals[metric]
     value = f"{HEADINGS[metric]} {evaluation.scored.metrics[metric]:.4f}, 95 % interval [{low:.4f}, {high:.4f}]"
-    opened = evaluation.openings
-    console.print(f"on the test split: {value}; it has been opened {opened.times} times, by {opened.runs} runs", soft_wrap=True)
+    times = f"{counted(evaluation.openings.times, 'time')}, by {counted(evaluation.openings.runs, 'run')}"
+    console.print(f"on the test split: {value}; it has been opened {times}", soft_wrap=True)
     if not low > 0.5:
         console.print("[yellow]beware: these test rows do not show that it ranks better than chance[/]", soft_wrap=True)
 

@@ -31,6 +31,15 @@ def problem_list(problems: Sequence[str], where: str) -> str:
     return "\n".join([heading, *(f"  {problem}" for problem in problems)])
 
 
+def counted(count: int, what: str) -> str:
+    """A number with what it counts.
+
+    >>> counted(1, "run"), counted(1200, "run")
+    ('1 run', '1,200 runs')
+    """
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def cut(text: str, length: int, mark: str = "…") -> str:
     """A text of at most ``length`` characters, with a mark where something is missing.
 

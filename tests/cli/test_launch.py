@@ -1,5 +1,6 @@
 """The door: what the command line gets wrong, and how it is told."""
 
+import re
 import sys
 
 import pytest
@@ -125,6 +126,20 @@ def test_a_name_with_other_characters_is_answered_in_words_and_with_one_that_is_
 def test_an_unknown_key_at_any_depth_is_named_with_a_suggestion():
     with pytest.raises(ConfigError, match=r"(?s)2 problems.*model\.embeding_dim: unknown key; did you mean embedding_dim\?.*sed: .*seed\?"):
         compose("model.embeding_dim=8", "sed=1")
+
+
+@pytest.mark.parametrize(
+    ("command", "key", "hint"),
+    [
+        ("train", "batch_size=3", "did you mean trainer.batch_size?"),
+        ("train", "learning_rate=0.1", "did you mean optimizer.learning_rate?"),
+        ("compare", "seeds=[0]", "did you mean compare.seeds?"),
+        ("train", "name=x", "allowed: data, home, model, "),  # of every section
+    ],
+)
+def test_a_key_without_its_section_is_answered_with_the_whole_key(command, key, hint):
+    with pytest.raises(ConfigError, match=rf"\n  {key.partition('=')[0]}: unknown key; {re.escape(hint)}"):
+        validate(CLASSES[command], composed_config(command, [key]))
 
 
 def test_a_key_smuggled_in_with_a_plus_is_refused_too():

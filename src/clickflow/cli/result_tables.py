@@ -22,6 +22,7 @@ from clickflow.runs.evaluate import Evaluation
 from clickflow.runs.run_dataset import refuse_one_class
 from clickflow.runs.slices import slice_columns
 from clickflow.runs.split_report import shown_metrics
+from clickflow.text import counted
 
 SLICE_HEADINGS = ("slice", "value", "rows", "click rate", "AUC [95 %]", "GAUC", "log loss", "calibration")
 SLICES_SHOWN = 8
@@ -91,7 +92,7 @@ def print_evaluation(console: Console, evaluation: Evaluation) -> None:
     print_table(console, "by slice", SLICE_HEADINGS, _slice_rows(evaluation.slices), left=["slice", "value"], width=SLICE_WIDTH)
     times, runs = evaluation.openings.times, evaluation.openings.runs
     console.print(
-        f"the test split of this data set has been opened {_counted(times, 'time')}, by {_counted(runs, 'run')}; the more often it decides "
+        f"the test split of this data set has been opened {counted(times, 'time')}, by {counted(runs, 'run')}; the more often it decides "
         "between models, the less it tells of new users",
         soft_wrap=True,
     )
@@ -108,10 +109,6 @@ def _slice_rows(slices: pl.DataFrame) -> Iterator[list[str] | None]:
         if len(shown) < len(lines):
             yield ["", f"… {len(lines) - len(shown)} more"]
         yield None
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
 def _date(moment: int, unit: TimestampUnit | str) -> str:
