@@ -9,7 +9,7 @@ if __name__ == "__main__":  # first of all: a wrong config is answered before an
 from rich.console import Console
 
 from clickflow.cli.comparison_configs import PreparedComparison
-from clickflow.cli.next_command import progress_printer
+from clickflow.cli.next_command import progress_printer, ui_command
 from clickflow.cli.tables import print_table
 from clickflow.runs.compare import compare
 from clickflow.runs.comparison import quality_columns, significance_columns
@@ -30,6 +30,8 @@ def main(prepared: PreparedComparison, console: Console) -> None:
     _print(console, title, [significance_columns(result) for result in comparison.results])
     console.print(f"run {comparison.run_id}  {comparison.url}", soft_wrap=True)
     console.print(f"table.csv, table.md and figures in {comparison.folder}", soft_wrap=True)
+    if config.tracking.uri is None:
+        console.print(f"next: {ui_command(config.home)} shows the comparison and its runs", soft_wrap=True)
 
 
 def _print(console: Console, title: str, lines: list[dict[str, str]]) -> None:
