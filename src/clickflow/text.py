@@ -2,6 +2,8 @@
 
 import csv
 import io
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 from clickflow.errors import without_passwords
@@ -17,15 +19,6 @@ def first_line(error: BaseException) -> str:
     return without_passwords(f"{type(error).__name__}: {lines[0]}".removesuffix(": "))[:500]
 
 
-def counted(count: int, what: str) -> str:
-    """A number of things, in words.
-
-    >>> counted(1, "run"), counted(1234, "run")
-    ('1 run', '1,234 runs')
-    """
-    return f"{count:,} {what}" + ("" if count == 1 else "s")
-
-
 def problem_list(problems: Sequence[str], where: str) -> str:
     """A heading that counts the problems, and one line for each.
 
@@ -38,6 +31,15 @@ def problem_list(problems: Sequence[str], where: str) -> str:
     return "\n".join([heading, *(f"  {problem}" for problem in problems)])
 
 
+def counted(count: int, what: str) -> str:
+    """A number with what it counts.
+
+    >>> counted(1, "run"), counted(1200, "run")
+    ('1 run', '1,200 runs')
+    """
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def cut(text: str, length: int, mark: str = "…") -> str:
     """A text of at most ``length`` characters, with a mark where something is missing.
 
@@ -45,6 +47,18 @@ def cut(text: str, length: int, mark: str = "…") -> str:
     'Monty Python and th…'
     """
     return text if len(text) <= length else text[: length - len(mark)] + mark
+
+
+def near_name(text: str, pattern: str) -> str | None:
+    r"""A text made to match a pattern: without accents, with ``_`` for other characters; None where nothing of it matches.
+
+    >>> near_name("Mon café, 2026!", "[a-z0-9_-]+"), near_name("a/b", r"\w[\w.-]*"), near_name("商店", "[a-z0-9_-]+")
+    ('mon_cafe_2026', 'a_b', None)
+    """
+    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    folded = ascii_text if re.fullmatch(pattern, "A") else ascii_text.lower()
+    name = "_".join(re.findall(pattern, folded))
+    return name if re.fullmatch(pattern, name) else None
 
 
 def markdown_table(rows: Sequence[Mapping[str, str]], align: str = "lr") -> str:

@@ -7,15 +7,19 @@ from datetime import UTC, datetime
 
 import polars as pl
 from rich.console import Console
+from rich.markup import escape
 
 from clickflow.cli.next_command import progress_printer
 from clickflow.cli.tables import print_table
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import prepare
 from clickflow.data.schema import TimestampUnit
+from clickflow.data.splits import SPLITS
+from clickflow.errors import DataError
 from clickflow.metrics.headings import heading_of, shown_value
 from clickflow.runs.config import PrepareConfig
 from clickflow.runs.evaluate import Evaluation
+from clickflow.runs.run_dataset import refuse_one_class
 from clickflow.runs.slices import slice_columns
 from clickflow.runs.split_report import shown_metrics
 from clickflow.text import counted
@@ -42,7 +46,7 @@ def timed_prepare(config: PrepareConfig, console: Console) -> tuple[PreparedData
 
 
 def print_dataset(console: Console, dataset: PreparedDataset, seconds: float | None) -> None:
-    """Sizes, splits, history lengths, what was dropped, and the speed of preparing."""
+    """Sizes, splits, history lengths, what was dropped, what a training lacks, and the speed of preparing."""
     manifest = dataset.manifest
     splits = [
         {
@@ -64,6 +68,10 @@ def print_dataset(console: Console, dataset: PreparedDataset, seconds: float | N
     noted = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in manifest.counts.items() if count)
     if noted:
         console.print(f"noted: {noted}", soft_wrap=True)
+    try:
+        refuse_one_class(dataset, SPLITS)
+    except DataError as error:  # preparing is done, and a training or an evaluation will refuse it
+        console.print(f"[yellow]beware: {escape(str(error))}[/]", soft_wrap=True)
     rows = sum(split.rows for split in manifest.splits.values())
     console.print(f"{dataset.num_bytes / 1e6:,.1f} MB in {dataset.folder}", soft_wrap=True)
     if seconds is None:
