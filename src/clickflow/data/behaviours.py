@@ -35,6 +35,11 @@ class Behaviours:
         """Take rows that are in the order of :func:`time_order` already."""
         return cls(group, item, timestamp, source_row, np.searchsorted(group, np.arange(num_users + 1)))
 
+    @property
+    def counts(self) -> IntArray:
+        """(U,) behaviours of each user."""
+        return np.diff(self.starts)
+
     def without_repeats(self) -> "Behaviours":
         """Each event once: an equal user, item and moment is the same event, reported again."""
         kept = self.is_new_moment()

@@ -48,11 +48,10 @@ def refuse_without_negatives(without: int, positives: int, name: str) -> None:
 
 
 def sample_negatives(group: IntArray, own_keys: IntArray, weights: IntArray, rng: np.random.Generator) -> IntArray:
-    """One negative item for each row: a draw from the candidates without the user's own items.
+    """One negative item for each row, drawn among the candidates that are not the user's own.
 
-    The candidates fill a line, each as much of it as it weighs. A point is drawn on what is left of the line without the user's own
-    items, and moved on by those of them that come before it. So no draw is rejected, and a user who knows nearly the whole catalogue costs
-    as much as any other.
+    Nearly all rows are served by a first draw among all candidates. The others draw once more, from what their users left, so that a user
+    who knows nearly the whole catalogue costs no more than any other.
 
     Args:
         group: (R,) user of each row.
@@ -63,18 +62,34 @@ def sample_negatives(group: IntArray, own_keys: IntArray, weights: IntArray, rng
     Returns:
         (R,) items, -1 for a user who acted on every candidate.
     """
-    num_items = len(weights)
     ends = np.cumsum(weights)
+    items = np.searchsorted(ends, rng.integers(0, ends[-1], len(group)), side="right")
+    keys = group * len(weights) + items
+    place = np.minimum(np.searchsorted(own_keys, keys), len(own_keys) - 1)
+    refused = np.flatnonzero(own_keys[place] == keys)
+    items[refused] = _draw_from_the_rest(group[refused], own_keys, weights, rng)
+    return items
+
+
+def _draw_from_the_rest(group: IntArray, own_keys: IntArray, weights: IntArray, rng: np.random.Generator) -> IntArray:
+    """Draw among the candidates without a user's own items; as :func:`sample_negatives`.
+
+    The candidates fill a line, each as much of it as it weighs. A point is drawn on what is left of the line without the user's own
+    items, and moved on by those of them that come before it.
+    """
+    num_items, ends = len(weights), np.cumsum(weights)
     total = int(ends[-1])
-    own = own_keys[np.append(True, np.diff(own_keys) != 0)[: len(own_keys)]]
-    owner, item = own // num_items, own % num_items
+    is_asked = np.zeros(1 + max(group.max(initial=0), own_keys[-1] // num_items), bool)
+    is_asked[group] = True
+    own_keys = own_keys[is_asked[own_keys // num_items]]
+    own_keys = own_keys[np.append(True, np.diff(own_keys) != 0)[: len(own_keys)]]
+    owner, item = own_keys // num_items, own_keys % num_items
     passed = np.append(0, np.cumsum(weights[item]))  # weight of the own items before each, over all users
-    num_groups = int(max(group.max(initial=0), owner.max(initial=0))) + 1
-    starts = np.searchsorted(owner, np.arange(num_groups + 1))
-    left = total - (passed[starts[1:]] - passed[starts[:-1]])[group]
+    first = np.searchsorted(owner, group)
+    left = total - (passed[np.searchsorted(owner, group, side="right")] - passed[first])
     drawn = np.minimum((rng.random(len(group)) * left).astype(np.int64), left - 1)
     # Where each own item begins on the line from which the owner's other items before it have been taken out.
-    begins = ends[item] - weights[item] - (passed[:-1] - passed[starts[owner]])
+    begins = ends[item] - weights[item] - (passed[:-1] - passed[np.searchsorted(owner, owner)])
     before = np.searchsorted(owner * (total + 1) + begins, group * (total + 1) + drawn, side="right")
-    position = drawn + passed[before] - passed[starts[group]]
+    position = drawn + passed[before] - passed[first]
     return np.where(left > 0, np.searchsorted(ends, position, side="right"), -1)

@@ -108,7 +108,8 @@ class NextItemConfig(_Protocol):
         """The positives; negatives are drawn once the vocabulary is known. Equal events must have been removed."""
         by_position = self.ties == "position"
         number: IntArray = np.arange(len(behaviours.group)) if by_position else np.cumsum(behaviours.is_new_moment())
-        rows = np.flatnonzero(number > number[behaviours.starts[behaviours.group]])
+        is_first = number == np.repeat(number[behaviours.starts[:-1][behaviours.counts > 0]], behaviours.counts[behaviours.counts > 0])
+        rows = np.flatnonzero(~is_first)
         group, timestamp = behaviours.group[rows], behaviours.timestamp[rows]
         if interactions.split is not None:
             given = np.empty_like(interactions.split)
