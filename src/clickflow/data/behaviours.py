@@ -5,6 +5,7 @@ The order is a function of what the rows say, never of where a file has them: ro
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,28 +36,32 @@ class Behaviours:
         """Take rows that are in the order of :func:`time_order` already."""
         return cls(group, item, timestamp, source_row, np.searchsorted(group, np.arange(num_users + 1)))
 
-    @property
-    def counts(self) -> IntArray:
-        """(U,) behaviours of each user."""
-        return np.diff(self.starts)
-
     def without_repeats(self) -> "Behaviours":
         """Each event once: an equal user, item and moment is the same event, reported again."""
-        kept = self.is_new_moment()
+        kept = self.is_new_moment.copy()
         kept[1:] |= np.diff(self.item) != 0
+        if kept.all():
+            return self
         num_users = len(self.starts) - 1
         return Behaviours.of(self.group[kept], self.item[kept], self.timestamp[kept], self.source_row[kept], num_users)
 
+    @cached_property
     def is_new_moment(self) -> NDArray[np.bool_]:
         """(N,) whether a behaviour is the first of its user and moment."""
         is_new = np.ones(len(self.group), bool)
         is_new[1:] = (np.diff(self.group) != 0) | (np.diff(self.timestamp) != 0)
         return is_new
 
+    @cached_property
+    def moment_starts(self) -> IntArray:
+        """(N,) first behaviour of the same user and moment."""
+        starts = np.flatnonzero(self.is_new_moment)
+        return np.repeat(starts, np.diff(np.append(starts, len(self.group))))
+
     @property
     def num_simultaneous(self) -> int:
         """Behaviours whose moment is also that of another one of the same user."""
-        is_new = np.append(self.is_new_moment(), True)
+        is_new = np.append(self.is_new_moment, True)
         return int((~(is_new[:-1] & is_new[1:])).sum())
 
 

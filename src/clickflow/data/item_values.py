@@ -40,7 +40,7 @@ def item_values(log: CheckedLog, rows: LogRows) -> tuple[pl.DataFrame, dict[str,
         changing = changing.append(several)
     counts = {
         "items_with_conflicting_fields": changing.n_unique(),
-        "items_without_fields": len(rows.items) - events[ITEM].n_unique(),
+        "items_without_fields": 0 if log.behaviours is None else len(rows.items) - events[ITEM].n_unique(),
     }
     if counts["items_with_conflicting_fields"]:
         number = f"{counts['items_with_conflicting_fields']:,}"

@@ -107,9 +107,8 @@ class NextItemConfig(_Protocol):
     def impressions(self, interactions: Interactions, behaviours: Behaviours) -> Impressions:
         """The positives; negatives are drawn once the vocabulary is known. Equal events must have been removed."""
         by_position = self.ties == "position"
-        number: IntArray = np.arange(len(behaviours.group)) if by_position else np.cumsum(behaviours.is_new_moment())
-        is_first = number == np.repeat(number[behaviours.starts[:-1][behaviours.counts > 0]], behaviours.counts[behaviours.counts > 0])
-        rows = np.flatnonzero(~is_first)
+        places = np.arange(len(behaviours.group)) if by_position else behaviours.moment_starts
+        rows = np.flatnonzero(places > behaviours.starts[behaviours.group])
         group, timestamp = behaviours.group[rows], behaviours.timestamp[rows]
         if interactions.split is not None:
             given = np.empty_like(interactions.split)
@@ -118,13 +117,17 @@ class NextItemConfig(_Protocol):
         elif self.split == "time":
             split = self.by_time(timestamp, interactions.unit)
         else:
-            split = last_two(number[rows], number[behaviours.starts[group + 1] - 1])
+            split = last_two(places, behaviours.starts, behaviours.group)[rows]
+        if self.history_lag:
+            history_end = strictly_before(behaviours, group, self.known_before(timestamp, interactions.unit))
+        else:
+            history_end = places[rows]
         return Impressions(
             group=group,
             item=behaviours.item[rows],
             timestamp=timestamp,
             history_start=behaviours.starts[group],
-            history_end=rows if by_position else strictly_before(behaviours, group, self.known_before(timestamp, interactions.unit)),
+            history_end=history_end,
             label=np.ones(len(rows), np.uint8),
             split=split,
             source_row=behaviours.source_row[rows],

@@ -14,18 +14,20 @@ NO_SPLIT = np.uint8(3)
 """Code of rows outside the window of a split by time: they are in histories only."""
 
 
-def last_two(rows: IntArray, last: IntArray) -> ByteArray:
-    """Per user: last = test, second last = validation, rest = train.
+def last_two(places: IntArray, starts: IntArray, group: IntArray) -> ByteArray:
+    """Per user: the last place = test, the second last = validation, the rest = train.
 
     Args:
-        rows: (R,) number of each row, or of its moment, in the sorted log.
-        last: (R,) the same of the last row of its user.
+        places: (N,) where a behaviour is in the sorted log: its row, or the first row of its moment.
+        starts: (U + 1,) range of each user's behaviours.
+        group: (N,) user of each behaviour.
 
-    >>> last_two(np.array([1, 2, 3, 5]), np.array([3, 3, 3, 5])).tolist()
-    [0, 1, 2, 2]
+    >>> last_two(np.array([0, 1, 1, 3, 4, 5]), np.array([0, 4, 6]), np.array([0, 0, 0, 0, 1, 1])).tolist()
+    [0, 1, 1, 2, 1, 2]
     """
-    from_end = last - rows
-    return np.where(from_end == 0, TEST, np.where(from_end == 1, VALIDATION, TRAIN)).astype(np.uint8)
+    last = places[starts[1:] - 1]
+    second_last = places[last - 1]  # of another user, if there is one place only
+    return np.where(places == last[group], TEST, np.where(places == second_last[group], VALIDATION, TRAIN))
 
 
 def split_by_user(group: IntArray, num_users: int, validation_fraction: float, test_fraction: float, seed: int) -> ByteArray:
