@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from clickflow.config import Contradictions, Home, Names, StrictConfig, suggest
-from clickflow.data.protocols import ImpressionsConfig, ProtocolConfig, RatingConfig
+from clickflow.data.protocols import ImpressionsConfig, ProtocolConfig
 from clickflow.data.sources.log import LogConfig
 from clickflow.data.sources.movielens import MovieLensConfig
 from clickflow.data.sources.synthetic import SyntheticConfig
