@@ -55,12 +55,7 @@ class StrictConfig(BaseModel):
 
 
 def validate(config_class: type[Config], values: Mapping[str, Any], what: str = "the composed config") -> Config:
-    """Build a config from plain values.
-
-    Args:
-        config_class: the class to build.
-        values: nested dicts, lists and scalars, as composed.
-        what: name of the values in the message.
+    """Build a config from plain values: nested dicts, lists and scalars.
 
     Raises:
         ConfigError: one line for each problem, all of them, with the nearest allowed key or value.

@@ -39,11 +39,10 @@ def cut(text: str, length: int, mark: str = "…") -> str:
 
 
 def markdown_table(rows: Sequence[Mapping[str, str]], align: str = "lr") -> str:
-    r"""Rows as a Markdown table with padded columns.
+    r"""Rows, of which there is at least one, as a Markdown table with padded columns.
 
-    Args:
-        rows: heading -> cell, at least one row; the headings are those of all rows, and a missing cell is empty.
-        align: ``l`` or ``r`` for each column; the last letter is for all columns that follow.
+    The headings are those of all rows, and a missing cell is empty. The columns are aligned ``l`` or ``r``; the last letter is for all that
+    follow.
 
     >>> print(markdown_table([{"model": "din", "AUC": "0.71"}, {"model": "a|b", "AUC": "0.7"}]), end="")
     | model |  AUC |

@@ -19,12 +19,7 @@ from clickflow.metrics.curves import Curve
 
 
 def roc_figure(curves: Mapping[str, Curve], aucs: Mapping[str, float]) -> Figure:
-    """Draw ROC curves of one or several models, with the diagonal of a random order.
-
-    Args:
-        curves: model name -> its :func:`~clickflow.metrics.curves.roc_curve`.
-        aucs: model name -> its exact AUC, for the legend.
-    """
+    """Draw ROC curves of one or several models by name, their exact AUCs in the legend, with the diagonal of a random order."""
     figure, axes = _square_figure("ROC curve", "False positive rate (fraction of non-clicks)", "True positive rate (fraction of clicks)")
     for position, (name, curve) in enumerate(curves.items()):
         x, y = np.r_[0, curve.x, 1], np.r_[0, curve.y, 1]  # the grid leaves out both ends
@@ -36,13 +31,7 @@ def roc_figure(curves: Mapping[str, Curve], aucs: Mapping[str, float]) -> Figure
 
 
 def pr_figure(curves: Mapping[str, Curve], pr_aucs: Mapping[str, float], click_rate: float) -> Figure:
-    """Draw precision-recall curves of one or several models, with the click rate, which is the precision of a random order.
-
-    Args:
-        curves: model name -> its :func:`~clickflow.metrics.curves.pr_curve`.
-        pr_aucs: model name -> its exact average precision, for the legend.
-        click_rate: clicks / impressions of the rows.
-    """
+    """Draw precision-recall curves as :func:`roc_figure` draws ROC curves, with the click rate, the precision of a random order."""
     figure, axes = _square_figure("Precision-recall curve", "Recall (fraction of clicks found)", "Precision (fraction that is clicked)")
     for position, (name, curve) in enumerate(curves.items()):
         axes.plot(curve.x, curve.y, label=f"{name}  (PR-AUC {pr_aucs[name]:.4f})", **_line(position))
@@ -58,9 +47,6 @@ def reliability_figure(bins: ReliabilityBins) -> Figure:
 
     The whiskers are Wilson's 95 % intervals: they separate a bin that misses the diagonal by chance from one that is miscalibrated. The
     distribution is drawn as a density because bins of equal counts have unequal widths.
-
-    Args:
-        bins: result of :func:`~clickflow.metrics.calibration.reliability`.
     """
     mean_prediction, click_rate, impressions, edges = (np.asarray(values.cpu()) for values in bins)
     low, high = _wilson_interval(click_rate, impressions)
@@ -83,8 +69,7 @@ def reliability_figure(bins: ReliabilityBins) -> Figure:
 def gradient_norm_figure(norms: Mapping[str, Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]]]) -> Figure:
     """Draw the gradient norm of every layer over the steps, one panel per run: a vanishing gradient is a fan of lines.
 
-    Args:
-        norms: at least one; run label -> layer name, the first layer first -> (steps, values).
+    At least one run has norms: run label -> layer name, the first layer first -> (steps, values).
     """
     num_columns = min(len(norms), 4)
     num_rows = math.ceil(len(norms) / num_columns)

@@ -22,17 +22,11 @@ from clickflow.metrics.ranking import auc, check_group, check_inputs, gauc, pr_a
 
 
 class ScoredRows(NamedTuple):
-    """The rows behind the metrics, in the order of the updates.
+    """The rows behind the metrics, in the order of the updates."""
 
-    Attributes:
-        preds: (B,) float32 or float64 click probabilities.
-        target: (B,) uint8, 1 click, 0 no click.
-        group: (B,) int64, the user.
-    """
-
-    preds: Tensor
-    target: Tensor
-    group: Tensor
+    preds: Tensor  # (B,) float32 or float64
+    target: Tensor  # (B,) uint8
+    group: Tensor  # (B,) int64
 
 
 class ClickMetrics(Metric):
@@ -60,16 +54,7 @@ class ClickMetrics(Metric):
             self.add_state(state, default=[], dist_reduce_fx="cat")
 
     def update(self, preds: Tensor, target: Tensor, group: Tensor) -> None:
-        """Add the rows of a batch.
-
-        Args:
-            preds: (B,) click probabilities; take the sigmoid in float32, in half precision it makes ties.
-            target: (B,) 1 click, 0 no click, of any type.
-            group: (B,) integer, the user of each row.
-
-        Raises:
-            ValueError: ``preds`` are not probabilities, or the three differ in length.
-        """
+        """Add the rows of a batch, (B,) each; take the sigmoid in float32, since in half precision it makes ties."""
         preds, click = check_inputs(preds, target)
         check_group(group, preds)
         self.preds.append(preds)
@@ -77,11 +62,7 @@ class ClickMetrics(Metric):
         self.group.append(group.long())
 
     def compute(self) -> dict[str, float]:
-        """The metrics by name.
-
-        A metric that the rows cannot define is NaN, with a :class:`~clickflow.metrics.ranking.MetricUndefinedWarning`. Before the first
-        update all are NaN (``gauc_users_skipped`` 0) without a warning: nothing has gone wrong yet.
-        """
+        """The metrics by name; before the first update NaN without a warning, since nothing has gone wrong yet."""
         if not len(self.preds):
             return dict.fromkeys(("auc", "gauc", "pr_auc", "log_loss", "calibration"), math.nan) | {"gauc_users_skipped": 0.0}
         rows = self.rows()
@@ -97,11 +78,8 @@ class ClickMetrics(Metric):
 
     def rows(self) -> ScoredRows:
         """Rows of this process so far; after :meth:`compute` they come without another copy. Do not write into them."""
-        return ScoredRows(
-            self._concatenated("preds", torch.float32),
-            self._concatenated("target", torch.uint8),
-            self._concatenated("group", torch.int64),
-        )
+        dtypes = {"preds": torch.float32, "target": torch.uint8, "group": torch.int64}
+        return ScoredRows(*(self._concatenated(state, dtype) for state, dtype in dtypes.items()))
 
     def _concatenated(self, state: str, dtype: torch.dtype) -> Tensor:
         parts = getattr(self, state)

@@ -47,8 +47,6 @@ def roc_curve(preds: Tensor, target: Tensor) -> Curve:
     Between two thresholds TPR is interpolated linearly, which corresponds to ties counting one half in the AUC. If the exact curve rises
     vertically at an FPR of the grid, the upper end is taken: that TPR is reached at this FPR. With the ends (0, 0) and (1, 1) the
     area under the points is within 0.0005 of the exact AUC: a monotone curve cannot move further between the points.
-
-    y is NaN without a click or without a non-click.
     """
     preds, target = check_inputs(preds, target)
     x = np.arange(NUM_POINTS) / NUM_POINTS
@@ -69,8 +67,6 @@ def pr_curve(preds: Tensor, target: Tensor) -> Curve:
     really attains. That is the step function whose area is the average precision (``pr_auc``). Linear interpolation would be too optimistic
     (Davis & Goadrich, "The Relationship Between Precision-Recall and ROC Curves", 2006), and so would the best precision at this recall or
     more.
-
-    y is NaN without a click or without a non-click.
     """
     preds, target = check_inputs(preds, target)
     x = np.arange(1, NUM_POINTS + 1) / NUM_POINTS

@@ -36,20 +36,12 @@ NOT_THE_SCORES = {"model", "input", "output", "candidates", "overwrite", "home",
 
 @dataclass(frozen=True)
 class Predicted:
-    """A finished output.
+    """A finished output."""
 
-    Attributes:
-        model: URI of the model, without an alias.
-        num_rows: rows of the input.
-        num_output_rows: rows of the output.
-        num_scored: rows of the input that this call scored; earlier calls had scored the others.
-        seconds: duration of this call.
-    """
-
-    model: str
+    model: str  # URI, without an alias
     num_rows: int
     num_output_rows: int
-    num_scored: int
+    num_scored: int  # rows of the input that this call scored; earlier calls had scored the others
     seconds: float
 
     @property
@@ -110,13 +102,13 @@ def _write(
     """Replay the journal, score the remaining rows, and write the output."""
     total, num_rows, num_output_rows, num_scored, start = table.num_rows, 0, 0, 0, time.perf_counter()
     needed = list(dict.fromkeys([*scorer.columns, *kept]))
-    with partial.writer(pa.schema([*(table.schema.field(name) for name in kept), *scorer.added])) as writer:
+    with partial.writer(pa.schema([*(table.schema.field(name) for name in kept), *scorer.added])) as write:
         for rows, results, is_new in _results(table.rows(needed, scorer.rows_per_read), scorer, partial):
             if is_new:
                 partial.record(results)
                 num_scored += len(results)
             found = scorer.output(rows.batch.select(kept), results)
-            writer.write(found)
+            write(found)
             num_rows, num_output_rows = num_rows + len(results), num_output_rows + len(found)
             progress(num_rows, total)
     return Predicted(model.uri, num_rows, num_output_rows, num_scored, time.perf_counter() - start)
@@ -135,11 +127,7 @@ def _results(stream: Iterator[TableRows], scorer: Scorer, partial: PartialOutput
 
 
 def _kept(config: PredictConfig, table: InputTable, scorer: Scorer) -> list[str]:
-    """Choose the columns of the input that go into the output.
-
-    Raises:
-        DataError: there is no such column, or the output has another one of that name.
-    """
+    """Choose the columns of the input that go into the output; a DataError if one is missing, or has the name of a new column."""
     table.refuse_absent(dict.fromkeys(config.keep or (), "keep"))
     kept = [name for name in table.schema.names if name != config.columns.history] if config.keep is None else list(config.keep)
     problems = [
