@@ -13,7 +13,7 @@ from clickflow.cli.next_command import progress_printer
 from clickflow.cli.tables import print_table
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import prepare
-from clickflow.data.schema import TimestampUnit
+from clickflow.data.schema import TICKS_PER_SECOND, TimestampUnit
 from clickflow.data.splits import SPLITS
 from clickflow.errors import DataError
 from clickflow.metrics.headings import heading_of, shown_value
@@ -29,7 +29,6 @@ SLICES_SHOWN = 8
 """Lines per sort of slice; the run has all of them."""
 SLICE_WIDTH = 130
 """Columns that the table of slices fits into."""
-PER_SECOND = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000}
 
 
 def timed_prepare(config: PrepareConfig, console: Console) -> tuple[PreparedDataset, float | None]:
@@ -65,6 +64,10 @@ def print_dataset(console: Console, dataset: PreparedDataset, seconds: float | N
     console.print(f"history length: mean {manifest.history_length_quantiles['mean']:.1f}, {quantiles}", soft_wrap=True)
     fields = ", ".join(f"{f.name} ({f.vocabulary_size:,})" for f in manifest.fields.categorical)
     console.print(f"fields: {fields}" + "".join(f", {f.name} (numeric)" for f in manifest.fields.numeric))
+    if simultaneous := manifest.counts.get("behaviours_sharing_a_moment"):
+        effect = "are in an order drawn by seed" if manifest.protocol.get("ties") == "position" else "are not in each other's history"
+        share = f"{simultaneous / manifest.num_behaviours:.1%}"
+        console.print(f"{share} of the behaviours share their moment with another one of the same user; they {effect}", soft_wrap=True)
     noted = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in manifest.counts.items() if count)
     if noted:
         console.print(f"noted: {noted}", soft_wrap=True)
@@ -114,6 +117,6 @@ def _slice_rows(slices: pl.DataFrame) -> Iterator[dict[str, str] | None]:
 
 def _date(moment: int, unit: TimestampUnit | str) -> str:
     """A date, or the bare number where the log knows only an order."""
-    if unit not in PER_SECOND:
+    if unit not in TICKS_PER_SECOND:
         return str(moment)
-    return datetime.fromtimestamp(moment / PER_SECOND[unit], UTC).strftime("%Y-%m-%d")
+    return datetime.fromtimestamp(moment / TICKS_PER_SECOND[unit], UTC).strftime("%Y-%m-%d")
