@@ -1,6 +1,8 @@
 """What the tests of a session share: one small prepared dataset, one store, and one empty database to copy."""
 
 import contextlib
+import copy
+import gc
 import os
 import sqlite3
 import sys
@@ -27,12 +29,48 @@ pytest.register_assert_rewrite("tests.contracts.models")  # a failed assert show
 # A deadline measures how busy the machine is, not whether the code is right. CI judges a change by examples that are the same in every run;
 # on a developer's machine each run tries new ones.
 settings.register_profile("clickflow", deadline=None, derandomize="CI" in os.environ)
+settings.register_profile("fast", settings.get_profile("clickflow"), max_examples=25)
 settings.load_profile("clickflow")
 
 
 def pytest_collection_modifyitems(items):
     """Slow tests first: a long file that begins last keeps one of two processes waiting."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def pytest_collection_finish():
+    """Keep what was imported out of the garbage collector's way: half a million objects that stay until the end."""
+    gc.freeze()
+    gc.set_threshold(10_000)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def same_configs_are_composed_once():
+    """Keep what Hydra makes of the repository's configs: a composition takes a tenth of a second, and many tests ask for the same one."""
+    if "hydra" not in sys.modules:
+        yield
+        return
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+
+    from clickflow.models.entry_points import models_of_packages
+
+    composed = {}
+    compose = hydra.compose
+
+    def kept(config_name, overrides, return_hydra_config):
+        search_path = GlobalHydra.instance().config_loader().get_search_path().get_path()
+        has_users_folder = any(element.path.startswith("file://") for element in search_path)
+        if has_users_folder or models_of_packages() or return_hydra_config:
+            return compose(config_name, overrides, return_hydra_config)
+        key = (config_name, *overrides)
+        if key not in composed:
+            composed[key] = compose(config_name, overrides)
+        return copy.deepcopy(composed[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hydra, "compose", kept)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

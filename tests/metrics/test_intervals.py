@@ -6,7 +6,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 from sklearn.metrics import log_loss as sklearn_log_loss
@@ -96,7 +96,6 @@ def test_a_smaller_alpha_gives_wider_intervals():
         assert wide.low < narrow.low < narrow.high < wide.high
 
 
-@settings(max_examples=100, deadline=None)
 @given(rows, st.randoms(use_true_random=False))
 def test_the_order_of_rows_is_irrelevant_and_no_end_leaves_what_the_metric_can_be(drawn, random):
     def columns(told):

@@ -105,7 +105,7 @@ def test_delong_equals_the_loop_over_all_pairs(decimals, seeds, base_seeds):
     assert delong(preds, base_preds, target) == pytest.approx(expected, abs=1e-12)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(rows)
 def test_delong_equals_the_loop_for_any_rows(drawn):
     preds, base_preds, target, _ = columns(drawn)
@@ -292,7 +292,6 @@ def test_the_p_value_is_below_5_percent_exactly_where_the_interval_leaves_out_ze
     assert 0 < sum(leaves_out) < 40
 
 
-@settings(max_examples=100, deadline=None)
 @given(rows)
 def test_swapping_the_models_flips_every_sign(drawn):
     preds, base_preds, target, group = columns(drawn)
@@ -301,7 +300,6 @@ def test_swapping_the_models_flips_every_sign(drawn):
         assert swapped(backward) == pytest.approx(forward, abs=0, nan_ok=True)
 
 
-@settings(max_examples=100, deadline=None)
 @given(rows, st.randoms(use_true_random=False))
 def test_the_order_of_rows_is_irrelevant(drawn, random):
     shuffled, drawn = columns(random.sample(drawn, len(drawn))), columns(drawn)
@@ -311,7 +309,6 @@ def test_the_order_of_rows_is_irrelevant(drawn, random):
     assert quietly(bootstrap_gauc, *shuffled) == pytest.approx(quietly(bootstrap_gauc, *drawn), abs=0, nan_ok=True)
 
 
-@settings(max_examples=100, deadline=None)
 @given(rows)
 def test_the_numbers_keep_their_order_and_their_bounds(drawn):
     preds, base_preds, target, group = columns(drawn)
