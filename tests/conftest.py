@@ -1,4 +1,7 @@
-"""What the tests of a session share: one small prepared dataset, one store, and one empty database to copy."""
+"""What the tests of a session share: one small prepared dataset, one store, and one empty database to copy.
+
+Torch and MLflow are imported in the fixtures: pytest-xdist loads this file also in the process that only hands out the tests.
+"""
 
 import contextlib
 import copy
@@ -8,21 +11,12 @@ import sqlite3
 import sys
 
 import pytest
-import torch
 from hypothesis import settings
 from tests.packages import Packages
 
-from clickflow.data.dataset import PreparedDataset
-from clickflow.data.prepare import prepare
-from clickflow.data.protocols import ImpressionsConfig
-from clickflow.data.sources.synthetic import SyntheticConfig
-from clickflow.tracking.config import TrackingConfig
-from clickflow.tracking.lifecycle import open_run
-from clickflow.tracking.store import open_store
-
-# Tests that run side by side on two cores compete for them: a tiny test can take a hundred times longer. Their child processes inherit it.
+# Tests that run side by side on two cores compete for them: a tiny test can take a hundred times longer. Torch reads it when it is
+# imported, and child processes inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
-torch.set_num_threads(1)
 
 pytest.register_assert_rewrite("tests.contracts.models")  # a failed assert shows its values there too
 
@@ -106,19 +100,28 @@ def backup(source, target):
 
 
 @pytest.fixture(scope="session")
-def small_log() -> SyntheticConfig:
+def small_log():
+    from clickflow.data.sources.synthetic import SyntheticConfig
+
     return SyntheticConfig(name="small", num_users=2_000, num_items=500, num_categories=20, num_impressions=5_000)
 
 
 @pytest.fixture(scope="session")
-def small_dataset(small_log, tmp_path_factory) -> PreparedDataset:
+def small_dataset(small_log, tmp_path_factory):
     """Dataset of 2,000 users and 5,000 impressions with true probabilities; read-only, copy the folder to change it."""
+    from clickflow.data.prepare import prepare
+    from clickflow.data.protocols import ImpressionsConfig
+
     return prepare(small_log, ImpressionsConfig(), tmp_path_factory.mktemp("small"))
 
 
 @pytest.fixture(scope="session")
 def learnable_dataset(tmp_path_factory):
     """Dataset whose items differ much in appeal and occur often, so that a model without a history also learns something."""
+    from clickflow.data.prepare import prepare
+    from clickflow.data.protocols import ImpressionsConfig
+    from clickflow.data.sources.synthetic import SyntheticConfig
+
     log = SyntheticConfig(name="learnable", num_users=2_000, num_items=200, num_categories=20, num_impressions=10_000, appeal_std=1.5)
     return prepare(log, ImpressionsConfig(), tmp_path_factory.mktemp("learnable"))
 
@@ -130,11 +133,16 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def store(home):
+    from clickflow.tracking.config import TrackingConfig
+    from clickflow.tracking.store import open_store
+
     return open_store(TrackingConfig(experiment_name="tests"), home)
 
 
 @pytest.fixture
 def run(store, request):
+    from clickflow.tracking.lifecycle import open_run
+
     with open_run(store, name=request.node.name, params={}, tags={}, log_system_metrics=False) as run:
         yield run
 
