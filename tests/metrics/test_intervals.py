@@ -82,6 +82,7 @@ def test_the_error_sums_what_scikit_learns_weights_say_of_each_user(name, metric
         assert math.log(high / low) == pytest.approx(2 * z * error / value, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_they_cover_the_truth_about_as_often_as_they_say():
     truth = measured(*user_log(10_000, users=40_000, rows=12))
     found = [intervals(*user_log(random, users=60, rows=12)) for random in range(250)]

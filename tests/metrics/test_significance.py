@@ -234,6 +234,7 @@ def test_only_clustered_tests_account_for_dependent_rows_of_a_user():
     assert 0.01 <= np.mean([bootstrap_gauc(*log, num_replicates=400).p_value < 0.05 for log in logs]) <= 0.10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [0.05, 0.2])
 def test_the_clustered_interval_covers_as_often_as_it_says_and_the_plain_one_does_not(alpha):
     # The two models differ by chance alone, so the true difference of their AUCs is 0.
