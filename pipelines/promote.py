@@ -9,7 +9,6 @@ if __name__ == "__main__":  # first of all: a wrong config is answered before an
 
     run("promote")
 
-
 import sys
 
 from rich.console import Console
@@ -24,6 +23,7 @@ from clickflow.promotion.promote import ALREADY, Outcome, promote
 from clickflow.promotion.registry import Registry
 from clickflow.promotion.rollback import roll_back
 from clickflow.runs.evaluate import Evaluation
+from clickflow.text import counted
 from clickflow.tracking.store import open_store
 
 
@@ -42,7 +42,7 @@ def main(config: PromoteConfig, console: Console) -> None:
 
 def print_outcome(console: Console, config: PromoteConfig, outcome: Outcome) -> None:
     """Print the decision and its reasons."""
-    run = outcome.candidate
+    run = outcome.challenger
     console.print(
         f"run {run.run.run_id} ({run.run.tags.get('model')}, {config.metric} {run.value:.4f}) of experiment {run.experiment}",
         soft_wrap=True,
@@ -71,8 +71,8 @@ def _print_test(console: Console, config: PromoteConfig, evaluation: Evaluation)
     metric = config.metric.removeprefix("val/")
     low, high = evaluation.intervals[metric]
     value = f"{HEADINGS[metric]} {evaluation.scored.metrics[metric]:.4f}, 95 % interval [{low:.4f}, {high:.4f}]"
-    opened = evaluation.openings
-    console.print(f"on the test split: {value}; it has been opened {opened.times} times, by {opened.runs} runs", soft_wrap=True)
+    times, runs = evaluation.openings.times, evaluation.openings.runs
+    console.print(f"on the test split: {value}; it has been opened {counted(times, 'time')}, by {counted(runs, 'run')}", soft_wrap=True)
     if not low > 0.5:
         console.print("[yellow]beware: these test rows do not show that it ranks better than chance[/]", soft_wrap=True)
 
@@ -95,25 +95,24 @@ def _print_history(console: Console, config: PromoteConfig) -> None:
     versions = Registry(open_store(config.tracking, config.home), config.name).versions()
     if not versions:
         raise PromotionError(f"name = {config.name}: no model of this name is registered; promote a run first, or correct the name.")
-    headings = ("time (UTC)", "version", "decision", "champion", "run", "validation", "difference on test", "by")
-    print_table(console, f"decisions about {config.name}", headings, map(_cells, log_of(versions)), left=headings, width=180)
+    rows = [_cells(decision) for decision in log_of(versions)]
+    print_table(console, f"decisions about {config.name}", rows, left=list(rows[0]) if rows else [], width=180)
 
 
-def _cells(decision: Decision) -> list[str]:
+def _cells(decision: Decision) -> dict[str, str]:
     details = decision.details
     moved = "–" if decision.champion == decision.successor else f"{decision.champion or '–'} → {decision.successor}"
     validation = f"{details['metric']} {details['validation']:.4f}" if "validation" in details else "–"
-    run_id = str(details.get("run_id", "–"))[:12]
-    return [
-        decision.at[:19].replace("T", " "),
-        str(decision.version),
-        decision.kind,
-        moved,
-        run_id,
-        validation,
-        _difference(decision),
-        decision.by,
-    ]
+    return {
+        "time (UTC)": decision.at[:19].replace("T", " "),
+        "version": str(decision.version),
+        "decision": decision.kind,
+        "champion": moved,
+        "run": str(details.get("run_id", "–"))[:12],
+        "validation": validation,
+        "difference on test": _difference(decision),
+        "by": decision.by,
+    }
 
 
 def _difference(decision: Decision) -> str:

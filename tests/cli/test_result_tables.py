@@ -4,12 +4,17 @@ import io
 import math
 
 import polars as pl
+import pytest
 import torch
 from rich.console import Console
 
-from clickflow.cli.result_tables import SLICES_SHOWN, print_evaluation
-from clickflow.metrics.click_metrics import ScoredRows
+from clickflow.cli.result_tables import SLICES_SHOWN, print_dataset, print_evaluation
+from clickflow.config import validate
+from clickflow.data.prepare import prepare
+from clickflow.data.protocols import ImpressionsConfig
+from clickflow.data.sources.log import LogConfig
 from clickflow.metrics.intervals import ConfidenceInterval
+from clickflow.metrics.scored_rows import ScoredRows
 from clickflow.metrics.strata import metrics_by_stratum
 from clickflow.runs.evaluate import Evaluation, Openings
 from clickflow.runs.split_report import ScoredSplit
@@ -55,3 +60,21 @@ def test_a_slice_of_many_values_shows_its_first_ones_and_says_how_many_there_are
 def test_how_often_the_test_split_was_opened_is_a_sentence():
     assert "has been opened 1 time, by 1 run;" in printed(Openings(1, 1))
     assert "has been opened 1,200 times, by 30 runs;" in printed(Openings(1200, 30))
+
+
+@pytest.mark.parametrize(
+    ("labels", "warned"),
+    [
+        ([0] * 40, ["beware: data set mine, split train: all 32 labels are 0; both classes are needed; check the label column"]),
+        ([1] * 40, ["beware: data set mine, split train: all 32 labels are 1; both classes are needed; check the label column"]),
+        ([0, 1] * 18 + [0] * 4, ["beware: data set mine, split test: all 4 labels are 0; both classes are needed; check the label column"]),
+        ([0, 1] * 20, []),
+    ],
+)
+def test_a_split_of_one_class_is_prepared_with_a_warning(tmp_path, labels, warned):
+    pl.DataFrame({"user": [1, 2] * 20, "item": range(40), "time": range(40), "label": labels}).write_csv(tmp_path / "log.csv")
+    columns = {"user": "user", "item": "item", "timestamp": "time", "label": "label"}
+    config = validate(LogConfig, {"name": "mine", "source": "log", "path": str(tmp_path / "log.csv"), "columns": columns})
+    file = io.StringIO()
+    print_dataset(Console(file=file, width=80), prepare(config, ImpressionsConfig(), tmp_path), None)
+    assert [line.partition(" (or ")[0] for line in file.getvalue().splitlines() if "beware" in line] == warned

@@ -7,24 +7,28 @@ from datetime import UTC, datetime
 
 import polars as pl
 from rich.console import Console
+from rich.markup import escape
 
 from clickflow.cli.next_command import progress_printer
 from clickflow.cli.tables import print_table
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import prepare
-from clickflow.data.schema import TimestampUnit
+from clickflow.data.schema import TICKS_PER_SECOND, TimestampUnit
+from clickflow.data.splits import SPLITS
+from clickflow.errors import DataError
 from clickflow.metrics.headings import heading_of, shown_value
 from clickflow.runs.config import PrepareConfig
 from clickflow.runs.evaluate import Evaluation
+from clickflow.runs.run_dataset import refuse_one_class
 from clickflow.runs.slices import slice_columns
 from clickflow.runs.split_report import shown_metrics
+from clickflow.text import counted
 
 SLICE_HEADINGS = ("slice", "value", "rows", "click rate", "AUC [95 %]", "GAUC", "log loss", "calibration")
 SLICES_SHOWN = 8
 """Lines per sort of slice; the run has all of them."""
 SLICE_WIDTH = 130
 """Columns that the table of slices fits into."""
-PER_SECOND = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000}
 
 
 def timed_prepare(config: PrepareConfig, console: Console) -> tuple[PreparedDataset, float | None]:
@@ -41,28 +45,36 @@ def timed_prepare(config: PrepareConfig, console: Console) -> tuple[PreparedData
 
 
 def print_dataset(console: Console, dataset: PreparedDataset, seconds: float | None) -> None:
-    """Sizes, splits, history lengths, what was dropped, and the speed of preparing."""
+    """Sizes, splits, history lengths, what was dropped, what a training lacks, and the speed of preparing."""
     manifest = dataset.manifest
     splits = [
-        [
-            name,
-            f"{split.rows:,}",
-            f"{split.users:,}",
-            f"{split.positives / split.rows:.4f}",
-            *(_date(moment, manifest.timestamp_unit) for moment in (split.first_timestamp, split.last_timestamp)),
-        ]
+        {
+            "split": name,
+            "rows": f"{split.rows:,}",
+            "users": f"{split.users:,}",
+            "positive rate": f"{split.positives / split.rows:.4f}",
+            "from": _date(split.first_timestamp, manifest.timestamp_unit),
+            "to": _date(split.last_timestamp, manifest.timestamp_unit),
+        }
         for name, split in manifest.splits.items()
     ]
-    headings = ("split", "rows", "users", "positive rate", "from", "to")
-    print_table(console, f"{manifest.name}, protocol {manifest.protocol['name']}", headings, splits, left=["split"])
+    print_table(console, f"{manifest.name}, protocol {manifest.protocol['name']}", splits, left=["split"])
     quantiles = ", ".join(f"{name} {value:g}" for name, value in manifest.history_length_quantiles.items() if name != "mean")
     console.print(f"users {manifest.num_users:,}, items {manifest.num_items:,}, behaviours {manifest.num_behaviours:,}")
     console.print(f"history length: mean {manifest.history_length_quantiles['mean']:.1f}, {quantiles}", soft_wrap=True)
     fields = ", ".join(f"{f.name} ({f.vocabulary_size:,})" for f in manifest.fields.categorical)
     console.print(f"fields: {fields}" + "".join(f", {f.name} (numeric)" for f in manifest.fields.numeric))
+    if simultaneous := manifest.counts.get("behaviours_sharing_a_moment"):
+        effect = "are in an order drawn by seed" if manifest.protocol.get("ties") == "position" else "are not in each other's history"
+        share = f"{simultaneous / manifest.num_behaviours:.1%}"
+        console.print(f"{share} of the behaviours share their moment with another one of the same user; they {effect}", soft_wrap=True)
     noted = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in manifest.counts.items() if count)
     if noted:
         console.print(f"noted: {noted}", soft_wrap=True)
+    try:
+        refuse_one_class(dataset, SPLITS)
+    except DataError as error:  # preparing is done, and a training or an evaluation will refuse it
+        console.print(f"[yellow]beware: {escape(str(error))}[/]", soft_wrap=True)
     rows = sum(split.rows for split in manifest.splits.values())
     console.print(f"{dataset.num_bytes / 1e6:,.1f} MB in {dataset.folder}", soft_wrap=True)
     if seconds is None:
@@ -73,41 +85,38 @@ def print_dataset(console: Console, dataset: PreparedDataset, seconds: float | N
 
 def print_metrics(console: Console, title: str, metrics: Mapping[str, float]) -> None:
     """One row of metrics."""
-    print_table(console, title, [heading_of(name) for name in metrics], [[shown_value(*metric) for metric in metrics.items()]], left=[])
+    print_table(console, title, [{heading_of(name): shown_value(name, value) for name, value in metrics.items()}], left=[])
 
 
 def print_evaluation(console: Console, evaluation: Evaluation) -> None:
     """Test metrics with their intervals, the slices, and how often the test split was opened."""
-    rows = [(heading_of(name), *shown) for name, *shown in shown_metrics(evaluation.scored.metrics, evaluation.intervals)]
-    print_table(console, "test split", ("metric", "value", "95 % interval"), rows, left=["metric"])
-    print_table(console, "by slice", SLICE_HEADINGS, _slice_rows(evaluation.slices), left=["slice", "value"], width=SLICE_WIDTH)
+    shown = shown_metrics(evaluation.scored.metrics, evaluation.intervals)
+    rows = [{"metric": heading_of(name), "value": value, "95 % interval": interval} for name, value, interval in shown]
+    print_table(console, "test split", rows, left=["metric"])
+    print_table(console, "by slice", _slice_rows(evaluation.slices), left=["slice", "value"], width=SLICE_WIDTH)
     times, runs = evaluation.openings.times, evaluation.openings.runs
     console.print(
-        f"the test split of this data set has been opened {_counted(times, 'time')}, by {_counted(runs, 'run')}; the more often it decides "
+        f"the test split of this data set has been opened {counted(times, 'time')}, by {counted(runs, 'run')}; the more often it decides "
         "between models, the less it tells of new users",
         soft_wrap=True,
     )
 
 
-def _slice_rows(slices: pl.DataFrame) -> Iterator[list[str] | None]:
+def _slice_rows(slices: pl.DataFrame) -> Iterator[dict[str, str] | None]:
     """The first lines of each sort of slice; the rest is in the run."""
     rows = [(row["slice"], slice_columns(row)) for row in slices.iter_rows(named=True)]
     for _, found in itertools.groupby(rows, key=lambda row: row[0]):
         lines = [columns for _, columns in found]
         shown = lines if len(lines) <= SLICES_SHOWN else lines[: SLICES_SHOWN - 1]
         for position, line in enumerate(shown):
-            yield ["" if position and heading == "slice" else line[heading] for heading in SLICE_HEADINGS]
+            yield {heading: "" if position and heading == "slice" else line[heading] for heading in SLICE_HEADINGS}
         if len(shown) < len(lines):
-            yield ["", f"… {len(lines) - len(shown)} more"]
+            yield {"value": f"… {len(lines) - len(shown)} more"}
         yield None
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
 def _date(moment: int, unit: TimestampUnit | str) -> str:
     """A date, or the bare number where the log knows only an order."""
-    if unit not in PER_SECOND:
+    if unit not in TICKS_PER_SECOND:
         return str(moment)
-    return datetime.fromtimestamp(moment / PER_SECOND[unit], UTC).strftime("%Y-%m-%d")
+    return datetime.fromtimestamp(moment / TICKS_PER_SECOND[unit], UTC).strftime("%Y-%m-%d")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from clickflow.config import Contradictions, Home, Names, StrictConfig, suggest
-from clickflow.data.protocols import ImpressionsConfig, ProtocolConfig, RatingConfig
+from clickflow.data.protocols import ImpressionsConfig, ProtocolConfig
 from clickflow.data.sources.log import LogConfig
 from clickflow.data.sources.movielens import MovieLensConfig
 from clickflow.data.sources.synthetic import SyntheticConfig
@@ -146,30 +146,30 @@ class ReproduceConfig(StrictConfig):
 
 def _missing_columns(data: DataConfig, protocol: ProtocolConfig) -> Contradictions:
     """Labels for ``impressions``, ratings for ``rating``."""
-    if isinstance(protocol, ImpressionsConfig):
-        if isinstance(data, LogConfig) and data.columns.label is None:
-            yield (
-                "protocol.name",
-                "= impressions: needs labels, but data.columns.label is not set; name the label column or set protocol=next_item",
-            )
-        elif not isinstance(data, LogConfig | SyntheticConfig):
-            yield "protocol.name", f"= impressions: needs labels, which data source {data.source} does not have; set protocol=next_item"
-    elif isinstance(protocol, RatingConfig):
-        if isinstance(data, LogConfig) and data.columns.rating is None:
-            yield (
-                "protocol.name",
-                "= rating: needs ratings, but data.columns.rating is not set; name the rating column or set protocol=next_item",
-            )
-        elif not isinstance(data, LogConfig | MovieLensConfig):
-            yield "protocol.name", f"= rating: needs ratings, which data source {data.source} does not have; set protocol=next_item"
+    if protocol.name == "next_item":
+        return
+    column = "label" if isinstance(protocol, ImpressionsConfig) else "rating"
+    needs = f"= {protocol.name}: needs {column}s, "
+    if isinstance(data, LogConfig):
+        if getattr(data.columns, column) is None:
+            missing = f"but data.columns.{column} is not set; name the {column} column or set protocol=next_item"
+            yield "protocol.name", needs + missing
+    elif not isinstance(data, SyntheticConfig if column == "label" else MovieLensConfig):
+        yield "protocol.name", needs + f"which data source {data.source} does not have; set protocol=next_item"
 
 
 def _missing_clock(data: DataConfig, protocol: ProtocolConfig) -> Contradictions:
-    """A split by time, where timestamps are positions in each user's log."""
-    by_time = isinstance(protocol, ImpressionsConfig) or (isinstance(protocol, RatingConfig) and protocol.split == "time")
-    if by_time and isinstance(data, LogConfig) and data.timestamp_unit == "order":
+    """A split by time, where timestamps are positions in each user's log; dates of a split that the log brings itself."""
+    if not isinstance(data, LogConfig):
+        return
+    if (data.columns.split or data.test_path) and protocol.dates:
+        name, moment = next(iter(protocol.dates.items()))
+        yield f"protocol.{name}", f"= {moment}: the log names its splits itself; remove the date or the log's splits"
+    by_time = isinstance(protocol, ImpressionsConfig) or protocol.split == "time"
+    if by_time and data.timestamp_unit == "order" and not (data.columns.split or data.test_path):
+        other = {"rating": " or protocol.split=user", "next_item": " with protocol.split=leave_one_out"}.get(protocol.name, "")
         yield (
             "protocol.name",
-            f"= {protocol.name}: splits by time, but data.timestamp_unit is order, a position without a clock; set protocol=next_item"
-            + (" or protocol.split=user" if isinstance(protocol, RatingConfig) else ""),
+            f"= {protocol.name}: splits by time, but data.timestamp_unit is order, a position without a clock; "
+            f"set protocol=next_item{other}",
         )

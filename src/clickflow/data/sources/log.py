@@ -11,7 +11,7 @@ import polars as pl
 from pydantic import Field
 
 from clickflow.config import Contradictions
-from clickflow.data.schema import ITEM, LABEL, RATING, RESERVED_NAMES, TITLE, USER, FieldSpec, Role, TimestampUnit
+from clickflow.data.schema import ITEM, LABEL, RATING, RESERVED_NAMES, SPLIT, TITLE, USER, FieldSpec, Role, TimestampUnit
 from clickflow.data.sources import columns, formats
 from clickflow.data.sources.columns import Selection
 from clickflow.data.sources.log_columns import BehaviourTableConfig, EventColumns, FieldColumn, ItemTableConfig, LogColumns, Paths
@@ -27,6 +27,10 @@ class LogConfig(SourceConfig):
     source: Literal["log"] = "log"
     path: Paths
     """A file, a glob, a folder or a list of files; a relative path starts at the working directory."""
+    validation_path: Paths | None = None
+    """Files of the validation split, where the log comes split; ``path`` then holds the train split."""
+    test_path: Paths | None = None
+    """Files of the test split, where the log comes split."""
     columns: LogColumns
     separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
     """Between the columns of a CSV file."""
@@ -49,6 +53,7 @@ class LogConfig(SourceConfig):
         yield from _name_problems(self)
         yield from _column_problems(self)
         yield from _target_leaks(self)
+        yield from _split_problems(self)
         if self.timestamp_format is not None and self.timestamp_unit == "order":
             yield "timestamp_format", f"= {self.timestamp_format}: a clock, but timestamp_unit is order; remove one of them"
         if self.items is not None and not self.item_fields:
@@ -69,9 +74,11 @@ class LogConfig(SourceConfig):
             events.add(columns.label, LABEL, self.columns.label)
         if self.columns.rating is not None:
             events.add(columns.number, RATING, self.columns.rating)
-        _add_fields(events, {**self.user_fields, **self.context_fields})
+        if self.columns.split is not None:
+            events.add(columns.split, SPLIT, self.columns.split)
+        _add_fields(events, self._fields_of_the_log())
         return RawLog(
-            interactions=events.select(names),
+            interactions=self._with_splits(events.select(names)),
             fields=tuple(self._fields()),
             items=self._items(selections, names),
             behaviours=self._behaviours(selections, unit, names),
@@ -81,12 +88,31 @@ class LogConfig(SourceConfig):
         )
 
     def _expanded(self) -> dict[str, tuple[Path, ...]]:
-        tables = {"interactions": formats.expand(self.path, "data.path")}
+        tables = {"interactions": tuple(file for files in self._expanded_splits() for file in files)}
         if self.behaviours is not None:
             tables["behaviours"] = formats.expand(self.behaviours.path, "data.behaviours.path")
         if self.items is not None:
             tables["items"] = formats.expand(self.items.path, "data.items.path")
         return tables
+
+    def _expanded_splits(self) -> list[tuple[Path, ...]]:
+        """The files of each split, or of the whole log."""
+        paths = {"data.path": self.path, "data.validation_path": self.validation_path, "data.test_path": self.test_path}
+        return [formats.expand(files, key) for key, files in paths.items() if files is not None]
+
+    def _with_splits(self, frame: pl.LazyFrame) -> pl.LazyFrame:
+        """Add the split that a row's file stands for, if each split has files of its own."""
+        groups = self._expanded_splits()
+        if len(groups) == 1:
+            return frame
+        names = formats.labels([file for files in groups for file in files])
+        codes = [code for code, files in enumerate(groups) for _ in files]
+        split = pl.col(columns.FILE).cast(pl.String).replace_strict(names, codes, return_dtype=pl.UInt8)
+        return frame.with_columns(split.alias(SPLIT))
+
+    def _fields_of_the_log(self) -> dict[str, FieldColumn]:
+        """Fields that are columns of the log itself."""
+        return {**self.user_fields, **self.context_fields, **({} if self.items else self.item_fields)}
 
     def _fields(self) -> Iterator[FieldSpec]:
         groups: tuple[tuple[Role, dict[str, FieldColumn]], ...] = (
@@ -99,12 +125,11 @@ class LogConfig(SourceConfig):
                 yield FieldSpec(name=name, role=role, kind=field.kind)
 
     def _items(self, selections: dict[str, Selection], names: dict[str, str]) -> pl.LazyFrame | None:
-        """The item table, or the item fields in each row of the log, which the check reduces to one row per item."""
-        if not self.item_fields:
+        if self.items is None:
             return None
         table = selections["items"]
-        table.add(columns.identifier, ITEM, self.columns.item if self.items is None else self.items.column)
-        if self.items is not None and self.items.title is not None:
+        table.add(columns.identifier, ITEM, self.items.column)
+        if self.items.title is not None:
             table.add(columns.category, TITLE, self.items.title)
         _add_fields(table, self.item_fields)
         return table.select(names)
@@ -123,8 +148,6 @@ class LogConfig(SourceConfig):
 
     def _selections(self, tables: dict[str, list[Path]]) -> dict[str, Selection]:
         """The tables with the columns they need; an id or category that is a text in one of them is a text in all."""
-        if self.item_fields:
-            tables = {**tables, "items": tables.get("items", tables["interactions"])}
         frames = {table: formats.scan(files, _needed(table, self), self.separator) for table, files in tables.items()}
         columns_of = {table: _texts_or_integers(table, self) for table in tables}
         texts: set[str] = set()
@@ -161,13 +184,13 @@ def _needed(table: str, config: LogConfig) -> dict[str, str]:
         return {column: f"behaviours.columns.{key}" for key, column in config.behaviours.columns}
     item_fields = {field.column: f"item_fields.{name}.column" for name, field in config.item_fields.items()}
     if table == "items":
-        item = {config.columns.item: "columns.item"} if config.items is None else {config.items.column: "items.column"}
-        title = {} if config.items is None or config.items.title is None else {config.items.title: "items.title"}
-        return item | title | item_fields
+        assert config.items is not None
+        title = {} if config.items.title is None else {config.items.title: "items.title"}
+        return {config.items.column: "items.column"} | title | item_fields
     needed = {column: f"columns.{key}" for key, column in config.columns if column is not None}
     for key, fields in (("user_fields", config.user_fields), ("context_fields", config.context_fields)):
         needed |= {field.column: f"{key}.{name}.column" for name, field in fields.items()}
-    return needed
+    return needed if config.items else needed | item_fields
 
 
 def _texts_or_integers(table: str, config: LogConfig) -> dict[str, str]:
@@ -176,13 +199,12 @@ def _texts_or_integers(table: str, config: LogConfig) -> dict[str, str]:
         assert config.behaviours is not None
         return {USER: config.behaviours.columns.user, ITEM: config.behaviours.columns.item}
     if table == "items":
-        ids = {ITEM: config.columns.item if config.items is None else config.items.column}
-        if config.items is not None and config.items.title is not None:
-            ids[TITLE] = config.items.title
+        assert config.items is not None
+        ids = {ITEM: config.items.column} | ({} if config.items.title is None else {TITLE: config.items.title})
         fields = config.item_fields
     else:
         ids = {USER: config.columns.user, ITEM: config.columns.item}
-        fields = {**config.user_fields, **config.context_fields}
+        fields = config._fields_of_the_log()
     return ids | {name: field.column for name, field in fields.items() if field.kind == "categorical"}
 
 
@@ -228,3 +250,16 @@ def _target_leaks(config: LogConfig) -> Contradictions:
             if field.column in outcomes:
                 key = f"columns.{outcomes[field.column]}"
                 yield f"{group}.{name}.column", f"= {field.column}: is {key} too, so the model would be given the answer; remove the field"
+
+
+def _split_problems(config: LogConfig) -> Contradictions:
+    """Files per split come in threes, and say all that a column could."""
+    paths = {"validation_path": config.validation_path, "test_path": config.test_path}
+    for name, missing in (("validation_path", "test_path"), ("test_path", "validation_path")):
+        if paths[name] is not None and paths[missing] is None:
+            yield (
+                name,
+                f"= {', '.join(map(str, paths[name] or ()))} without {missing}: a log that comes split has three parts; set {missing} too",
+            )
+    if config.columns.split is not None and any(paths.values()):
+        yield "columns.split", f"= {config.columns.split}: each split has files of its own already; remove one of them"
