@@ -88,7 +88,7 @@ def test_a_value_of_a_wrong_type_is_quoted_or_dropped(tmp_path):
         DataError, match=r"reviews_Electronics_5\.json\.gz, column 'unixReviewTime', row 4 = 'then': not an integer \(Unix seconds\)"
     ):
         checked(folder)
-    log = checked(folder, on_bad_rows="drop")
+    log = checked(folder, on_bad_rows="drop", max_bad_share=0.5)
     assert log.interactions.height == 3
     assert log.interactions["timestamp"].to_list() == [1370131200, 1370131200, 1290643200]
 
