@@ -140,7 +140,7 @@ class LogConfig(SourceConfig, Dialect):
             table.add(columns.identifier, USER, mapping.user)
             table.add(columns.identifier, ITEM, mapping.item)
             try:
-                found[name] = timestamps(table, mapping.timestamp, self.timestamp_unit, self.timestamp_format)
+                found[name] = timestamps(table, mapping.timestamp, self.timestamp_unit, self.timestamp_format, self._dialect(name).decimal)
             except DataError as error:
                 table.problems.append(str(error))
         if len({one.is_clock for one in found.values()}) > 1:

@@ -14,6 +14,7 @@ from clickflow.data.schema import TIMESTAMP, TimestampUnit
 from clickflow.data.sources import columns
 from clickflow.data.sources.columns import Canonical, Selection
 from clickflow.data.sources.source import reading
+from clickflow.data.sources.texts import with_point
 from clickflow.errors import DataError
 
 MICROSECONDS: dict[str, int] = {"seconds": 10**6, "milliseconds": 10**3, "microseconds": 1}
@@ -25,10 +26,10 @@ INTEGER_MEANING: dict[TimestampUnit, str] = {
 }
 # ISO 8601 as it occurs: shape of a text with 0 for digits -> how to read it. Only the shapes that occur are tried.
 ISO_FORMATS = {
-    r"0-0-0T0:0:0(\.0)?": "%Y-%m-%dT%H:%M:%S%.f",
-    r"0-0-0 0:0:0(\.0)?": "%Y-%m-%d %H:%M:%S%.f",
-    r"0-0-0T0:0:0(\.0)?([Zz]|[+-]0(:0)?)": "%Y-%m-%dT%H:%M:%S%.f%#z",
-    r"0-0-0 0:0:0(\.0)?([Zz]|[+-]0(:0)?)": "%Y-%m-%d %H:%M:%S%.f%#z",
+    r"0-0-0T0:0:0([.,]0)?": "%Y-%m-%dT%H:%M:%S%.f",
+    r"0-0-0 0:0:0([.,]0)?": "%Y-%m-%d %H:%M:%S%.f",
+    r"0-0-0T0:0:0([.,]0)?([Zz]|[+-]0(:0)?)": "%Y-%m-%dT%H:%M:%S%.f%#z",
+    r"0-0-0 0:0:0([.,]0)?([Zz]|[+-]0(:0)?)": "%Y-%m-%d %H:%M:%S%.f%#z",
     r"0-0-0T0:0": "%Y-%m-%dT%H:%M",
     r"0-0-0 0:0": "%Y-%m-%d %H:%M",
     r"0-0-0": "%Y-%m-%d",
@@ -51,6 +52,7 @@ class Timestamps(NamedTuple):
         expected: description of a valid text.
         is_clock: whether it holds dates or date-times, which become microseconds.
         has_fraction: whether some number of it has a fraction.
+        decimal: decimal mark of its numbers.
     """
 
     source: str
@@ -59,6 +61,7 @@ class Timestamps(NamedTuple):
     expected: str = ""
     is_clock: bool = False
     has_fraction: bool = False
+    decimal: str = "."
 
     def canonical(self, unit: TimestampUnit, as_microseconds: bool) -> Canonical:
         """The column to select, in ``unit`` or in microseconds."""
@@ -69,11 +72,11 @@ class Timestamps(NamedTuple):
             return Canonical(TIMESTAMP, self.source, pl.col(self.source).cast(pl.Datetime("us")).dt.epoch("us"))
         if not as_microseconds:
             return columns.integer(TIMESTAMP, self.source, self.dtype, "", INTEGER_MEANING[unit])
-        ticks = (_number(self.source, self.dtype) * MICROSECONDS[unit]).round().cast(pl.Int64, strict=False)
+        ticks = (_number(self.source, self.dtype, self.decimal) * MICROSECONDS[unit]).round().cast(pl.Int64, strict=False)
         return Canonical(TIMESTAMP, self.source, ticks, INTEGER_MEANING[unit].replace("an integer", "a number"))
 
 
-def timestamps(table: Selection, source: str, unit: TimestampUnit, text_format: str | None) -> Timestamps:
+def timestamps(table: Selection, source: str, unit: TimestampUnit, text_format: str | None, decimal: str) -> Timestamps:
     """Choose how to read a timestamp column; all rows decide, so another order of the rows gives the same.
 
     Args:
@@ -81,6 +84,7 @@ def timestamps(table: Selection, source: str, unit: TimestampUnit, text_format: 
         source: name of the column.
         unit: unit of numbers.
         text_format: strptime format of texts and of integers such as 20240531, None for ISO 8601 and for numbers.
+        decimal: decimal mark of numbers that are texts.
 
     Raises:
         DataError: the column holds no timestamps, or contradicts ``unit`` or ``text_format``.
@@ -99,7 +103,7 @@ def timestamps(table: Selection, source: str, unit: TimestampUnit, text_format: 
         raise DataError(f"{where} = {dtype}: timestamps are integers, dates, date-times or texts; convert the column.")
     if unit == "order" or dtype.is_integer() or dtype == pl.Null:
         return Timestamps(source, dtype)
-    number = _number(source, dtype)
+    number = _number(source, dtype, decimal)
     has_fraction = (number != number.round()).any()
     with reading(table.where):
         if dtype != pl.String:
@@ -113,28 +117,34 @@ def timestamps(table: Selection, source: str, unit: TimestampUnit, text_format: 
     if sum(dates.values()) and sum(dates.values()) >= found["numbers"].sum():
         formats = tuple(one for one in ISO_FORMATS.values() if any(_iso_format(shape) == one for shape in dates))
         return Timestamps(source, dtype, formats, NOT_ISO, is_clock=True)
-    return Timestamps(source, dtype, has_fraction=bool(found["fraction"].any()))
+    return Timestamps(source, dtype, has_fraction=bool(found["fraction"].any()), decimal=decimal)
 
 
 def _iso_format(shape: str) -> str | None:
     return next((text for pattern, text in ISO_FORMATS.items() if re.fullmatch(pattern, shape)), None)
 
 
-def _number(source: str, dtype: pl.DataType) -> pl.Expr:
+def _number(source: str, dtype: pl.DataType, decimal: str) -> pl.Expr:
     column = pl.col(source)
-    value = (column.str.strip_chars() if dtype == pl.String else column).cast(pl.Float64, strict=False)
+    value = (with_point(column.str.strip_chars(), decimal) if dtype == pl.String else column).cast(pl.Float64, strict=False)
     return pl.when(value.is_finite()).then(value)
 
 
 def _as_text(source: str, dtype: pl.DataType, text_format: str) -> pl.Expr:
     """A column as texts. An integer lacks the zeros in front: 90531 is 090531 under ``%y%m%d``."""
     if dtype in (pl.String, pl.Null):
-        return pl.col(source).cast(pl.String).str.strip_chars()
-    whole = pl.col(source).cast(pl.Int64, strict=False)
-    text = pl.when(whole == pl.col(source)).then(whole).cast(pl.String)
+        text = pl.col(source).cast(pl.String).str.strip_chars()
+    else:
+        whole = pl.col(source).cast(pl.Int64, strict=False)
+        text = pl.when(whole == pl.col(source)).then(whole).cast(pl.String)
+    if text_format in ISO_FORMATS.values():
+        return text.str.replace(",", ".", literal=True)
     parts = re.findall(r"%-?(\w)", text_format)
-    is_packed = "".join(f"%{part}" for part in parts) == text_format and set(parts) <= set(DIGITS)
-    return text.str.zfill(sum(DIGITS[part] for part in parts)) if is_packed else text
+    if "".join(f"%{part}" for part in parts) != text_format or not set(parts) <= set(DIGITS):
+        return text
+    digits = sum(DIGITS[part] for part in parts)
+    text = text.str.zfill(digits)
+    return pl.when(text.str.contains(rf"^[0-9]{{{digits}}}$")).then(text)
 
 
 def _parsed(text: pl.Expr, formats: tuple[str, ...]) -> pl.Expr:
