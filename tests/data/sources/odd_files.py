@@ -27,11 +27,11 @@ from clickflow.data.sources.log import LogConfig
 from clickflow.data.validation import CheckedLog, check
 from clickflow.errors import ClickflowError
 
-ODD_TEXTS = (
-    ["a,b", "a;b", "a\tb", "a|b", "x\ny", 'q"q', '"lead', 'trail"', "'", "é", "٣", "\u200b", "sp ", " sp", "#c", "NaN", "null", "None"]
-    + ["1.0", "1e3", "0x1", "+1", "-0", "007", "7", "-7", "9223372036854775807", "9223372036854775808", "1" + "0" * 25, "NULL", "\\N", "NA"]
-    + ["true", "False", "[1, 2]", "a|b|c", "-", "\x00z", "日本", "ß", "  ", ""]
-)
+ODD_TEXTS = [
+    *["a,b", "a;b", "a\tb", "a|b", "x\ny", 'q"q', '"lead', 'trail"', "'", "é", "٣", "\u200b", "sp ", " sp", "#c", "NaN", "null", "None"],
+    *["1.0", "1e3", "0x1", "+1", "-0", "007", "7", "-7", "9223372036854775807", "9223372036854775808", "1" + "0" * 25, "NULL", "\\N", "NA"],
+    *["true", "False", "[1, 2]", "a|b|c", "-", "\x00z", "日本", "ß", "  ", ""],
+]
 TIMES = ("seconds", "milliseconds", "fraction", "whole float", "iso", "iso zone", "date", "hour", "day", "mixed")
 NULLS = {"", "NULL", "\\N", "NA"}
 COLUMNS = ("user", "item", "ts", "label", "price", "shop", "note")
@@ -109,9 +109,10 @@ def complaint(case: Case) -> str | None:
             "user", "item", "timestamp", "label", "price", "shop"
         ).iter_rows()
     ]
-    if Counter(found) == Counter(case.rows) and (found == case.rows):
+    if found == case.rows:
         return None
-    return f"{len(found)} rows for {len(case.rows)}: {list((Counter(found) - Counter(case.rows)))[:2]} for {list((Counter(case.rows) - Counter(found)))[:2]}"
+    surplus, lost = Counter(found) - Counter(case.rows), Counter(case.rows) - Counter(found)
+    return f"{len(found)} rows for {len(case.rows)}: {list(surplus)[:2]} for {list(lost)[:2]}"
 
 
 def _pool(rng: random.Random) -> list[str]:

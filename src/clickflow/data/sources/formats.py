@@ -180,7 +180,7 @@ def _parquet_part(file: Path, label: str) -> _ParquetPart:
 
 
 def _refuse_absent(parts: Sequence[text_tables.TextPart | _ParquetPart], needed: Mapping[str, Needed]) -> None:
-    """Refuse columns that no file has, and columns of events that one of them lacks.
+    """Refuse columns that no file has, columns of events that one of them lacks, and columns that share their name.
 
     Raises:
         DataError: all of them, with the nearest name.
@@ -189,7 +189,12 @@ def _refuse_absent(parts: Sequence[text_tables.TextPart | _ParquetPart], needed:
     for column, want in needed.items():
         lacking = [part for part in parts if column not in part.present and column not in part.partitions]
         if lacking and not (want.is_optional and len(lacking) < len(parts)):
-            problems += [(_absent(part, column, want.key)) for part in (lacking[:1] if want.is_optional else lacking)]
+            problems += [_absent(part, column, want.key) for part in (lacking[:1] if want.is_optional else lacking)]
+        problems += [
+            f"{part.label}, column '{column}' (data.{want.key}): {count} columns have this name; give each a name of its own."
+            for part in parts
+            if (count := part.names.count(column)) > 1
+        ]
     if problems:
         raise several(problems, "the files")
 

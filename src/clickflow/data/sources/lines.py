@@ -73,9 +73,9 @@ def _refuse_binary(file: Path, start: bytes, encoding: str) -> None:
     if codecs.lookup(encoding).name.startswith(("utf-16", "utf-32")):
         return
     line = start.partition(b"\n")[0]
-    if b"\0" in line:
+    if line.count(b"\0") * 4 > len(line):
         raise DataError(
-            f"{file.name}, line 1 = {line[:8]!r}: not a text in {encoding}: it has NUL bytes; set encoding (such as utf-16), "
+            f"{file.name}, line 1 = {line[:8]!r}: not a text in {encoding}: every other byte is zero; set encoding (such as utf-16), "
             "or format if it is no text file."
         )
     if b"\n" not in start and b"\r" in start:

@@ -81,7 +81,7 @@ def common(forms: Mapping[str, pl.DataType], column: str, is_name: bool) -> pl.D
     scalars = all(form.is_numeric() or form in (pl.String, pl.Boolean) for form in found)
     if scalars and not (is_name and any(form.is_float() for form in found)):
         return pl.String()
-    shown = ", ".join(f"{file}: {form}" for file, form in forms.items())
+    shown = ", ".join(f"{file}: {form}" for file, form in forms.items() if form != pl.Null)
     raise DataError(f"column '{column}' = {shown}: of several types; write it with one type in all files.")
 
 

@@ -24,16 +24,18 @@ INTEGER_MEANING: dict[TimestampUnit, str] = {
     "microseconds": "an integer (Unix microseconds)",
     "order": "an integer (position)",
 }
-# ISO 8601 as it occurs: shape of a text with 0 for digits -> how to read it. Only the shapes that occur are tried.
+DATE, TIME, ZONE = "[0-9]{4}-[0-9]{2}-[0-9]{2}", "[0-9]{2}:[0-9]{2}:[0-9]{2}([.,][0-9]+)?", "([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)"
+# ISO 8601 as it occurs: pattern of a text -> how to read it. Only the patterns that occur are tried.
 ISO_FORMATS = {
-    r"0-0-0T0:0:0([.,]0)?": "%Y-%m-%dT%H:%M:%S%.f",
-    r"0-0-0 0:0:0([.,]0)?": "%Y-%m-%d %H:%M:%S%.f",
-    r"0-0-0T0:0:0([.,]0)?([Zz]|[+-]0(:0)?)": "%Y-%m-%dT%H:%M:%S%.f%#z",
-    r"0-0-0 0:0:0([.,]0)?([Zz]|[+-]0(:0)?)": "%Y-%m-%d %H:%M:%S%.f%#z",
-    r"0-0-0T0:0": "%Y-%m-%dT%H:%M",
-    r"0-0-0 0:0": "%Y-%m-%d %H:%M",
-    r"0-0-0": "%Y-%m-%d",
+    f"^{DATE}T{TIME}$": "%Y-%m-%dT%H:%M:%S%.f",
+    f"^{DATE} {TIME}$": "%Y-%m-%d %H:%M:%S%.f",
+    f"^{DATE}T{TIME}{ZONE}$": "%Y-%m-%dT%H:%M:%S%.f%#z",
+    f"^{DATE} {TIME}{ZONE}$": "%Y-%m-%d %H:%M:%S%.f%#z",
+    f"^{DATE}T[0-9]{{2}}:[0-9]{{2}}$": "%Y-%m-%dT%H:%M",
+    f"^{DATE} [0-9]{{2}}:[0-9]{{2}}$": "%Y-%m-%d %H:%M",
+    f"^{DATE}$": "%Y-%m-%d",
 }
+ISO_PATTERNS = {text_format: pattern for pattern, text_format in ISO_FORMATS.items()}
 DIGITS = {"Y": 4, "j": 3, "m": 2, "d": 2, "H": 2, "M": 2, "S": 2, "y": 2}
 """Width of each part of a date that is written without separators."""
 NOT_ISO = "an ISO 8601 date-time like the others of its column (for another format set data.timestamp_format)"
@@ -109,7 +111,7 @@ def timestamps(table: Selection, source: str, unit: TimestampUnit, text_format: 
         if dtype != pl.String:
             return Timestamps(source, dtype, has_fraction=bool(table.frame.select(has_fraction).collect(engine="streaming").item()))
         text = pl.col(source).str.strip_chars()
-        shapes = table.frame.group_by(text.str.replace_all(r"\d+", "0").alias("shape")).agg(
+        shapes = table.frame.group_by(text.str.replace_all("[0-9]", "0").alias("shape")).agg(
             pl.len().alias("rows"), number.is_not_null().sum().alias("numbers"), has_fraction.alias("fraction")
         )
         found = shapes.drop_nulls("shape").collect(engine="streaming")
@@ -121,7 +123,7 @@ def timestamps(table: Selection, source: str, unit: TimestampUnit, text_format: 
 
 
 def _iso_format(shape: str) -> str | None:
-    return next((text for pattern, text in ISO_FORMATS.items() if re.fullmatch(pattern, shape)), None)
+    return next((text for pattern, text in ISO_FORMATS.items() if re.match(pattern, shape)), None)
 
 
 def _number(source: str, dtype: pl.DataType, decimal: str) -> pl.Expr:
@@ -137,7 +139,7 @@ def _as_text(source: str, dtype: pl.DataType, text_format: str) -> pl.Expr:
     else:
         whole = pl.col(source).cast(pl.Int64, strict=False)
         text = pl.when(whole == pl.col(source)).then(whole).cast(pl.String)
-    if text_format in ISO_FORMATS.values():
+    if text_format in ISO_PATTERNS:
         return text.str.replace(",", ".", literal=True)
     parts = re.findall(r"%-?(\w)", text_format)
     if "".join(f"%{part}" for part in parts) != text_format or not set(parts) <= set(DIGITS):
@@ -153,7 +155,9 @@ def _parsed(text: pl.Expr, formats: tuple[str, ...]) -> pl.Expr:
     return pl.coalesce(parsed).dt.epoch("us")
 
 
-def _one_parsed(text: pl.Expr, one: str) -> pl.Expr:
-    if re.search(r"%[-_0]?[HIkl]", one) and not re.search(r"%[-_0]?[MTRrXcs+]", one):  # Polars wants minutes with the hours
-        text, one = text + "|00", f"{one}|%M"
-    return text.str.to_datetime(one, time_unit="us", time_zone="UTC", strict=False)
+def _one_parsed(text: pl.Expr, text_format: str) -> pl.Expr:
+    if pattern := ISO_PATTERNS.get(text_format):  # Polars would read 9:5 and line ends too
+        text = pl.when(text.str.contains(pattern)).then(text)
+    if re.search(r"%[-_0]?[HIkl]", text_format) and not re.search(r"%[-_0]?[MTRrXcs+]", text_format):  # it wants minutes with the hours
+        text, text_format = text + "|00", f"{text_format}|%M"
+    return text.str.to_datetime(text_format, time_unit="us", time_zone="UTC", strict=False)
