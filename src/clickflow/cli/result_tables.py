@@ -11,8 +11,11 @@ from rich.console import Console
 from clickflow.cli.next_command import progress_printer
 from clickflow.cli.tables import print_table
 from clickflow.data.dataset import PreparedDataset
+from clickflow.data.field_values import DISTINCT, JOINED, MISSING, TOKENS, UNREADABLE, VALUES
+from clickflow.data.manifest import Manifest
 from clickflow.data.prepare import prepare
-from clickflow.data.schema import TimestampUnit
+from clickflow.data.schema import CategoricalField, NumericField, TimestampUnit
+from clickflow.data.validation import DROPPED
 from clickflow.metrics.headings import heading_of, shown_value
 from clickflow.runs.config import PrepareConfig
 from clickflow.runs.evaluate import Evaluation
@@ -20,6 +23,7 @@ from clickflow.runs.slices import slice_columns
 from clickflow.runs.split_report import shown_metrics
 
 SLICE_HEADINGS = ("slice", "value", "rows", "click rate", "AUC [95 %]", "GAUC", "log loss", "calibration")
+FIELD_HEADINGS = ("field", "kind", "different", "missing", "note")
 SLICES_SHOWN = 8
 """Lines per sort of slice; the run has all of them."""
 SLICE_WIDTH = 130
@@ -41,7 +45,7 @@ def timed_prepare(config: PrepareConfig, console: Console) -> tuple[PreparedData
 
 
 def print_dataset(console: Console, dataset: PreparedDataset, seconds: float | None) -> None:
-    """Sizes, splits, history lengths, what was dropped, and the speed of preparing."""
+    """Sizes, splits, history lengths, fields, what was dropped for which reason, and the speed of preparing."""
     manifest = dataset.manifest
     splits = [
         [
@@ -58,17 +62,33 @@ def print_dataset(console: Console, dataset: PreparedDataset, seconds: float | N
     quantiles = ", ".join(f"{name} {value:g}" for name, value in manifest.history_length_quantiles.items() if name != "mean")
     console.print(f"users {manifest.num_users:,}, items {manifest.num_items:,}, behaviours {manifest.num_behaviours:,}")
     console.print(f"history length: mean {manifest.history_length_quantiles['mean']:.1f}, {quantiles}", soft_wrap=True)
-    fields = ", ".join(f"{f.name} ({f.vocabulary_size:,})" for f in manifest.fields.categorical)
-    console.print(f"fields: {fields}" + "".join(f", {f.name} (numeric)" for f in manifest.fields.numeric))
-    noted = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in manifest.counts.items() if count)
+    print_table(console, "fields", FIELD_HEADINGS, list(_field_rows(manifest)), left=["field", "kind", "note"])
+    noted = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in manifest.counts.items() if count and ": " not in name)
     if noted:
         console.print(f"noted: {noted}", soft_wrap=True)
+    for name, count in manifest.counts.items():
+        if name.startswith((DROPPED, TOKENS)):
+            console.print(f"{name} ({_counted(count, 'row')})", soft_wrap=True, markup=False)
     rows = sum(split.rows for split in manifest.splits.values())
     console.print(f"{dataset.num_bytes / 1e6:,.1f} MB in {dataset.folder}", soft_wrap=True)
     if seconds is None:
         console.print("prepared already; nothing was done")
     else:
         console.print(f"{seconds:.1f} s, {rows / seconds:,.0f} rows/s, {manifest.num_behaviours / seconds:,.0f} behaviours/s")
+
+
+def _field_rows(manifest: Manifest) -> Iterator[list[str]]:
+    """Different values (of a category: those in train), the share of missing ones, and what is odd about a field."""
+    counts = manifest.counts
+    fields: tuple[CategoricalField | NumericField, ...] = (*manifest.fields.categorical, *manifest.fields.numeric)
+    for field in fields:
+        is_numeric = isinstance(field, NumericField)
+        different = counts.get(f"{DISTINCT}{field.name}", 0) if isinstance(field, NumericField) else field.vocabulary_size - 1
+        values = counts.get(f"{VALUES}{field.name}")
+        odd = ((UNREADABLE, "unreadable"), (JOINED, "with several values in one text"))
+        notes = [f"{counts[prefix + field.name]:,} {what}" for prefix, what in odd if prefix + field.name in counts]
+        missing = f"{counts[MISSING + field.name] / values:.1%}" if values else "–"
+        yield [field.name, "numeric" if is_numeric else "categorical", f"{different:,}", missing, ", ".join(notes)]
 
 
 def print_metrics(console: Console, title: str, metrics: Mapping[str, float]) -> None:
