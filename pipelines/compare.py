@@ -5,7 +5,6 @@ if __name__ == "__main__":  # first of all: a wrong config is answered before an
 
     run("compare")
 
-
 from rich.console import Console
 
 from clickflow.cli.comparison_configs import PreparedComparison
@@ -23,16 +22,10 @@ def main(prepared: PreparedComparison, console: Console) -> None:
     config = prepared.config
     comparison = compare(config, prepared.models, progress_printer(console))
     title = f"{config.data.name}, protocol {config.protocol.name}, test split, mean ± std over seeds"
-    _print(console, title, [quality_columns(result) for result in comparison.results])
+    print_table(console, title, map(quality_columns, comparison.results), left=["model"], width=WIDTH)
     title = (
         f"against {config.compare.base} on the same test rows (DeLong clustered by user for AUC, bootstrap over users for GAUC), and costs"
     )
-    _print(console, title, [significance_columns(result) for result in comparison.results])
+    print_table(console, title, map(significance_columns, comparison.results), left=["model"], width=WIDTH)
     console.print(f"run {comparison.run_id}  {comparison.url}", soft_wrap=True)
     console.print(f"table.csv, table.md and figures in {comparison.folder}", soft_wrap=True)
-
-
-def _print(console: Console, title: str, lines: list[dict[str, str]]) -> None:
-    headings = list(dict.fromkeys(heading for line in lines for heading in line))
-    rows = [[line.get(heading, "") for heading in headings] for line in lines]
-    print_table(console, title, headings, rows, left=["model"], width=WIDTH)

@@ -5,7 +5,6 @@ if __name__ == "__main__":  # first of all: a wrong config is answered before an
 
     run("demo")
 
-
 import time
 from typing import Any
 
@@ -66,13 +65,12 @@ def _print_comparison(console: Console, results: list[tuple[TrainedRun, dict[str
     rows = []
     base_auc = results[0][1]["auc"]
     for trained, metrics in results:
-        values = [f"{metrics[name]:.4f}" for name in PRINCIPAL]
-        improvement = f"{rela_impr(metrics['auc'], base_auc):+.1%}" if base_auc > 0.5 else "–"
-        rows.append([trained.config.model.name, *values, improvement, f"{trained.fit.rows_per_second:,.0f}"])
+        row = {"model": str(trained.config.model.name), **{HEADINGS[name]: f"{metrics[name]:.4f}" for name in PRINCIPAL}}
+        row["RelaImpr"] = f"{rela_impr(metrics['auc'], base_auc):+.1%}" if base_auc > 0.5 else "–"
+        rows.append(row | {"rows/s": f"{trained.fit.rows_per_second:,.0f}"})
     if "oracle_auc" in results[0][1]:  # only the generated log knows its true click probabilities
-        rows.append(["best possible", f"{results[0][1]['oracle_auc']:.4f}"])
-    headings = ("model", *(HEADINGS[name] for name in PRINCIPAL), "RelaImpr", "rows/s")
-    print_table(console, "test split", headings, rows, left=["model"])
+        rows.append({"model": "best possible", HEADINGS["auc"]: f"{results[0][1]['oracle_auc']:.4f}"})
+    print_table(console, "test split", rows, left=["model"])
 
 
 def _score(console: Console, promotion: PromoteConfig, dataset: PreparedDataset) -> None:
@@ -81,9 +79,9 @@ def _score(console: Console, promotion: PromoteConfig, dataset: PreparedDataset)
     spread = np.linspace(0, dataset.manifest.splits["validation"].rows - 1, ROWS_SCORED).astype(np.int64)
     rows = raw_rows(dataset, "validation", spread)
     model: Any = load_model(open_store(promotion.tracking, promotion.home), uri)
-    cells = []
+    past, cells = f"history, its last {IDS_SHOWN} items", []
     for item, history, probability in zip(rows["item"], rows["history"], model.predict(rows)["probability"], strict=True):
         shown = ", ".join(str(identifier) for identifier in history[-IDS_SHOWN:])
-        cells.append([str(item), f"{'… ' if len(history) > IDS_SHOWN else ''}{shown or '(none)'}", f"{probability:.4f}"])
-    past = f"history, its last {IDS_SHOWN} items"
-    print_table(console, f"click probabilities by {uri}", ("item", past, "probability"), cells, left=[past])
+        shown = f"{'… ' if len(history) > IDS_SHOWN else ''}{shown or '(none)'}"
+        cells.append({"item": str(item), past: shown, "probability": f"{probability:.4f}"})
+    print_table(console, f"click probabilities by {uri}", cells, left=[past])

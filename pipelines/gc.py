@@ -5,7 +5,6 @@ if __name__ == "__main__":  # first of all: a wrong config is answered before an
 
     run("gc")
 
-
 from rich.console import Console
 
 from clickflow.errors import TrackingError
@@ -14,11 +13,7 @@ from clickflow.upkeep.config import CleanupConfig
 
 
 def main(config: CleanupConfig, console: Console) -> None:
-    """Clean, line by line, and say how much is free now.
-
-    Raises:
-        TrackingError: some of it could not be done.
-    """
+    """Clean, line by line, and say how much is free now; a TrackingError if some of it could not be done."""
     freed, failures = 0, []
     for done in clean(config):
         console.print(f"failed: {done.error}" if done.error else done.what, soft_wrap=True, markup=False)

@@ -5,7 +5,6 @@ if __name__ == "__main__":  # first of all: a wrong config is answered before an
 
     run("predict")
 
-
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn

@@ -5,7 +5,6 @@ if __name__ == "__main__":  # first of all: a wrong config is answered before an
 
     run("prepare")
 
-
 from rich.console import Console
 
 from clickflow.cli.next_command import same_job_by

@@ -9,7 +9,6 @@ if __name__ == "__main__":  # first of all: a wrong config is answered before an
 
     run("promote")
 
-
 import sys
 
 from rich.console import Console
@@ -95,25 +94,24 @@ def _print_history(console: Console, config: PromoteConfig) -> None:
     versions = Registry(open_store(config.tracking, config.home), config.name).versions()
     if not versions:
         raise PromotionError(f"name = {config.name}: no model of this name is registered; promote a run first, or correct the name.")
-    headings = ("time (UTC)", "version", "decision", "champion", "run", "validation", "difference on test", "by")
-    print_table(console, f"decisions about {config.name}", headings, map(_cells, log_of(versions)), left=headings, width=180)
+    rows = [_cells(decision) for decision in log_of(versions)]
+    print_table(console, f"decisions about {config.name}", rows, left=list(rows[0]) if rows else [], width=180)
 
 
-def _cells(decision: Decision) -> list[str]:
+def _cells(decision: Decision) -> dict[str, str]:
     details = decision.details
     moved = "–" if decision.champion == decision.successor else f"{decision.champion or '–'} → {decision.successor}"
     validation = f"{details['metric']} {details['validation']:.4f}" if "validation" in details else "–"
-    run_id = str(details.get("run_id", "–"))[:12]
-    return [
-        decision.at[:19].replace("T", " "),
-        str(decision.version),
-        decision.kind,
-        moved,
-        run_id,
-        validation,
-        _difference(decision),
-        decision.by,
-    ]
+    return {
+        "time (UTC)": decision.at[:19].replace("T", " "),
+        "version": str(decision.version),
+        "decision": decision.kind,
+        "champion": moved,
+        "run": str(details.get("run_id", "–"))[:12],
+        "validation": validation,
+        "difference on test": _difference(decision),
+        "by": decision.by,
+    }
 
 
 def _difference(decision: Decision) -> str:

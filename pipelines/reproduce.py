@@ -8,7 +8,6 @@ if __name__ == "__main__":  # first of all: a wrong config is answered before an
 
     run("reproduce")
 
-
 import sys
 
 from rich.console import Console

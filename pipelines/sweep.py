@@ -8,7 +8,6 @@ if __name__ == "__main__":  # first of all: a wrong config is answered before an
 
     run("sweep")
 
-
 import sys
 from pathlib import Path
 

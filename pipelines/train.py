@@ -5,7 +5,6 @@ if __name__ == "__main__":  # first of all: a wrong config is answered before an
 
     run("train")
 
-
 from rich.console import Console
 
 from clickflow.cli.grid import part_of_grid

@@ -40,12 +40,7 @@ QUIET_RAY = {"include_dashboard": False, "log_to_driver": False, "logging_level"
 
 @dataclass(frozen=True)
 class Cluster:
-    """A launcher that was chosen on the command line, kept from what Hydra composed.
-
-    Attributes:
-        context: Hydra's, of this call.
-        config: Hydra's own part of the composed config.
-    """
+    """A launcher that was chosen on the command line, with what Hydra composed."""
 
     context: HydraContext
     config: DictConfig
@@ -114,12 +109,9 @@ class _Launch:
     """One worker's way to a machine and back."""
 
     launcher: Launcher
-    overrides: list[str]
-    """Overrides of the config that Hydra composes for a job."""
-    num_trials: int
-    """Trials taken before this launch."""
-    error: str | None = None
-    """How it ended, if badly."""
+    overrides: list[str]  # of the config that Hydra composes for a job
+    num_trials: int  # taken before this launch
+    error: str | None = None  # how it ended, if badly
     thread: threading.Thread = field(init=False)
 
     def __post_init__(self) -> None:
@@ -135,12 +127,7 @@ class _Launch:
 
 
 class ClusterWorkers:
-    """Workers as jobs of a launcher.
-
-    Args:
-        cluster: where.
-        spec: what to do.
-    """
+    """Workers as jobs of a launcher."""
 
     def __init__(self, cluster: Cluster, spec: WorkerSpec) -> None:
         self._cluster = cluster
@@ -152,15 +139,7 @@ class ClusterWorkers:
         """Unknown: a job is not a process of this machine."""
 
     def start_missing(self, num_needed: int, trials: Sequence[object]) -> None:
-        """Launch a job for each worker, and others for those that ended early.
-
-        Args:
-            num_needed: trials that are left to finish.
-            trials: all that were taken so far.
-
-        Raises:
-            TrainingError: no job comes as far as a trial.
-        """
+        """Launch a job for each worker, and others for those that ended early; a TrainingError if none comes as far as a trial."""
         for place, launch in enumerate(self._places):
             if launch is not None and not launch.thread.is_alive():
                 self._remove_ended(place, launch, had_a_trial=len(trials) > launch.num_trials)
@@ -196,14 +175,9 @@ class ClusterWorkers:
 
 
 def work_on_cluster(spec: str, composed: Any) -> str | None:
-    """The task that a launcher runs on each machine.
+    """The task that a launcher runs on each machine: the worker spec, as JSON, has all that counts of what Hydra composed.
 
-    Args:
-        spec: as JSON.
-        composed: Hydra's; the worker spec has all that counts.
-
-    Returns:
-        How it ended, if badly. An error itself might not come through to where it is read.
+    Returns how it ended, if badly. An error itself might not come through to where it is read.
     """
     set_environment()
     signal.signal(signal.SIGUSR2, interrupt)  # submitit's, some time before the job's own comes to an end

@@ -12,27 +12,21 @@ from rich.console import Console
 
 @dataclass(frozen=True)
 class Command:
-    """One command. Code is named and imported when it is needed: ``--help`` of one command need not import the others.
-
-    Attributes:
-        name: of the command, of its YAML in ``conf`` and of its story in ``pipelines``.
-        purpose: one line.
-        config: the class of its config.
-        examples: arguments.
-        heavy: what its story imports, which takes seconds.
-        rewrite: makes the arguments that Hydra sees of those that the user gave.
-        check: makes what the story is given of a job's overrides and the folder of ``--config-dir``; None validates the config.
-        grid: held around all jobs of a grid, given what was checked; gives further overrides for them.
-    """
+    """One command. Code is named and imported when it is needed: ``--help`` of one command need not import the others."""
 
     name: str
+    """Also that of its YAML in ``conf`` and of its story in ``pipelines``."""
     purpose: str
     config: str
     examples: tuple[str, ...]
     heavy: str
+    """What its story imports, which takes seconds."""
     rewrite: str | None = None
+    """Makes the arguments that Hydra sees of those that the user gave."""
     check: str | None = None
+    """Makes what the story is given of a job's overrides and the folder of ``--config-dir``; None validates the config."""
     grid: str | None = None
+    """Held around all jobs of a grid, given what was checked; gives further overrides for them."""
 
     @property
     def config_class(self) -> Any:

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 
 import hydra
-from omegaconf import DictConfig
 
 from clickflow.cli.commands import COMMANDS, Command
 from clickflow.cli.main import show
@@ -32,15 +31,7 @@ complete -o nospace -o default -F _clickflow clickflow"""
 
 
 def complete(arguments: Sequence[str], command: Command | None) -> None:
-    """Answer ``-sc install=SHELL``, ``-sc uninstall=SHELL`` or ``-sc query=SHELL``.
-
-    Args:
-        arguments: what follows ``-sc``.
-        command: whose words are wanted; None where the line in ``COMP_LINE`` names it.
-
-    Raises:
-        ConfigError: none of these.
-    """
+    """Answer ``-sc install=SHELL``, ``-sc uninstall=SHELL`` or ``-sc query=SHELL``; without a command ``COMP_LINE`` names it."""
     what, _, shell = (arguments[0] if len(arguments) == 1 else "").partition("=")
     if what not in ("install", "uninstall", "query") or shell not in SHELLS:
         allowed = " and ".join(SHELLS)
@@ -66,8 +57,4 @@ def _query(command: Command | None) -> None:
     os.environ["COMP_LINE"] = " ".join(["clickflow", *words])
     sys.argv[1:] = ["-sc", "query=bash"]
     with further_configs(None):
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=command.name)(_nothing)()
-
-
-def _nothing(_: DictConfig) -> None:
-    """A no-op; Hydra requires a task function."""
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=command.name)(lambda _: None)()

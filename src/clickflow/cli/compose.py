@@ -1,4 +1,4 @@
-"""A command's config as Hydra composes it from ``conf``, and as plain values."""
+"""A command's config as Hydra composes it from ``conf``, and as plain values; every fault is a ConfigError."""
 
 import re
 from collections.abc import Sequence
@@ -30,17 +30,7 @@ OmegaConf.register_new_resolver("repository", lambda path: str(REPOSITORY / path
 
 
 def compose(config_name: str, overrides: Sequence[str], config_dir: str | None, *, with_hydra: bool = False) -> DictConfig:
-    """A command's config.
-
-    Args:
-        config_name: file in ``conf``.
-        overrides: as Hydra takes them.
-        config_dir: a folder of the user's with more configs.
-        with_hydra: whether Hydra's own part is wanted too.
-
-    Raises:
-        ConfigError: a group has no such config, or Hydra cannot set a key.
-    """
+    """A command's config, from ``conf`` and the user's folder with more configs."""
     if config_dir is not None and not Path(config_dir).is_dir():
         raise ConfigError(f"--config-dir = {config_dir}: no such folder; name one that holds groups, as conf/data/my_clicks.yaml")
     _refuse_nameless_choices(overrides, config_dir)
@@ -83,11 +73,7 @@ def _refuse_nameless_choices(overrides: Sequence[str], config_dir: str | None) -
 
 
 def plain(composed: DictConfig) -> dict[str, Any]:
-    """Resolved values, without the required ones that nobody gave.
-
-    Raises:
-        ConfigError: a reference to a key that does not exist.
-    """
+    """Resolved values, without the required ones that nobody gave."""
     try:
         values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=False)
     except OmegaConfBaseException as error:

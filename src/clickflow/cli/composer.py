@@ -25,12 +25,7 @@ from clickflow.sweep.space import SearchSpace
 
 
 class HydraComposer:
-    """Makes the configs of trials.
-
-    Args:
-        overrides: what all trials share, as on the command line.
-        config_dir: a folder of the user's with more config groups.
-    """
+    """Makes the configs of trials from what they share, as on the command line, and a user's folder with more config groups."""
 
     def __init__(self, overrides: Sequence[str], config_dir: str | None = None) -> None:
         self.overrides = fixed_overrides(overrides, config_dir)
@@ -39,11 +34,7 @@ class HydraComposer:
         self._keys: dict[tuple[tuple[str, Any], ...], frozenset[str]] = {}
 
     def keys(self, groups: Mapping[str, str]) -> frozenset[str]:
-        """All dotted keys of the config with these config groups chosen, sections among them.
-
-        Raises:
-            ConfigError: a group has no such config.
-        """
+        """All dotted keys of the config with these config groups chosen, sections among them."""
         chosen = tuple(groups.items())
         if chosen not in self._keys:
             values = OmegaConf.to_container(self._with_groups(groups), resolve=False)
@@ -52,14 +43,7 @@ class HydraComposer:
         return self._keys[chosen]
 
     def compose(self, values: Mapping[str, Any]) -> RunConfig:
-        """The config of a trial.
-
-        Args:
-            values: key -> value, config groups among them.
-
-        Raises:
-            ConfigError: the config cannot be run.
-        """
+        """The config of a trial with these values, config groups among them."""
         named = ", ".join(as_overrides(values))
         groups = {key: value for key, value in values.items() if group_options(key, self.config_dir)}
         try:
@@ -94,9 +78,7 @@ class PreparedSweep:
 def prepared_sweep(overrides: Sequence[str], config_dir: str | None = None) -> PreparedSweep:
     """Compose a sweep and check it: its config, the text of its space, and the ends of every parameter.
 
-    Args:
-        overrides: as :func:`clickflow.cli.sweep_arguments.into_space` leaves them.
-        config_dir: a folder of the user's with more config groups.
+    The overrides are those that :func:`clickflow.cli.sweep_arguments.into_space` leaves.
 
     Raises:
         ConfigError: all problems of the config and the space's text; where there are none, those of the space's ends.

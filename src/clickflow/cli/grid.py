@@ -20,17 +20,7 @@ VARIABLE = "CLICKFLOW_GRID"
 
 @contextmanager
 def grid(jobs: Sequence[RunConfig]) -> Iterator[list[str]]:
-    """Hold the parent runs of a grid open around its jobs.
-
-    Args:
-        jobs: configs of all of them.
-
-    Yields:
-        Overrides by which the jobs find their parents.
-
-    Raises:
-        TrainingError: some of the jobs' runs did not finish.
-    """
+    """Hold the parent runs of a grid open around its jobs; yields the overrides by which the jobs find them."""
     parsed = parsed_overrides(parsed_arguments(sys.argv[1:]).overrides)
     swept = {override.get_key_element().lstrip("+"): override.get_value_string() for override in parsed if override.is_sweep_override()}
     with grid_parents(jobs, swept) as parents:

@@ -3,10 +3,11 @@
 All of it is read from the composed config and from the config classes, whose docstrings say what a key means: no text is kept twice.
 """
 
+import itertools
 import re
 import shutil
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omegaconf import open_dict
@@ -30,16 +31,7 @@ def command_list() -> str:
 
 
 def help_text(command: Command, overrides: Sequence[str], config_dir: str | None) -> str:
-    """The help of a command; of a config group the keys of the chosen config.
-
-    Args:
-        command: which one.
-        overrides: of the command line, as Hydra takes them.
-        config_dir: a folder of the user's with more configs.
-
-    Raises:
-        ConfigError: a group has no such config.
-    """
+    """The help of a command; of a config group the keys of the chosen config."""
     composed = compose(command.name, overrides, config_dir, with_hydra=True)
     chosen = {str(group): name for group, name in composed.hydra.runtime.choices.items() if not str(group).startswith("hydra/")}
     with open_dict(composed):
@@ -66,11 +58,7 @@ def help_text(command: Command, overrides: Sequence[str], config_dir: str | None
 
 
 class _Lines:
-    """Lines of the help, as they come.
-
-    Args:
-        definitions: of the JSON schema.
-    """
+    """Lines of the help, as they come, by the definitions of a JSON schema."""
 
     def __init__(self, definitions: Mapping[str, Any]) -> None:
         self._definitions = definitions
@@ -123,28 +111,21 @@ class _Lines:
         if "discriminator" in field:
             named = field["discriminator"]
             name = str(value.get(named["propertyName"]))
-            return self._resolved(named["mapping"].get(name)) or self._of_another_package(name)
+            own = self._resolved(named["mapping"].get(name))
+            return config_class(name).model_json_schema() if own is None and name in models_of_packages() else own
         if "$ref" in field:
             return self._resolved(field["$ref"])
         found = [section for member in field.get("anyOf", ()) if (section := self._section(member, value))]
         return found[0] if found else None
-
-    def _of_another_package(self, name: str) -> Mapping[str, Any] | None:
-        """The schema of a model that an entry point brings."""
-        return config_class(name).model_json_schema() if name in models_of_packages() else None
 
     def _resolved(self, reference: str | None) -> Mapping[str, Any] | None:
         return None if reference is None else self._definitions[reference.rpartition("/")[2]]
 
 
 def wrapped(text: str, indent: int = 0, further: int | None = None, room: int = 0) -> list[str]:
-    """A text as lines that fit the terminal; 80 columns where there is none.
+    """A paragraph as lines that fit the terminal (80 columns where there is none), with some columns of room at their ends.
 
-    Args:
-        text: of one paragraph.
-        indent: spaces before the first line.
-        further: spaces before the others; None for as many.
-        room: columns to leave free at the end of each line.
+    The first line is indented by ``indent`` spaces, the others by ``further`` (None: by as many).
     """
     width = min(shutil.get_terminal_size().columns, MAX_WIDTH) - room
     rest = " " * (indent if further is None else further)
@@ -173,16 +154,9 @@ def shown(value: Any) -> str:
 def _purpose(group: str, choice: str, config_dir: str | None) -> str:
     """The description in a config's first lines."""
     file = group_file(group, choice, config_dir)
-    comments = [] if file is None else list(_first_comments(file.read_text().splitlines()))
-    return " ".join(comments)
-
-
-def _first_comments(lines: Sequence[str]) -> Iterator[str]:
-    for line in lines:
-        if not line.startswith("#"):
-            return
-        if not line.startswith("# @"):
-            yield line.removeprefix("#").strip()
+    lines = [] if file is None else file.read_text().splitlines()
+    comments = itertools.takewhile(lambda line: line.startswith("#"), lines)
+    return " ".join(line.removeprefix("#").strip() for line in comments if not line.startswith("# @"))
 
 
 def _plain_text(docstring: str) -> str:

@@ -9,8 +9,9 @@ import signal
 import sys
 import threading
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pkgutil import resolve_name
 from typing import Any
 
 import hydra
@@ -57,14 +58,15 @@ def launch(name: str, arguments: Sequence[str]) -> None:
         if jobs and command.heavy:
             progress_printer(console)(f"loading {command.heavy}")
         story = command.story if jobs else None
-        _interrupt_on_signals()
-        check, folder = _check_of(command), given.config_dir
+        # From here on an interrupt is an exception: runs are closed, nothing half-written stays.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, interrupt)
 
         def run_job(_: DictConfig) -> None:
             assert story is not None
             overrides = tuple(HydraConfig.get().overrides.task)
             try:
-                story(jobs[overrides] if overrides in jobs else check(overrides, folder), console)
+                story(jobs[overrides] if overrides in jobs else _checked(command, overrides, given.config_dir), console)
             except ClickflowError as error:
                 report(error)
                 failed.append(str(error))
@@ -126,26 +128,20 @@ def _given(command: Command, arguments: Sequence[str]) -> Namespace | None:
     return given
 
 
-def _check_of(command: Command) -> Callable[[Sequence[str], str | None], Any]:
-    """The function that makes a job's checked config of its overrides and ``--config-dir``."""
+def _checked(command: Command, overrides: Sequence[str], config_dir: str | None) -> Any:
+    """What a job's story is given, checked."""
     if command.check is not None:
-        from pkgutil import resolve_name
-
-        return resolve_name(command.check)  # type: ignore[no-any-return]
-    return lambda overrides, config_dir: validate(command.config_class, plain(compose(command.name, overrides, config_dir)))
+        return resolve_name(command.check)(overrides, config_dir)
+    return validate(command.config_class, plain(compose(command.name, overrides, config_dir)))
 
 
 def _checked_jobs(command: Command, given: Namespace) -> _CheckedJobs:
-    """The checked config of every job of the command line.
-
-    Raises:
-        ConfigError: the problems of all jobs.
-    """
-    check, jobs, problems = _check_of(command), _CheckedJobs(), []
+    """The checked config of every job of the command line, or a ConfigError with the problems of all jobs."""
+    jobs, problems = _CheckedJobs(), []
     for overrides in _jobs(given.overrides, given.multirun):
         try:
             own = tuple(str(override.input_line) for override in parsed_overrides(overrides) if not override.is_hydra_override())
-            jobs[own] = check(overrides, given.config_dir)
+            jobs[own] = _checked(command, overrides, given.config_dir)
         except ConfigError as error:
             problems.append(_with_quoted_paths(str(error), overrides))
     if problems:
@@ -175,12 +171,6 @@ def _with_quoted_paths(message: str, overrides: Sequence[str]) -> str:
         fault = rf"(?m)^(  {re.escape(key)} = .*: must be a path.*|  {re.escape(key)} = .*: a path or a list of paths)$"
         message = re.sub(fault, lambda found, key=key, text=text: f"{found[0]}; if it is one, write {quoted_argument(key, text)}", message)  # type: ignore[misc]
     return message
-
-
-def _interrupt_on_signals() -> None:
-    """From here on an interrupt is an exception: runs are closed, nothing half-written stays."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, interrupt)
 
 
 @contextmanager

@@ -48,17 +48,17 @@ def print_dataset(console: Console, dataset: PreparedDataset, seconds: float | N
     """Sizes, splits, history lengths, fields, what was dropped for which reason, and the speed of preparing."""
     manifest = dataset.manifest
     splits = [
-        [
-            name,
-            f"{split.rows:,}",
-            f"{split.users:,}",
-            f"{split.positives / split.rows:.4f}",
-            *(_date(moment, manifest.timestamp_unit) for moment in (split.first_timestamp, split.last_timestamp)),
-        ]
+        {
+            "split": name,
+            "rows": f"{split.rows:,}",
+            "users": f"{split.users:,}",
+            "positive rate": f"{split.positives / split.rows:.4f}",
+            "from": _date(split.first_timestamp, manifest.timestamp_unit),
+            "to": _date(split.last_timestamp, manifest.timestamp_unit),
+        }
         for name, split in manifest.splits.items()
     ]
-    headings = ("split", "rows", "users", "positive rate", "from", "to")
-    print_table(console, f"{manifest.name}, protocol {manifest.protocol['name']}", headings, splits, left=["split"])
+    print_table(console, f"{manifest.name}, protocol {manifest.protocol['name']}", splits, left=["split"])
     quantiles = ", ".join(f"{name} {value:g}" for name, value in manifest.history_length_quantiles.items() if name != "mean")
     console.print(f"users {manifest.num_users:,}, items {manifest.num_items:,}, behaviours {manifest.num_behaviours:,}")
     console.print(f"history length: mean {manifest.history_length_quantiles['mean']:.1f}, {quantiles}", soft_wrap=True)
@@ -93,14 +93,15 @@ def _field_rows(manifest: Manifest) -> Iterator[list[str]]:
 
 def print_metrics(console: Console, title: str, metrics: Mapping[str, float]) -> None:
     """One row of metrics."""
-    print_table(console, title, [heading_of(name) for name in metrics], [[shown_value(*metric) for metric in metrics.items()]], left=[])
+    print_table(console, title, [{heading_of(name): shown_value(name, value) for name, value in metrics.items()}], left=[])
 
 
 def print_evaluation(console: Console, evaluation: Evaluation) -> None:
     """Test metrics with their intervals, the slices, and how often the test split was opened."""
-    rows = [(heading_of(name), *shown) for name, *shown in shown_metrics(evaluation.scored.metrics, evaluation.intervals)]
-    print_table(console, "test split", ("metric", "value", "95 % interval"), rows, left=["metric"])
-    print_table(console, "by slice", SLICE_HEADINGS, _slice_rows(evaluation.slices), left=["slice", "value"], width=SLICE_WIDTH)
+    shown = shown_metrics(evaluation.scored.metrics, evaluation.intervals)
+    rows = [{"metric": heading_of(name), "value": value, "95 % interval": interval} for name, value, interval in shown]
+    print_table(console, "test split", rows, left=["metric"])
+    print_table(console, "by slice", _slice_rows(evaluation.slices), left=["slice", "value"], width=SLICE_WIDTH)
     times, runs = evaluation.openings.times, evaluation.openings.runs
     console.print(
         f"the test split of this data set has been opened {_counted(times, 'time')}, by {_counted(runs, 'run')}; the more often it decides "
@@ -109,16 +110,16 @@ def print_evaluation(console: Console, evaluation: Evaluation) -> None:
     )
 
 
-def _slice_rows(slices: pl.DataFrame) -> Iterator[list[str] | None]:
+def _slice_rows(slices: pl.DataFrame) -> Iterator[dict[str, str] | None]:
     """The first lines of each sort of slice; the rest is in the run."""
     rows = [(row["slice"], slice_columns(row)) for row in slices.iter_rows(named=True)]
     for _, found in itertools.groupby(rows, key=lambda row: row[0]):
         lines = [columns for _, columns in found]
         shown = lines if len(lines) <= SLICES_SHOWN else lines[: SLICES_SHOWN - 1]
         for position, line in enumerate(shown):
-            yield ["" if position and heading == "slice" else line[heading] for heading in SLICE_HEADINGS]
+            yield {heading: "" if position and heading == "slice" else line[heading] for heading in SLICE_HEADINGS}
         if len(shown) < len(lines):
-            yield ["", f"… {len(lines) - len(shown)} more"]
+            yield {"value": f"… {len(lines) - len(shown)} more"}
         yield None
 
 

@@ -34,11 +34,7 @@ _config_dir: ContextVar[str | None] = ContextVar("config_dir", default=None)
 
 
 def config_folders(config_dir: str | None) -> list[Path]:
-    """The folders with configs, those that win first.
-
-    Args:
-        config_dir: as given by ``--config-dir``.
-    """
+    """The folders with configs, those that win first."""
     folders = [] if config_dir is None else [Path(config_dir).absolute()]
     own = Path("conf").absolute()
     return [*folders, *([own] if own.is_dir() and own.resolve() != CONF else []), CONF]

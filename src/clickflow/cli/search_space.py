@@ -35,15 +35,7 @@ class _Fault(ValueError):
 
 
 def read_space(space: Mapping[str, str], config_dir: str | None = None) -> SearchSpace:
-    """Typed parameters.
-
-    Args:
-        space: dotted key or config group -> text.
-        config_dir: a folder of the user's with more config groups.
-
-    Raises:
-        ConfigError: one line for each key whose text cannot be searched.
-    """
+    """Typed parameters from the text of each dotted key or config group; a ConfigError names each text that cannot be searched."""
     parameters: dict[str, Parameter] = {}
     problems: list[str] = ["sweep.space = {}: nothing to search; give a key its values"] if not space else []
     options = {key: group_options(key, config_dir) for key in space}

@@ -9,11 +9,7 @@ from clickflow.errors import ConfigError
 
 
 def into_space(arguments: Sequence[str]) -> list[str]:
-    """A command line on which keys are searched -> one that sets ``sweep.space``; what ``launch`` rewrites a sweep's by.
-
-    Raises:
-        ConfigError: ``--multirun``, or what :func:`searched` refuses.
-    """
+    """A command line on which keys are searched -> one that sets ``sweep.space``; a sweep takes no ``--multirun``."""
     parsed = parsed_arguments(arguments)
     if parsed.multirun:
         raise ConfigError("-m: a sweep makes its own trials; leave -m out, or run a plain grid with clickflow train -m")
@@ -26,14 +22,7 @@ def into_space(arguments: Sequence[str]) -> list[str]:
 
 
 def searched(overrides: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Split overrides into fixed ones and the search space.
-
-    Returns:
-        The fixed overrides as they are, and key -> text of what is searched.
-
-    Raises:
-        ConfigError: a key that is both, or an argument that is no override.
-    """
+    """Split overrides into fixed ones, as they are, and the search space (key -> text); a key that is both is a ConfigError."""
     fixed: dict[str, str] = {}
     space: dict[str, str] = {}
     for override, parsed in zip(overrides, parsed_overrides(overrides, sweep_parser()), strict=True):

@@ -19,11 +19,7 @@ WIDTH = 160
 
 
 class SweepConsole:
-    """Shows a sweep while it is on.
-
-    Args:
-        console: where to. In a terminal the workers' lines are kept up to date; elsewhere only the trials that end are printed.
-    """
+    """Shows a sweep while it is on: in a terminal the workers' lines are kept up to date, elsewhere only ended trials are printed."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -63,12 +59,8 @@ class SweepConsole:
     def headline(self, snapshot: Snapshot) -> str:
         """How far the sweep is, its best, and the time left."""
         counts = snapshot.counts
-        parts = [f"{counts.finished} of {snapshot.total} finished"]
-        parts += [
-            f"{number} {word}"
-            for number, word in ((counts.pruned, "pruned"), (counts.failed, "failed"), (counts.running, "running"))
-            if number
-        ]
+        others = {"pruned": counts.pruned, "failed": counts.failed, "running": counts.running}
+        parts = [f"{counts.finished} of {snapshot.total} finished", *(f"{number} {word}" for word, number in others.items() if number)]
         best = best_so_far(snapshot)
         parts += [f"best {best}"] if best else []
         here = counts.finished - self._num_before
@@ -87,11 +79,8 @@ class SweepConsole:
                 self._workers.setdefault(key, f"worker {len(self._workers) + 1}")
                 if trial.state.name == "RUNNING":
                     running[key] = trial
-        lines = []
-        for key, label in self._workers.items():
-            if key in running:
-                lines.append(f"  {label}  trial {running[key].number:<4} {_progress(snapshot, running[key].user_attrs.get(PROGRESS))}")
-        return lines
+        shown = [(label, running[key]) for key, label in self._workers.items() if key in running]
+        return [f"  {label}  trial {trial.number:<4} {_progress(snapshot, trial.user_attrs.get(PROGRESS))}" for label, trial in shown]
 
 
 def ended_line(snapshot: Snapshot, number: int) -> str:
@@ -125,11 +114,13 @@ def print_best(console: Console, result: SweepResult, metrics: Sequence[str]) ->
         console.print("no trial is complete, so there is no best one")
         return
     title = "best trial" if len(result.best) == 1 else f"Pareto front, {len(result.best)} trials"
-    measured = [[metric, *(f"{trial.values[position]:,.4f}" for trial in result.best)] for position, metric in enumerate(metrics)]
+    columns = [(f"trial {trial.number}", trial, values) for trial, values in zip(result.best, result.values, strict=True)]
+    measured = [
+        {"": metric} | {label: f"{trial.values[position]:,.4f}" for label, trial, _ in columns} for position, metric in enumerate(metrics)
+    ]
     keys = dict.fromkeys(key for values in result.values for key in values)
-    searched = [[key, *(readable(values[key]) if key in values else "" for values in result.values)] for key in keys]
-    headings = ["", *(f"trial {trial.number}" for trial in result.best)]
-    print_table(console, title, headings, [*measured, None, *searched], left=[""], width=WIDTH)
+    searched = [{"": key} | {label: readable(values[key]) for label, _, values in columns if key in values} for key in keys]
+    print_table(console, title, [*measured, None, *searched], left=[""], width=WIDTH)
 
 
 def duration(seconds: float) -> str:

@@ -1,6 +1,6 @@
 """Tables in a terminal."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping
 
 from rich.console import Console
 from rich.table import Table
@@ -9,30 +9,26 @@ from rich.table import Table
 def print_table(
     console: Console,
     title: str,
-    headings: Sequence[str],
-    rows: Iterable[Sequence[str] | None],
+    rows: Iterable[Mapping[str, str] | None],
     *,
     left: Collection[str],
     width: int | None = None,
 ) -> None:
-    """Print a table.
+    """Print a table whose columns are aligned right, but those with a heading in ``left``.
 
-    Args:
-        console: where to.
-        title: line above the table.
-        headings: one per column.
-        rows: cells of each row, of which the last ones may be missing; None draws a line.
-        left: headings of the columns that are aligned left; numbers are aligned right.
-        width: columns of the terminal that the table may take, even if the console has fewer; its cells are not wrapped.
+    A row has cells by heading, some of which may be missing; a row of None draws a line. A table with a width takes up to so many
+    columns of the terminal, even if the console has fewer, and does not wrap its cells.
     """
     table = Table(title=title, title_justify="left")
+    lines = list(rows)
+    headings = list(dict.fromkeys(heading for line in lines for heading in line or ()))
     for heading in headings:
         table.add_column(heading, justify="left" if heading in left else "right", no_wrap=width is not None)
-    for row in rows:
-        if row is None:
+    for line in lines:
+        if line is None:
             table.add_section()
         else:
-            table.add_row(*row)
+            table.add_row(*(line.get(heading, "") for heading in headings))
     if width is not None:  # rich gives a pipe 80 columns; a figure that is cut off is worse than a line that wraps
         console = Console(file=console.file, width=max(console.width, width), highlight=False)
     console.print(table)

@@ -31,19 +31,12 @@ BEHAVIOURS_SHOWN = 15
 
 @dataclass(frozen=True)
 class _Past:
-    """Sampled impressions, and the part of their histories that the model saw.
+    """Sampled impressions, and the part of their histories that the model saw, one history after the other."""
 
-    Attributes:
-        rows: (S,) the impressions' rows in the split.
-        items: (N,) item row of each behaviour, one history after the other.
-        sample: (N,) position of each behaviour's impression in ``rows``.
-        position: (N,) position of each behaviour in its history, from 1 = the oldest.
-    """
-
-    rows: NDArray[np.int64]
-    items: NDArray[np.int64]
-    sample: NDArray[np.int64]
-    position: NDArray[np.int64]
+    rows: NDArray[np.int64]  # (S,) the impressions' rows in the split
+    items: NDArray[np.int64]  # (N,) item row of each behaviour
+    sample: NDArray[np.int64]  # (N,) position of each behaviour's impression in ``rows``
+    position: NDArray[np.int64]  # (N,) position of each behaviour in its history, from 1 = the oldest
 
 
 def log_attention(run: Run, model: nn.Module, dataset: PreparedDataset, split_name: str, max_history: int) -> None:

@@ -43,14 +43,7 @@ TOWER_LAYERS = "mlp.layers."
 
 @dataclass(frozen=True)
 class Comparison:
-    """The result of a comparison.
-
-    Attributes:
-        run_id: id of the parent run.
-        url: URL of the parent run's page.
-        results: one per model, in the order of the config.
-        folder: the folder with ``table.csv``, ``table.md`` and the figures.
-    """
+    """The result of a comparison: its parent run, one result per model, and the folder with tables and figures."""
 
     run_id: str
     url: str
@@ -68,22 +61,10 @@ class _Scored:
     group: NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class _Shared:
-    """What all runs of a comparison have in common."""
-
-    store: Store
-    parent_run_id: str
-    dataset: PreparedDataset
-
-
 def compare(config: CompareConfig, models: Mapping[str, RunConfig], progress: Progress = lambda stage: None) -> Comparison:
     """Train or collect every (model, seed), and make the table of their results.
 
-    Args:
-        config: the comparison; ``config.compare.seeds`` replace each model's own seed.
-        models: label -> config, all of the same data.
-        progress: called with the name of each stage as it starts.
+    The seeds of the comparison replace those of the models' configs, which are all of the same data.
 
     Raises:
         TrainingError: some runs failed; the table of the others is logged, and the parent run is FAILED.
@@ -96,21 +77,23 @@ def compare(config: CompareConfig, models: Mapping[str, RunConfig], progress: Pr
         dataset = prepare(config.data, config.protocol, config.home, progress)
         parent.set_tags({FINGERPRINT_TAG: dataset.manifest.fingerprint})
         refuse_one_class(dataset, SPLITS)  # once, instead of in every run
-        scored, failures = _score_all(_Shared(store, parent.id, dataset), config.compare.seeds, models, progress)
+        scored, failures = _score_all(parent, dataset, config.compare.seeds, models, progress)
         if not scored:
             raise TrainingError("\n".join(["all runs failed", *failures]))
         progress("comparing on the same test rows")
         results = _results(config, scored)
         folder = config.home / "comparisons" / f"{config.data.name}-{parent.id[:12]}"
         _write(folder, results, config.compare.base, {label: runs[0].run for label, runs in scored.items()}, store)
-        _log(parent, folder)
+        for path in sorted(folder.iterdir()):
+            parent.log_file(path, "comparison")
+        parent.set_description((folder / "table.md").read_text(encoding="utf-8"))
         if failures:
             raise TrainingError("\n".join([f"{len(failures)} of the runs failed; table of the others: {folder}", *failures]))
         return Comparison(parent.id, parent.url, results, folder)
 
 
 def _score_all(
-    shared: _Shared, seeds: tuple[int, ...], models: Mapping[str, RunConfig], progress: Progress
+    parent: Run, dataset: PreparedDataset, seeds: tuple[int, ...], models: Mapping[str, RunConfig], progress: Progress
 ) -> tuple[dict[str, list[_Scored]], list[str]]:
     """Score every (model, seed), seeds outermost so that a cut-off comparison has whole seeds; a failure costs that run only."""
     scored: dict[str, list[_Scored]] = {label: [] for label in models}
@@ -119,43 +102,35 @@ def _score_all(
         what = f"{label}, seed {seed}"
         progress(f"{position} of {len(models) * len(seeds)}: {what}")
         try:
-            scored[label].append(_score(shared, label, models[label].model_copy(update={"seed": seed}), progress))
+            scored[label].append(_score(parent, dataset, label, models[label].model_copy(update={"seed": seed}), progress))
         except ClickflowError as error:
             failures.append(f"  {what}: {error}")
             progress(f"{what} failed")
     return {label: runs for label, runs in scored.items() if runs}, failures
 
 
-def _score(shared: _Shared, label: str, config: RunConfig, progress: Progress) -> _Scored:
+def _score(parent: Run, dataset: PreparedDataset, label: str, config: RunConfig, progress: Progress) -> _Scored:
     """Collect the newest finished run of this config on this data, or train one; evaluate it unless it was evaluated before."""
-    store = shared.store
-    wanted = {CONFIG_DIGEST_TAG: config_digest(config), FINGERPRINT_TAG: shared.dataset.manifest.fingerprint}
+    store, part_of = parent.store, PartOf(parent.id, f"{label}-seed{config.seed}")
+    wanted = {CONFIG_DIGEST_TAG: config_digest(config), FINGERPRINT_TAG: dataset.manifest.fingerprint}
     found = next((run for run in find_runs(store, wanted, "FINISHED") if KIND_TAG not in run.tags), None)  # no reproduction
+    model = None
     if found is None:
-        run_id = _train(shared, label, config, progress)
+        with open_training_run(store, config, part_of) as run:
+            model = train_in(run, config, dataset, progress).model
+        run_id = run.id
     else:
         run_id = found.run_id
         commit = found.tags.get(COMMIT_TAG, "")
         is_other = commit != git_state(Path(__file__).parent).commit or found.tags.get(DIRTY_TAG) == "true"
         progress(f"collected run {run_id[:12]}" + (f", made by other code (commit {commit[:12]})" if is_other else ""))
-        if not is_evaluated(found):
-            progress("evaluating on the test split")
-            with resume_run(store, run_id, EVALUATION) as run:
-                network = read_best_model(store, run.found, config, shared.dataset)
-                evaluate_on(run, LoadedModel(network, config.trainer), shared.dataset)
+    if found is None or not is_evaluated(found):
+        progress("evaluating on the test split")
+        with resume_run(store, run_id, EVALUATION) as run:
+            model = read_best_model(store, run.found, config, dataset) if model is None else model
+            evaluate_on(run, LoadedModel(model, config.trainer), dataset)
     with fetched(store, run_id, "predictions/test.parquet") as predictions:
         return _Scored(read_run(store, run_id), *read_predictions(predictions))
-
-
-def _train(shared: _Shared, label: str, config: RunConfig, progress: Progress) -> str:
-    """Train and evaluate a run below the comparison's; returns its id."""
-    part_of = PartOf(shared.parent_run_id, f"{label}-seed{config.seed}")
-    with open_training_run(shared.store, config, part_of) as run:
-        trained = train_in(run, config, shared.dataset, progress)
-    progress("evaluating on the test split")
-    with resume_run(shared.store, run.id, EVALUATION) as run:
-        evaluate_on(run, LoadedModel(trained.model, config.trainer), shared.dataset)
-    return run.id
 
 
 def _results(config: CompareConfig, scored: Mapping[str, list[_Scored]]) -> list[ModelResult]:
@@ -180,11 +155,7 @@ def _values(runs: list[_Scored], metric: str) -> tuple[float, ...]:
 
 
 def _against_base(runs: list[_Scored], base: list[_Scored]) -> dict[str, PairedDifference]:
-    """Paired differences to the base model.
-
-    Raises:
-        TrackingError: the runs were not evaluated on the same rows.
-    """
+    """Paired differences to the base model; a TrackingError if the runs were not evaluated on the same rows."""
     first = base[0]
     for one in [*runs, *base]:
         if not (np.array_equal(one.label, first.label) and np.array_equal(one.group, first.group)):
@@ -222,9 +193,3 @@ def _tower_norms(store: Store, run: FoundRun) -> dict[str, tuple[NDArray[np.floa
             norms[f"linear layer {len(norms) + 1}"] = by_position[position]
             last = position
     return norms
-
-
-def _log(parent: Run, folder: Path) -> None:
-    for path in sorted(folder.iterdir()):
-        parent.log_file(path, "comparison")
-    parent.set_description((folder / "table.md").read_text(encoding="utf-8"))

@@ -16,16 +16,10 @@ COSTS = {"num_parameters": "parameters", "rows_per_second": "rows/s", "train_sec
 
 @dataclass(frozen=True)
 class ModelResult:
-    """A model trained with one or several seeds.
+    """A model trained with one or several seeds: test metrics and costs by name, one value per seed.
 
-    Attributes:
-        label: name of the model in the tables.
-        run_ids: ids of its runs, one per seed.
-        metrics: test metrics and costs by name, one value per seed.
-        against_base: paired differences of ``auc`` and ``gauc`` to the base model on the same test rows; empty for the base itself and
-            if the base has no result.
-        rela_impr: RelaImpr of the mean AUC over the base's.
-        published: the paper's values, by metric.
+    ``against_base`` has the paired differences of ``auc`` and ``gauc`` to the base model on the same test rows; it is empty for the base
+    itself and if the base has no result. ``published`` has the paper's values.
     """
 
     label: str

@@ -146,22 +146,16 @@ class ReproduceConfig(StrictConfig):
 
 def _missing_columns(data: DataConfig, protocol: ProtocolConfig) -> Contradictions:
     """Labels for ``impressions``, ratings for ``rating``."""
-    if isinstance(protocol, ImpressionsConfig):
-        if isinstance(data, LogConfig) and data.columns.label is None:
-            yield (
-                "protocol.name",
-                "= impressions: needs labels, but data.columns.label is not set; name the label column or set protocol=next_item",
-            )
-        elif not isinstance(data, LogConfig | SyntheticConfig):
-            yield "protocol.name", f"= impressions: needs labels, which data source {data.source} does not have; set protocol=next_item"
-    elif isinstance(protocol, RatingConfig):
-        if isinstance(data, LogConfig) and data.columns.rating is None:
-            yield (
-                "protocol.name",
-                "= rating: needs ratings, but data.columns.rating is not set; name the rating column or set protocol=next_item",
-            )
-        elif not isinstance(data, LogConfig | MovieLensConfig):
-            yield "protocol.name", f"= rating: needs ratings, which data source {data.source} does not have; set protocol=next_item"
+    if protocol.name == "next_item":
+        return
+    column = "label" if isinstance(protocol, ImpressionsConfig) else "rating"
+    needs = f"= {protocol.name}: needs {column}s, "
+    if isinstance(data, LogConfig):
+        if getattr(data.columns, column) is None:
+            missing = f"but data.columns.{column} is not set; name the {column} column or set protocol=next_item"
+            yield "protocol.name", needs + missing
+    elif not isinstance(data, SyntheticConfig if column == "label" else MovieLensConfig):
+        yield "protocol.name", needs + f"which data source {data.source} does not have; set protocol=next_item"
 
 
 def _missing_clock(data: DataConfig, protocol: ProtocolConfig) -> Contradictions:

@@ -36,12 +36,7 @@ TIMES_OPENED = "test/times_opened"
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in memory.
-
-    Attributes:
-        network: the model with its weights.
-        trainer: the batch size to score it with, and the most behaviours that it takes.
-    """
+    """A model with its weights, the batch size to score it with, and the most behaviours that it takes."""
 
     network: nn.Module
     trainer: TrainerConfig
@@ -49,12 +44,7 @@ class LoadedModel:
 
 @dataclass(frozen=True)
 class Openings:
-    """How often the test split of a data set was opened.
-
-    Attributes:
-        times: evaluations by all runs of the store.
-        runs: the number of those runs.
-    """
+    """How often the test split of a data set was opened, and by how many runs of the store."""
 
     times: int
     runs: int
@@ -62,19 +52,14 @@ class Openings:
 
 @dataclass(frozen=True)
 class ModelScores:
-    """How good a model is on the test split.
-
-    Attributes:
-        run_id: id of the run that trained the model.
-        scored: the test split with predictions and metrics.
-        intervals: metric -> 95 % interval over the sampling of users.
-        times_opened: evaluations of this run so far, this one included.
-    """
+    """How good the model that a run trained is on the test split."""
 
     run_id: str
     scored: ScoredSplit
     intervals: dict[str, ConfidenceInterval]
+    """Metric -> 95 % interval over the sampling of users."""
     times_opened: int
+    """Evaluations of this run so far, this one included."""
 
     def are_on(self, run: FoundRun) -> bool:
         """Whether a run already has exactly these metrics."""
@@ -83,12 +68,7 @@ class ModelScores:
 
 @dataclass(frozen=True)
 class Evaluation(ModelScores):
-    """The result of an evaluation, as it was logged onto the run.
-
-    Attributes:
-        slices: metrics by slice; see :func:`~clickflow.runs.slices.slice_table`.
-        openings: how often the test split of the data set was opened, by all runs.
-    """
+    """The result of an evaluation, as it was logged onto the run, with the table of its slices."""
 
     slices: pl.DataFrame
     openings: Openings
@@ -119,13 +99,9 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
 
 
 def evaluate_on(run: Run, model: LoadedModel, dataset: PreparedDataset, slice_fields: tuple[str, ...] | None = None) -> Evaluation:
-    """Score the test split with a model that is loaded, and log the result onto the run that trained it.
+    """Score the test split with a model that is loaded and checked, and log the result onto the run that trained it.
 
-    Args:
-        run: opened by :func:`~clickflow.tracking.lifecycle.resume_run` with the task ``evaluation``.
-        model: the model; all that can be wrong with it has been checked.
-        dataset: the data set that the run was trained on.
-        slice_fields: fields to slice the metrics by; None for all with few values.
+    The run was opened by :func:`~clickflow.tracking.lifecycle.resume_run` with the task ``evaluation``.
     """
     return log_scores(run, dataset, score_test(run, model, dataset), slice_fields)
 
@@ -140,11 +116,9 @@ def score_test(run: Run, model: LoadedModel, dataset: PreparedDataset) -> ModelS
 def log_scores(run: Run, dataset: PreparedDataset, scores: ModelScores, slice_fields: tuple[str, ...] | None = None) -> Evaluation:
     """Slice the scores of the test split, and log all of it onto the run."""
     scored = scores.scored
-    evaluation = Evaluation(
-        **vars(scores),
-        slices=slice_table(dataset, scored.name, scored.rows, slice_fields),
-        openings=openings_of(run.store, dataset.manifest.fingerprint),
-    )
+    slices = slice_table(dataset, scored.name, scored.rows, slice_fields)
+    times = last_values(run.store, {FINGERPRINT_TAG: dataset.manifest.fingerprint}, TIMES_OPENED).values()
+    evaluation = Evaluation(**vars(scores), slices=slices, openings=Openings(int(sum(times)), len(times)))
     run.log_metrics({f"test/{name}": value for name, value in scored.metrics.items()}, step=0)
     log_intervals(run, scored, scores.intervals)
     log_split(run, dataset, scored, curve_prefix="test/")
@@ -153,17 +127,12 @@ def log_scores(run: Run, dataset: PreparedDataset, scores: ModelScores, slice_fi
 
 
 def refuse_unfit(run: FoundRun, wish: str = "evaluated") -> None:
-    """Raise a TrackingError for a run that did not finish or trained nothing itself."""
-    refuse_parent(run)
-    if run.status != "FINISHED":
-        raise TrackingError(f"run_id = {run.run_id}: its status is {run.status}; only a FINISHED run can be {wish}; train it again.")
-
-
-def refuse_parent(run: FoundRun) -> None:
-    """Raise a TrackingError for the run of a sweep, a grid or a comparison, which has no model."""
+    """Raise a TrackingError for a run that did not finish, or is that of a sweep, a grid or a comparison, which has no model."""
     kind = run.tags.get(KIND_TAG, REPRODUCTION)
     if kind != REPRODUCTION:
         raise TrackingError(f"run_id = {run.run_id}: is a {kind}, which trains nothing itself; name one of the runs below it.")
+    if run.status != "FINISHED":
+        raise TrackingError(f"run_id = {run.run_id}: its status is {run.status}; only a FINISHED run can be {wish}; train it again.")
 
 
 def is_evaluated(run: FoundRun) -> bool:
@@ -171,18 +140,8 @@ def is_evaluated(run: FoundRun) -> bool:
     return run.tags.get(f"{EVALUATION}.status") == "FINISHED"
 
 
-def openings_of(store: Store, fingerprint: str) -> Openings:
-    """How often the test split of a data set was opened, over all runs of the store."""
-    values = last_values(store, {FINGERPRINT_TAG: fingerprint}, TIMES_OPENED)
-    return Openings(int(sum(values.values())), len(values))
-
-
 def read_registered(store: Store, found: FoundModel, dataset: PreparedDataset, trainer: TrainerConfig) -> LoadedModel:
-    """The model that would be served for a URI.
-
-    Raises:
-        TrackingError: its files are not as they were logged, or its fields are not those of the data set.
-    """
+    """The model that would be served for a URI; a TrackingError unless its fields are those of the data set."""
     bundle = read_bundle(store, found.uri)
     check_schema(found, bundle.schema, dataset)
     return LoadedModel(bundle.build_model(), trainer.model_copy(update={"max_history": bundle.max_history}))

@@ -11,23 +11,15 @@ from clickflow.tracking.lifecycle import open_run
 from clickflow.tracking.lineage import lineage_tags
 from clickflow.tracking.names import BEST_RUN_TAG, KIND_TAG, PARENT_TAG, logged_name
 from clickflow.tracking.run import Run
-from clickflow.tracking.search import FoundRun, find_runs
+from clickflow.tracking.search import find_runs
 from clickflow.tracking.store import Store, open_store
 
 
 @contextmanager
 def grid_parents(configs: Sequence[RunConfig], swept: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Hold a parent run open in every experiment of a grid while its jobs run.
+    """Hold a parent run open in every experiment of a grid while its jobs run; yields experiment name -> id of its parent run.
 
-    Args:
-        configs: configs of the jobs.
-        swept: key -> its values, as on the command line.
-
-    Yields:
-        Experiment name -> id of its parent run.
-
-    Raises:
-        TrainingError: some of the jobs' runs did not finish; the parent is FAILED.
+    ``swept`` has the keys and values of the command line. A parent is FAILED if some of its jobs' runs did not finish.
     """
     by_experiment: dict[str, list[RunConfig]] = {}
     for config in configs:
@@ -52,16 +44,12 @@ def _conclude(parent: Run, store: Store, config: RunConfig, num_jobs: int) -> No
     finished = find_runs(store, {PARENT_TAG: parent.id}, "FINISHED")
     metric = logged_name(config.trainer.monitor)
     if finished:
-        best = (max if config.trainer.mode == "max" else min)(finished, key=lambda run: run.metrics[metric])
-        parent.set_tags({BEST_RUN_TAG: best.run_id})
-        parent.log_metrics({name: value for name, value in best.metrics.items() if name.startswith("best/")}, step=0)
-        parent.set_description(_table(finished, metric, reverse=config.trainer.mode == "max"))
+        ranked = sorted(finished, key=lambda run: run.metrics[metric], reverse=config.trainer.mode == "max")
+        rows = [{"run": f"{run.name} ({run.run_id[:12]})", metric: f"{run.metrics[metric]:.4f}"} for run in ranked]
+        parent.set_tags({BEST_RUN_TAG: ranked[0].run_id})
+        parent.log_metrics({name: value for name, value in ranked[0].metrics.items() if name.startswith("best/")}, step=0)
+        parent.set_description(markdown_table(rows))
     if len(finished) < num_jobs:
         raise TrainingError(
             f"{num_jobs - len(finished)} of the grid's {num_jobs} runs did not finish; see their errors above and in their runs"
         )
-
-
-def _table(runs: Sequence[FoundRun], metric: str, *, reverse: bool) -> str:
-    ranked = sorted(runs, key=lambda run: run.metrics[metric], reverse=reverse)
-    return markdown_table([{"run": f"{run.name} ({run.run_id[:12]})", metric: f"{run.metrics[metric]:.4f}"} for run in ranked])

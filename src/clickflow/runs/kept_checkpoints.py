@@ -57,11 +57,7 @@ def read_best_model(store: Store, run: FoundRun, config: RunConfig, dataset: Pre
 
 
 def fetch_best_checkpoint(store: Store, run: FoundRun, scratch: Path) -> Path:
-    """Copy the checkpoint with the best weights of a run into a folder.
-
-    Raises:
-        TrackingError: the checkpoint is missing, or was removed; says what to do instead.
-    """
+    """Copy the checkpoint with the best weights into a folder; the TrackingError for a missing or removed one says what to do."""
     try:
         return fetch_artifact(store, run.run_id, f"{FOLDER}/best.ckpt", scratch)
     except TrackingError as error:

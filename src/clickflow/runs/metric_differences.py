@@ -4,7 +4,7 @@ A metric is compared unless it is known to depend on time or on the machine, so 
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,13 +41,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class MetricDifferences:
-    """The differences of two runs in one metric.
-
-    Attributes:
-        metric: name of the metric.
-        num_points: number of steps that either run has.
-        differences: points that are not identical, by step.
-    """
+    """The points of one metric that are not identical, by step, and the number of steps that either run has."""
 
     metric: str
     num_points: int
@@ -73,14 +67,11 @@ def is_compared(metric: str) -> bool:
 
 
 def compare_histories(old: Histories, new: Histories) -> list[MetricDifferences]:
-    """Compare the histories of two runs, in the order in which a training logs them.
+    """Compare the histories of a run with those of its reproduction, in the order in which a training logs them.
 
-    Args:
-        old: histories of the run that is reproduced; metrics that only the other run has are left out, since code that logs more is no
-            difference.
-        new: histories of its reproduction.
+    Metrics that only the reproduction has are left out, since code that logs more is no difference.
     """
-    return sorted((_compare(name, old, new) for name in old if is_compared(name)), key=_place)
+    return [_compare(name, old, new) for name in sorted(filter(is_compared, old), key=lambda name: (_phase(name), name))]
 
 
 def first_difference(metrics: Iterable[MetricDifferences], tolerance: float) -> Difference | None:
@@ -109,8 +100,8 @@ def _columns(metric: MetricDifferences) -> dict[str, object]:
 
 def _compare(metric: str, old: Histories, new: Histories) -> MetricDifferences:
     before, after = _points(metric, old), _points(metric, new)
-    steps = sorted(before.keys() | after.keys())
-    return MetricDifferences(metric, len(steps), tuple(_differences(metric, steps, before, after)))
+    points = [Difference(metric, step, before.get(step), after.get(step)) for step in sorted(before.keys() | after.keys())]
+    return MetricDifferences(metric, len(points), tuple(point for point in points if point.old != point.new))
 
 
 def _points(metric: str, histories: Histories) -> dict[int, float]:
@@ -121,15 +112,5 @@ def _points(metric: str, histories: Histories) -> dict[int, float]:
     return dict(zip(steps.astype(np.int64).tolist(), values.tolist(), strict=True))
 
 
-def _differences(metric: str, steps: list[int], before: Mapping[int, float], after: Mapping[int, float]) -> Iterator[Difference]:
-    for step in steps:
-        if before.get(step) != after.get(step):
-            yield Difference(metric, step, before.get(step), after.get(step))
-
-
 def _phase(metric: str) -> int:
     return next((position for position, prefix in enumerate(PHASES, start=1) if metric.startswith(prefix)), 0)
-
-
-def _place(differences: MetricDifferences) -> tuple[int, str]:
-    return _phase(differences.metric), differences.metric

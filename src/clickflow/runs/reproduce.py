@@ -17,19 +17,11 @@ from clickflow.errors import TrackingError
 from clickflow.runs.config import ReproduceConfig, RunConfig
 from clickflow.runs.evaluate import EVALUATION, LoadedModel, evaluate_on, is_evaluated, refuse_unfit
 from clickflow.runs.logged_config import CONFIG_FILE, read_config
-from clickflow.runs.metric_differences import (
-    Difference,
-    Histories,
-    MetricDifferences,
-    as_csv,
-    compare_histories,
-    first_difference,
-    is_compared,
-)
+from clickflow.runs.metric_differences import Difference, MetricDifferences, as_csv, compare_histories, first_difference, is_compared
 from clickflow.runs.run_dataset import open_dataset
 from clickflow.runs.run_environment import RunEnvironment, changes, same_machine
 from clickflow.runs.train import PartOf, open_training_run, train_in
-from clickflow.tracking.contents import fetched, metric_histories
+from clickflow.tracking.contents import History, fetched, metric_histories
 from clickflow.tracking.lifecycle import resume_run
 from clickflow.tracking.lineage import environment_report
 from clickflow.tracking.names import DESCRIPTION_TAG, KIND_TAG, REPRODUCTION, RUN_NAME_TAG, THREADS_TAG, TRIAL_PRUNED, TRIAL_STATE_TAG
@@ -44,23 +36,17 @@ DEFAULT_TOLERANCE = 0.001
 
 @dataclass(frozen=True)
 class Reproduction:
-    """The result of a reproduction.
-
-    Attributes:
-        run_id: id of the new run.
-        url: URL of the new run's page.
-        changes: differences from the environment of the old run, one line each.
-        tolerance: the largest difference that agrees; 0 is identical.
-        metrics: all metrics that were compared.
-        first: the first difference beyond the tolerance; None if the runs agree.
-    """
+    """The result of a reproduction: the new run, and all metrics that were compared."""
 
     run_id: str
     url: str
     changes: list[str]
+    """Differences from the environment of the old run, one line each."""
     tolerance: float
+    """The largest difference that agrees; 0 is identical."""
     metrics: list[MetricDifferences]
     first: Difference | None
+    """The first difference beyond the tolerance; None if the runs agree."""
 
     @property
     def agrees(self) -> bool:
@@ -154,7 +140,7 @@ def _threads(number: str) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _histories(store: Store, run: FoundRun) -> Histories:
+def _histories(store: Store, run: FoundRun) -> dict[str, History]:
     return metric_histories(store, replace(run, metrics={name: value for name, value in run.metrics.items() if is_compared(name)}), "")
 
 

@@ -21,31 +21,21 @@ def log_dataset(run: Run, dataset: PreparedDataset) -> None:
 
 
 def open_dataset(run: FoundRun, config: PrepareConfig, home: Path) -> PreparedDataset:
-    """The data set that a run was trained on, prepared again in a home folder if its own folder is not on this machine.
-
-    Raises:
-        DataError: the data set is not the one that the run saw.
-    """
-    seen = f"run {run.run_id} was trained on"
-    advice = "the source has changed since; bring back the source the run was trained on, or train again."
+    """The data set that a run was trained on, prepared again in a home folder if its own folder is not on this machine."""
     return open_expected(
-        Path(run.tags.get(DATASET_FOLDER_TAG, "")), config, home, fingerprint=run.tags.get(FINGERPRINT_TAG), seen=seen, advice=advice
+        Path(run.tags.get(DATASET_FOLDER_TAG, "")),
+        config,
+        home,
+        fingerprint=run.tags.get(FINGERPRINT_TAG),
+        seen=f"run {run.run_id} was trained on",
+        advice="the source has changed since; bring back the source the run was trained on, or train again.",
     )
 
 
 def open_expected(folder: Path, config: PrepareConfig, home: Path, *, fingerprint: str | None, seen: str, advice: str) -> PreparedDataset:
-    """Open a prepared folder, or prepare the data in a home folder if there is none, and compare the fingerprints.
+    """Open a prepared folder, or prepare the data in a home folder if there is none; a DataError if it has another fingerprint.
 
-    Args:
-        folder: where the data set was prepared.
-        config: its config.
-        home: where it is prepared again.
-        fingerprint: the expected one.
-        seen: who expects it, for the message.
-        advice: what to do about another one, for the message.
-
-    Raises:
-        DataError: the data set is another one.
+    The message says who has ``seen`` the expected data set, and gives the advice.
     """
     dataset = PreparedDataset.open(folder) if folder.is_dir() else prepare(config.data, config.protocol, home)
     found = dataset.manifest.fingerprint
@@ -55,11 +45,7 @@ def open_expected(folder: Path, config: PrepareConfig, home: Path, *, fingerprin
 
 
 def refuse_one_class(dataset: PreparedDataset, names: tuple[str, ...] = ("train", "validation")) -> None:
-    """Refuse splits whose labels are all alike: they teach nothing, and no ranking metric is defined on them.
-
-    Raises:
-        DataError: names the split.
-    """
+    """Raise a DataError for splits whose labels are all alike: they teach nothing, and no ranking metric is defined on them."""
     for name in names:
         split = dataset.manifest.splits[name]
         if split.positives in (0, split.rows):
@@ -71,11 +57,7 @@ def refuse_one_class(dataset: PreparedDataset, names: tuple[str, ...] = ("train"
 
 
 def refuse_without_order(config: RunConfig, dataset: PreparedDataset) -> None:
-    """Refuse data without an order for a model that reads histories as sequences: it would learn nothing from them.
-
-    Raises:
-        ConfigError: names the model and what to set instead.
-    """
+    """Raise a ConfigError for data without an order where the model reads histories as sequences: it would learn nothing."""
     if config.model.name == "dien" and not dataset.manifest.has_order:
         raise ConfigError(
             f"model.name = dien: reads histories as sequences, but no user of {config.data.name} has behaviours at two different times; "

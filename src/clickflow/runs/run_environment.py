@@ -18,14 +18,7 @@ LIBRARIES = ("torch", "pytorch-lightning", "torchmetrics", "numpy", "polars", "p
 
 @dataclass(frozen=True)
 class RunEnvironment:
-    """The environment of a run.
-
-    Attributes:
-        code: the commit, and whether files differed from it.
-        versions: versions of Python and the libraries.
-        cpu: the processor's model and instructions.
-        threads: the number of torch's threads.
-    """
+    """The code of a run, the versions of Python and the libraries, the processor with its instructions, and torch's threads."""
 
     code: GitState
     versions: Mapping[str, str]

@@ -37,17 +37,11 @@ OTHER, UNKNOWN = "(other)", "(not in train)"
 
 @dataclass(frozen=True)
 class Slicing:
-    """A split cut into slices.
-
-    Attributes:
-        name: name of the property by which it is cut.
-        codes: (R,) slice of each row.
-        values: value of each slice, by code.
-    """
+    """A split cut into slices by one property."""
 
     name: str
-    codes: NDArray[np.int64]
-    values: Sequence[str]
+    codes: NDArray[np.int64]  # (R,) slice of each row
+    values: Sequence[str]  # value of each slice, by code
 
 
 def check_fields(fields: Sequence[str], schema: Schema, data: str) -> None:
@@ -59,13 +53,7 @@ def check_fields(fields: Sequence[str], schema: Schema, data: str) -> None:
 
 
 def slice_table(dataset: PreparedDataset, split_name: str, rows: ScoredRows, fields: Sequence[str] | None = None) -> pl.DataFrame:
-    """Metrics of every slice of a scored split.
-
-    Args:
-        dataset: the data set.
-        split_name: name of the split.
-        rows: the split's predictions, in its order.
-        fields: fields to slice by, besides history length, item count and user; None for all that have few values.
+    """Metrics of every slice of a scored split, by history length, item count, user, and fields (None for all with few values).
 
     Returns:
         Columns ``slice``, ``value`` and those of :func:`~clickflow.metrics.strata.metrics_by_stratum`, null where a slice cannot define

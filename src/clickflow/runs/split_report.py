@@ -18,7 +18,7 @@ from clickflow.figures.metric_figures import pr_figure, reliability_figure, roc_
 from clickflow.figures.slice_figure import SlicePoint, slice_figure
 from clickflow.metrics.calibration import reliability
 from clickflow.metrics.click_metrics import ClickMetrics, ScoredRows
-from clickflow.metrics.curves import Curve, pr_curve, roc_curve
+from clickflow.metrics.curves import pr_curve, roc_curve
 from clickflow.metrics.headings import shown_value
 from clickflow.metrics.intervals import ConfidenceInterval
 from clickflow.metrics.ranking import auc
@@ -33,13 +33,7 @@ from clickflow.training.loaders import evaluation_loader
 
 @dataclass(frozen=True)
 class ScoredSplit:
-    """A split with a model's predictions.
-
-    Attributes:
-        name: ``validation`` or ``test``.
-        rows: predictions, labels and groups in the split's order.
-        metrics: by name, without a prefix.
-    """
+    """A split, ``validation`` or ``test``, with a model's predictions in the split's order and their metrics, named without a prefix."""
 
     name: str
     rows: ScoredRows
@@ -61,18 +55,17 @@ def score(model: nn.Module, dataset: PreparedDataset, split: str, trainer: Train
 def log_split(run: Run, dataset: PreparedDataset, scored: ScoredSplit, *, curve_prefix: str = "", figures: bool = True) -> None:
     """Log curves, figures and predictions of a scored split.
 
-    Args:
-        run: the run to log onto.
-        dataset: the split's data set.
-        scored: the split.
-        curve_prefix: prefix of the curves' names, so that validation and test do not share a line.
-        figures: whether to draw; curves and predictions, from which figures can be drawn later, are logged in any case.
+    A prefix of the curves' names keeps validation and test from sharing a line. Figures can also be drawn later, from the curves and
+    predictions.
     """
     preds, target, _ = scored.rows
     roc, pr = roc_curve(preds, target), pr_curve(preds, target)
     run.log_curves({f"{curve_prefix}{curve.name}": (curve.steps, curve.y) for curve in (roc, pr)})
     if figures:
-        _log_figures(run, scored, roc, pr)
+        folder, rate = f"figures/{scored.name}", float(target.float().mean())
+        run.log_figure(roc_figure({scored.name: roc}, {scored.name: scored.metrics["auc"]}), f"{folder}/roc.png")
+        run.log_figure(pr_figure({scored.name: pr}, {scored.name: scored.metrics["pr_auc"]}, rate), f"{folder}/pr.png")
+        run.log_figure(reliability_figure(reliability(preds, target)), f"{folder}/reliability.png")
     table = np.stack([roc.x, roc.y, pr.x, pr.y], axis=1)
     lines = ["fpr,tpr,recall,precision", *(",".join(f"{value:.6g}" for value in row) for row in table)]
     run.log_text("\n".join(lines) + "\n", f"curves/{scored.name}.csv")
@@ -83,13 +76,7 @@ def log_split(run: Run, dataset: PreparedDataset, scored: ScoredSplit, *, curve_
 
 
 def log_intervals(run: Run, scored: ScoredSplit, intervals: Mapping[str, ConfidenceInterval]) -> None:
-    """Log both ends of each interval (``test/auc_low``, ``test/auc_high``), and put the metrics into the run's description.
-
-    Args:
-        run: the run to log onto, opened to add to it.
-        scored: the split.
-        intervals: metric -> 95 % interval; ends that are NaN are left out.
-    """
+    """Log both ends of each 95 % interval (``test/auc_low``, ``test/auc_high``) but NaN, and put the metrics into the run's description."""
     ends = {f"{scored.name}/{name}_{end}": value for name, found in intervals.items() for end, value in found._asdict().items()}
     run.log_metrics({name: value for name, value in ends.items() if math.isfinite(value)}, step=0)
     headings = (scored.name, "value", "95 % interval")
@@ -117,11 +104,3 @@ def log_slices(run: Run, split: str, table: pl.DataFrame) -> None:
     columns = table.select("slice", "value", "rows", *(pl.col(name).fill_null(math.nan) for name in ("auc", "auc_low", "auc_high")))
     whole, *points = (SlicePoint(*row) for row in columns.iter_rows())
     run.log_figure(slice_figure(points, whole.auc, f"AUC by slice of the {split} split"), f"figures/{split}/slices.png")
-
-
-def _log_figures(run: Run, scored: ScoredSplit, roc: Curve, pr: Curve) -> None:
-    preds, target, _ = scored.rows
-    folder = f"figures/{scored.name}"
-    run.log_figure(roc_figure({scored.name: roc}, {scored.name: scored.metrics["auc"]}), f"{folder}/roc.png")
-    run.log_figure(pr_figure({scored.name: pr}, {scored.name: scored.metrics["pr_auc"]}, float(target.float().mean())), f"{folder}/pr.png")
-    run.log_figure(reliability_figure(reliability(preds, target)), f"{folder}/reliability.png")

@@ -38,17 +38,9 @@ if TYPE_CHECKING:  # Lightning takes seconds to import: a wrong config, and all 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """The result of a training run.
+    """The result of a training run: the model and its validation metrics at the best weights.
 
-    Attributes:
-        run_id: id of the MLflow run.
-        url: URL of the run's page.
-        config: what was trained.
-        model: the model with its best weights.
-        fit: epochs, speed, best epoch.
-        validation: metrics at the best weights.
-        costs: ``num_parameters``, ``latency_milliseconds`` and the like, by the name of their metric.
-        model_uri: URI of the logged model.
+    ``costs`` has ``num_parameters``, ``latency_milliseconds`` and the like, by the name of their metric.
     """
 
     run_id: str
@@ -63,28 +55,19 @@ class TrainedRun:
 
 @dataclass(frozen=True)
 class PartOf:
-    """The comparison, grid or sweep that a run belongs to.
+    """The comparison, grid or sweep that a run belongs to, and what it adds to the run.
 
-    Attributes:
-        parent_run_id: id of the run below which MLflow's pages show this one.
-        label: name of the run, if not that of its model and seed.
-        tags: tags by which the parent finds the run.
-        params: params beside the config's.
+    The label is the run's name, if that is not made of its model and seed.
     """
 
-    parent_run_id: str
+    parent_run_id: str | None = None
     label: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
 
 
 def train(config: RunConfig, progress: Progress = lambda stage: None, *, part_of: PartOf | None = None) -> TrainedRun:
-    """Prepare if needed, train, validate, log.
-
-    Args:
-        config: everything that determines the run.
-        progress: called with the name of each stage as it starts.
-        part_of: what the run belongs to, if anything.
+    """Prepare if needed, train, validate, log; ``progress`` is called with the name of each stage as it starts.
 
     Raises:
         ClickflowError: the data, the training or the store failed; the run, if one was open, is FAILED with the reason.
@@ -97,17 +80,17 @@ def train(config: RunConfig, progress: Progress = lambda stage: None, *, part_of
 def open_training_run(store: Store, config: RunConfig, part_of: PartOf | None = None) -> Iterator[Run]:
     """Open the run of a training, with the config and the environment in it before the work starts."""
     values = logged_values(config)
-    name = f"{config.model.name}-seed{config.seed}"
+    part_of = part_of or PartOf()
     tags = {"model": config.model.name, "data": config.data.name, "protocol": config.protocol.name}
     if package := package_of(config.model.name):
         tags[MODEL_PACKAGE_TAG] = package
     with open_run(
         store,
-        name=name if part_of is None or part_of.label is None else part_of.label,
-        params={**flatten(values), **(part_of.params if part_of else {})},
-        tags={**tags, CONFIG_DIGEST_TAG: config_digest(config), **lineage_tags(Path(__file__).parent), **(part_of.tags if part_of else {})},
+        name=part_of.label or f"{config.model.name}-seed{config.seed}",
+        params={**flatten(values), **part_of.params},
+        tags={**tags, CONFIG_DIGEST_TAG: config_digest(config), **lineage_tags(Path(__file__).parent), **part_of.tags},
         log_system_metrics=config.tracking.log_system_metrics,
-        parent_run_id=part_of.parent_run_id if part_of else None,
+        parent_run_id=part_of.parent_run_id,
     ) as run:
         run.log_dict(values, CONFIG_FILE)
         run.log_text(environment_report(), "environment.txt")
@@ -124,19 +107,10 @@ def train_in(
     resume_from: Path | None = None,
     figures: bool = True,
 ) -> TrainedRun:
-    """Train, validate and log into an open run.
+    """Train, validate and log into a run of :func:`open_training_run`.
 
-    Args:
-        run: as opened by :func:`open_training_run`.
-        config: everything that determines the run.
-        dataset: the config's data, prepared.
-        progress: called with the name of each stage as it starts.
-        watcher: told of every step and validation; an exception that it raises ends the training.
-        resume_from: a ``last.ckpt`` with its ``best.ckpt`` beside it, of a training with the same config.
-        figures: whether to draw figures of the validation.
-
-    Raises:
-        ClickflowError: the data, the training or the store failed.
+    The watcher is told of every step and validation; an exception that it raises ends the training. ``resume_from`` is a ``last.ckpt``
+    with its ``best.ckpt`` beside it, of a training with the same config.
     """
     log_dataset(run, dataset)
     refuse_one_class(dataset)
@@ -154,7 +128,9 @@ def train_in(
     if figures:
         log_attention(run, model, dataset, "validation", config.trainer.max_history)
     costs = _costs(model, dataset, config, result)
-    _log_best(run, result, validation, costs)
+    # The run table shows the last value of each metric, so those of the best weights have names of their own.
+    best = {f"best/{name}": value for name, value in validation.metrics.items()}
+    run.log_metrics({**best, "best/epoch": result.best_epoch + 1, **costs}, step=0)
     model_uri = log_model(run, serving_bundle(model, dataset, config))
     run.set_description(_description(config, dataset, result, validation, costs))
     return TrainedRun(run.id, run.url, config, model, result, validation.metrics, costs, model_uri)
@@ -222,12 +198,6 @@ def _costs(model: nn.Module, dataset: PreparedDataset, config: RunConfig, result
         "num_parameters": sum(parameter.numel() for parameter in model.parameters()),
         "latency_milliseconds": latency_milliseconds(model, dataset.split("validation"), config.trainer.max_history),
     }
-
-
-def _log_best(run: Run, result: "FitResult", validation: ScoredSplit, costs: Mapping[str, float]) -> None:
-    """Log ``best/...``, the metrics of the best weights, because the run table shows the last value of each metric."""
-    best = {f"best/{name}": value for name, value in validation.metrics.items()}
-    run.log_metrics({**best, "best/epoch": result.best_epoch + 1, **costs}, step=0)
 
 
 def _description(

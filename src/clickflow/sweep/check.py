@@ -6,12 +6,10 @@ contradiction between two searched values is left to the trials, because there a
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from functools import reduce
-from typing import Any
+from operator import attrgetter
 
 from clickflow.config import suggest
 from clickflow.errors import ConfigError
-from clickflow.runs.config import RunConfig
 from clickflow.sweep.space import Composer, Interval, Parameter, SearchSpace
 from clickflow.text import problem_list
 
@@ -48,11 +46,7 @@ def check_space(space: SearchSpace, composer: Composer) -> None:
 
 
 def check_grid(space: SearchSpace) -> None:
-    """Check that every parameter has a finite number of values.
-
-    Raises:
-        ConfigError: one line per interval.
-    """
+    """Raise a ConfigError, with one line per interval, unless every parameter has a finite number of values."""
     problems = [
         f"sweep.space.{key} = interval({parameter.low}, {parameter.high}): has no grid; sweep.sampler=grid takes choice(…) and range(…); "
         "use one of them or another sampler"
@@ -81,7 +75,7 @@ def _faults_of_ends(key: str, parameter: Parameter, groups: Mapping[str, str], c
             for fault in _faults(error):
                 yield fault if fault.startswith(f"{key} = ") else f"at {value!r}: {fault}"
     whole = isinstance(parameter, Interval) and isinstance(parameter.low, int) and isinstance(parameter.high, int)
-    if whole and config is not None and isinstance(_value(config, key), float):
+    if whole and config is not None and isinstance(attrgetter(key)(config), float):
         low, high = parameter.ends()
         yield f"interval({low}, {high}) holds whole numbers only, and the key is a real one; write interval({float(low)}, {float(high)})"
 
@@ -90,7 +84,3 @@ def _faults(error: ConfigError) -> list[str]:
     """The lines below the heading of a message, or else the message."""
     _, *lines = str(error).splitlines()
     return [line.strip() for line in lines] or [str(error)]
-
-
-def _value(config: RunConfig, key: str) -> Any:
-    return reduce(getattr, key.split("."), config)

@@ -53,35 +53,18 @@ class Workers(Protocol):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The state of a sweep at one moment, for display.
-
-    Attributes:
-        trials: all but surplus ones, by number.
-        counts: their number by state.
-        total: number of finished trials at which the sweep is complete.
-        metrics: names of the objectives.
-        directions: whether each metric is maximized or minimized.
-    """
+    """The state of a sweep at one moment, for display: its trials by number, without surplus ones."""
 
     trials: list[FrozenTrial]
     counts: Counts
-    total: int
+    total: int  # number of finished trials at which the sweep is complete
     metrics: tuple[str, ...]
     directions: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class SweepResult:
-    """The result of a sweep.
-
-    Attributes:
-        parent_run_id: id of the run above the trials' runs.
-        url: page of that run.
-        counts: number of trials by state.
-        best: the best trial, or the Pareto front.
-        values: searched key -> value, for each trial of ``best``.
-        threads: torch threads with which the first trial of ``best`` was trained.
-    """
+    """The result of a sweep: its parent run and the best trial, or the Pareto front, with the searched values of each."""
 
     parent_run_id: str
     url: str
@@ -89,6 +72,7 @@ class SweepResult:
     best: list[FrozenTrial]
     values: list[dict[str, object]]
     threads: int
+    """Torch threads with which the first trial of ``best`` was trained."""
 
 
 OnSnapshot = Callable[[Snapshot], None]
@@ -106,13 +90,9 @@ def sweep(
 ) -> SweepResult:
     """Run a sweep, or continue it, until it has its total of finished trials.
 
-    Args:
-        config: config of the sweep.
-        space: search space, checked by :mod:`clickflow.sweep.check`.
-        composer: composes the trials' configs.
-        start_workers: creates the workers: :class:`~clickflow.sweep.processes.LocalWorkers`, or those of a cluster.
-        progress: called with the name of each stage as it starts.
-        on_snapshot: called twice a second with the state of the sweep.
+    The space has been checked by :mod:`clickflow.sweep.check`. ``start_workers`` creates
+    :class:`~clickflow.sweep.processes.LocalWorkers`, or those of a cluster. ``progress`` is called with the name of each stage as it
+    starts, ``on_snapshot`` twice a second.
 
     Raises:
         ClickflowError: the data, the study or the store cannot be used; before the first trial where possible.
@@ -120,49 +100,44 @@ def sweep(
         KeyboardInterrupt: the sweep was interrupted; it continues when it is started again.
     """
     with storage_faults(config.sweep.storage):
-        return _sweep(config, space, composer, start_workers, progress, on_snapshot)
-
-
-def _sweep(
-    config: SweepRunConfig, space: SearchSpace, composer: Composer, start_workers: StartWorkers, progress: Progress, on_snapshot: OnSnapshot
-) -> SweepResult:
-    storage = open_storage(config.sweep.storage, config.home, config.sweep.study_name)
-    store = open_store(config.tracking, config.home)
-    dataset = prepare(config.data, config.protocol, config.home, progress)
-    refuse_one_class(dataset)
-    fingerprint = dataset.manifest.fingerprint
-    description = describe(config, space, composer, fingerprint)
-    progress("opening the study")
-    study, is_new = open_study(storage, config, description)
-    num_trials = total(config, space, composer)
-    with open_parent_run(store, config, study.user_attrs.get(PARENT)) as parent:
-        parent.set_tags({METRICS_TAG: ",".join(config.sweep.metric), DIRECTIONS_TAG: ",".join(config.sweep.directions)})
-        if is_new:
-            log_dataset(parent, dataset)
-            describe_study(study, description, parent.id)
-        if config.sweep.is_grid:
-            enqueue_grid(study, space, composer, num_trials)
-        study.set_user_attr(READY, True)
-        spec = WorkerSpec(
-            config=config,
-            space=space,
-            overrides=tuple(composer.overrides),
-            config_dir=composer.config_dir,
-            parent_run_id=parent.id,
-            dataset_folder=dataset.folder,
-            fingerprint=fingerprint,
-            total=num_trials,
-            threads=_threads(config),
-            start_id=uuid.uuid4().hex,
-        )
-        trial_store = TrialStore(study, storage, num_trials, is_grid=config.sweep.is_grid)
-        workers = start_workers(spec, study_folder(config.home, config.sweep.study_name))
-        _Coordinator(spec, trial_store, store, parent, workers, on_snapshot).run()
-        progress("drawing the sweep's figures")
-        best = log_outcome(parent, store, trial_store, spec, dataset.manifest.splits["validation"])
-        values = [space.values(trial.params) for trial in best]
-        threads = best[0].user_attrs.get(THREADS, spec.threads) if best else spec.threads
-        return SweepResult(parent.id, parent.url, count(trial_store.trials()), best, values, threads)
+        storage = open_storage(config.sweep.storage, config.home, config.sweep.study_name)
+        store = open_store(config.tracking, config.home)
+        dataset = prepare(config.data, config.protocol, config.home, progress)
+        refuse_one_class(dataset)
+        fingerprint = dataset.manifest.fingerprint
+        description = describe(config, space, composer, fingerprint)
+        progress("opening the study")
+        study, is_new = open_study(storage, config, description)
+        num_trials = total(config, space, composer)
+        with open_parent_run(store, config, study.user_attrs.get(PARENT)) as parent:
+            parent.set_tags({METRICS_TAG: ",".join(config.sweep.metric), DIRECTIONS_TAG: ",".join(config.sweep.directions)})
+            if is_new:
+                log_dataset(parent, dataset)
+                describe_study(study, description, parent.id)
+            if config.sweep.is_grid:
+                enqueue_grid(study, space, composer, num_trials)
+            study.set_user_attr(READY, True)
+            share = max(1, (os.cpu_count() or 1) // config.sweep.num_workers)  # of this machine's cores
+            spec = WorkerSpec(
+                config=config,
+                space=space,
+                overrides=tuple(composer.overrides),
+                config_dir=composer.config_dir,
+                parent_run_id=parent.id,
+                dataset_folder=dataset.folder,
+                fingerprint=fingerprint,
+                total=num_trials,
+                threads=config.sweep.threads_per_worker or config.trainer.num_threads or share,
+                start_id=uuid.uuid4().hex,
+            )
+            trial_store = TrialStore(study, storage, num_trials, is_grid=config.sweep.is_grid)
+            workers = start_workers(spec, study_folder(config.home, config.sweep.study_name))
+            _Coordinator(spec, trial_store, store, parent, workers, on_snapshot).run()
+            progress("drawing the sweep's figures")
+            best = log_outcome(parent, store, trial_store, spec, dataset.manifest.splits["validation"])
+            values = [space.values(trial.params) for trial in best]
+            threads = best[0].user_attrs.get(THREADS, spec.threads) if best else spec.threads
+            return SweepResult(parent.id, parent.url, count(trial_store.trials()), best, values, threads)
 
 
 class _Coordinator:
@@ -230,7 +205,3 @@ class _Coordinator:
     def _publish_stop(self) -> None:
         stopped = self._trial_store.study.user_attrs.get(STOP, [])
         self._trial_store.study.set_user_attr(STOP, [*stopped, self._spec.start_id])
-
-
-def _threads(config: SweepRunConfig) -> int:
-    return config.sweep.threads_per_worker or config.trainer.num_threads or max(1, (os.cpu_count() or 1) // config.sweep.num_workers)

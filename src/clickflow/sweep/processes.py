@@ -31,14 +31,7 @@ LOG_LINES = 15
 
 
 class LocalWorkers:
-    """Worker processes.
-
-    Args:
-        command: command of a worker, which reads its spec from its input.
-        spec: what to do.
-        num_workers: number of processes.
-        folder: folder of their logs.
-    """
+    """Worker processes of a command that reads its spec from its input; their logs are in the folder."""
 
     def __init__(self, command: Sequence[str], spec: WorkerSpec, num_workers: int, folder: Path) -> None:
         self._command = list(command)
@@ -59,15 +52,7 @@ class LocalWorkers:
         return self._causes.get(pid)
 
     def start_missing(self, num_needed: int, trials: Sequence[FrozenTrial]) -> None:
-        """Start as many workers as there is work for, and replace those that died.
-
-        Args:
-            num_needed: number of trials left to finish.
-            trials: all trials of the study.
-
-        Raises:
-            TrainingError: no worker gets as far as a trial.
-        """
+        """Start as many workers as there is work for, and replace those that died; a TrainingError if none gets as far as a trial."""
         owners = (worker_of(trial) for trial in trials)
         with_trials = {owner.pid for owner in owners if owner is not None and owner.is_here}
         for place, process in enumerate(self._slots):
@@ -78,20 +63,16 @@ class LocalWorkers:
 
     def stop(self, publish_stop: Callable[[], None]) -> None:
         """Send each worker one SIGTERM and wait for its end; a worker that needs more than a minute is killed."""
-        alive = [process for process in self._slots if process is not None and process.poll() is None]
-        for process in alive:
+        for process in filter(None, self._slots):
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
-        self._wait(alive, STOP_SECONDS)
+        self.wait()
 
     def wait(self) -> None:
         """Wait until the workers, which have nothing left to do, have ended."""
-        self._wait([process for process in self._slots if process is not None], STOP_SECONDS)
-
-    def _wait(self, processes: list[subprocess.Popen[str]], seconds: float) -> None:
-        for process in processes:
+        for process in filter(None, self._slots):
             try:
-                process.wait(seconds)
+                process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -5,7 +5,7 @@ clock of the process that watches, so the machines' clocks need not agree.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -14,17 +14,8 @@ from clickflow.runs.kept_checkpoints import checkpoint_folder, keep_checkpoints
 from clickflow.sweep.trial_run import results_of_run
 from clickflow.sweep.trials import PROGRESS, Failure, TrialStore, worker_of
 from clickflow.sweep.worker_spec import WorkerSpec
+from clickflow.tracking import names
 from clickflow.tracking.lifecycle import closing_dead_run
-from clickflow.tracking.names import (
-    ERROR_TAG,
-    PARENT_TAG,
-    STUDY_TAG,
-    TRIAL_COMPLETE,
-    TRIAL_FAILED,
-    TRIAL_INTERRUPTED,
-    TRIAL_NUMBER_TAG,
-    TRIAL_STATE_TAG,
-)
 from clickflow.tracking.search import FoundRun, find_runs
 from clickflow.tracking.store import Store
 
@@ -37,13 +28,7 @@ UNCLAIMED_SECONDS = 20.0
 
 
 class Recovery:
-    """Watches the running trials of a study.
-
-    Args:
-        trial_store: the study.
-        spec: what the sweep's workers are told.
-        store: run store of the trials' runs.
-    """
+    """Watches the running trials of a study."""
 
     def __init__(self, trial_store: TrialStore, spec: WorkerSpec, store: Store) -> None:
         self._trial_store = trial_store
@@ -52,21 +37,12 @@ class Recovery:
         self._seen: dict[int, tuple[Any, float]] = {}
 
     def recover(self, cause_of: CauseOf = lambda pid: None, *, is_interrupt: bool = False) -> list[int]:
-        """End the trials of dead workers.
+        """End the trials of dead workers, and return the numbers of those that this call ended.
 
-        Args:
-            cause_of: process id of a worker -> how it ended, if that is known.
-            is_interrupt: whether the workers were stopped on purpose.
-
-        Returns:
-            Numbers of the trials that this call ended.
+        ``cause_of`` says how a worker ended, by its process id; ``is_interrupt`` whether workers were stopped on purpose.
         """
-        return [trial.number for trial in self._orphans() if self._end(trial, cause_of, is_interrupt)]
-
-    def _orphans(self) -> Iterator[FrozenTrial]:
-        for trial in self._trial_store.trials():
-            if trial.state == TrialState.RUNNING and self._is_orphan(trial):
-                yield trial
+        running = [trial for trial in self._trial_store.trials() if trial.state == TrialState.RUNNING]
+        return [trial.number for trial in running if self._is_orphan(trial) and self._end(trial, cause_of, is_interrupt)]
 
     def _is_orphan(self, trial: FrozenTrial) -> bool:
         worker = worker_of(trial)
@@ -80,7 +56,9 @@ class Recovery:
         return time.monotonic() - since > (UNCLAIMED_SECONDS if worker is None else SILENCE_SECONDS)
 
     def _end(self, trial: FrozenTrial, cause_of: CauseOf, is_interrupt: bool) -> bool:
-        runs = find_runs(self._store, self._tags(trial.number))
+        study_name = self._spec.config.sweep.study_name
+        tags = {names.PARENT_TAG: self._spec.parent_run_id, names.STUDY_TAG: study_name, names.TRIAL_NUMBER_TAG: str(trial.number)}
+        runs = find_runs(self._store, tags)
         finished = next((run for run in runs if run.status == "FINISHED"), None)
         if finished is not None and self._take_over(trial, finished):
             return True
@@ -93,20 +71,17 @@ class Recovery:
         """Close a run and log its checkpoints; a worker may also have died after its run's end, while it moved them."""
         home = self._spec.config.home
         if run.status == "RUNNING":
-            status, reason = ("KILLED", TRIAL_INTERRUPTED) if failure.is_interrupt else ("FAILED", TRIAL_FAILED)
+            status, reason = ("KILLED", names.TRIAL_INTERRUPTED) if failure.is_interrupt else ("FAILED", names.TRIAL_FAILED)
             with closing_dead_run(self._store, run.run_id, status, failure.reason) as dead:
-                dead.set_tags({TRIAL_STATE_TAG: reason})
+                dead.set_tags({names.TRIAL_STATE_TAG: reason})
                 keep_checkpoints(dead, home)
         elif run.status != "FINISHED" and checkpoint_folder(home, run.run_id).exists():
-            with closing_dead_run(self._store, run.run_id, run.status, run.tags.get(ERROR_TAG, failure.reason)) as dead:
+            with closing_dead_run(self._store, run.run_id, run.status, run.tags.get(names.ERROR_TAG, failure.reason)) as dead:
                 keep_checkpoints(dead, home)
-
-    def _tags(self, number: int) -> dict[str, str]:
-        return {PARENT_TAG: self._spec.parent_run_id, STUDY_TAG: self._spec.config.sweep.study_name, TRIAL_NUMBER_TAG: str(number)}
 
     def _take_over(self, trial: FrozenTrial, run: FoundRun) -> bool:
         """Tell a trial whose worker died after the run had ended; returns whether this call did."""
-        if run.tags.get(TRIAL_STATE_TAG) != TRIAL_COMPLETE:
+        if run.tags.get(names.TRIAL_STATE_TAG) != names.TRIAL_COMPLETE:
             return self._trial_store.tell(trial.number, TrialState.PRUNED)
         results = results_of_run(self._spec.config.sweep.metric, run)
         return results is not None and self._trial_store.tell(trial.number, TrialState.COMPLETE, results)

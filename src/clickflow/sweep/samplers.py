@@ -19,39 +19,23 @@ from clickflow.sweep.quiet import quietly
 def build_sampler(config: SamplerConfig, trial_seed: int) -> BaseSampler:
     """The sampler of one trial, seeded by the trial."""
     independent = RandomSampler(seed=trial_seed)
+    quiet: Any = {"independent_sampler": independent, "warn_independent_sampling": False}
     match config:
         case RandomConfig() | GridConfig():  # a grid's points wait in the study as trials, which no two workers can both take
             return independent
         case TPEConfig():  # in groups, for conditional spaces; running trials count as bad, so that workers spread
-            startup = config.num_startup_trials
-            return TPESampler(n_startup_trials=startup, seed=trial_seed, multivariate=True, group=True, constant_liar=True)
+            start = config.num_startup_trials
+            return TPESampler(n_startup_trials=start, seed=trial_seed, multivariate=True, group=True, constant_liar=True)
         case QMCConfig():  # one sequence for all trials; the study counts how far it has come
-            return QMCSampler(
-                scramble=True,
-                seed=config.seed,
-                independent_sampler=independent,
-                warn_asynchronous_seeding=False,
-                warn_independent_sampling=False,
-            )
+            return QMCSampler(scramble=True, seed=config.seed, warn_asynchronous_seeding=False, **quiet)
         case GPConfig():
-            startup = config.num_startup_trials
-            return GPSampler(seed=trial_seed, independent_sampler=independent, n_startup_trials=startup, warn_independent_sampling=False)
+            return GPSampler(seed=trial_seed, n_startup_trials=config.num_startup_trials, **quiet)
         case CmaEsConfig():  # the study holds the state of the evolution
-            return CmaEsSampler(
-                seed=trial_seed,
-                n_startup_trials=config.num_startup_trials,
-                independent_sampler=independent,
-                warn_independent_sampling=False,
-                with_margin=True,
-            )
+            return CmaEsSampler(seed=trial_seed, n_startup_trials=config.num_startup_trials, with_margin=True, **quiet)
 
 
 class PerTrialSampler(BaseSampler):
-    """Builds a sampler for each trial and delegates to it.
-
-    Args:
-        config: config of the sampler.
-    """
+    """Builds a sampler for each trial and delegates to it."""
 
     def __init__(self, config: SamplerConfig) -> None:
         self._config = config

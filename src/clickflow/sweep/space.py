@@ -132,21 +132,10 @@ class Composer(Protocol):
         """Folder of further configs, from the command line."""
 
     def keys(self, groups: Mapping[str, str]) -> Collection[str]:
-        """All dotted keys of the config with these config groups, including sections.
-
-        Raises:
-            ConfigError: a group does not have this config.
-        """
+        """All dotted keys of the config with these config groups, including sections; a ConfigError if a group has no such config."""
 
     def compose(self, values: Mapping[str, Any]) -> RunConfig:
-        """The config of a trial.
-
-        Args:
-            values: key -> value, including config groups.
-
-        Raises:
-            ConfigError: the config cannot be run.
-        """
+        """The config of a trial with these values, config groups among them; a ConfigError if it cannot be run."""
 
 
 class SearchSpace(StrictConfig):
@@ -188,15 +177,9 @@ class SearchSpace(StrictConfig):
                 yield {key: self.parameters[key].fixed(value) for key, value in zip(axes, point, strict=True)}
 
     def _suggest(self, trial: "Trial", key: str) -> Any:
-        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
         parameter = self.parameters[key]
-        distribution = parameter.distribution()
-        if isinstance(distribution, CategoricalDistribution):
-            suggested: Any = trial.suggest_categorical(key, distribution.choices)
-        elif isinstance(distribution, IntDistribution):
-            suggested = trial.suggest_int(key, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
-        else:
-            assert isinstance(distribution, FloatDistribution)
-            suggested = trial.suggest_float(key, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
-        return parameter.value(suggested)
+        distribution: Any = parameter.distribution()
+        if isinstance(parameter, Choice):
+            return parameter.value(trial.suggest_categorical(key, distribution.choices))
+        suggest: Callable[..., Any] = trial.suggest_int if isinstance(distribution.low, int) else trial.suggest_float
+        return suggest(key, distribution.low, distribution.high, step=distribution.step, log=distribution.log)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import optuna
@@ -37,14 +37,7 @@ def sampler_and_pruner(config: SweepRunConfig) -> dict[str, Any]:
 
 
 def describe(config: SweepRunConfig, space: SearchSpace, composer: Composer, fingerprint: str) -> dict[str, str]:
-    """Describe what all trials of a study share: data, metrics, search space, and every key that is not searched.
-
-    Args:
-        config: the sweep.
-        space: its search space.
-        composer: composes the trials' configs.
-        fingerprint: fingerprint of the prepared data.
-    """
+    """Describe what all trials of a study share: data, metrics, search space, and every key that is not searched."""
     spec = {"data fingerprint": fingerprint, "tracking.experiment_name": str(config.tracking.experiment_name)}
     spec["sweep.sampler"] = "grid" if config.sweep.is_grid else "not grid"  # the points themselves are those of the space
     spec |= {f"sweep.metric {metric}": way for metric, way in zip(config.sweep.metric, config.sweep.directions, strict=True)}
@@ -109,24 +102,12 @@ def enqueue_grid(study: Study, space: SearchSpace, composer: Composer, num_point
 
 
 def _refuse_another(name: str, known: Spec, asked: Spec) -> None:
-    differences = list(_differences(known, asked))
+    pairs = {key: (known.get(key, "nothing"), asked.get(key, "nothing")) for key in [*known, *asked]}
+    differences = [f"  {key}: {before} in the study, {now} asked for" for key, (before, now) in pairs.items() if before != now]
     if differences:
-        raise TrackingError(
-            "\n".join(
-                [
-                    f"sweep.study_name = {name}: this study was made for something else, and its trials would not compare; set "
-                    "sweep.study_name to a new name, or go back to what it was made for:",
-                    *differences,
-                ]
-            )
-        )
-
-
-def _differences(known: Spec, asked: Spec) -> Iterator[str]:
-    for key in dict.fromkeys([*known, *asked]):
-        before, now = known.get(key, "nothing"), asked.get(key, "nothing")
-        if before != now:
-            yield f"  {key}: {before} in the study, {now} asked for"
+        fault = "this study was made for something else, and its trials would not compare"
+        what_to_do = "set sweep.study_name to a new name, or go back to what it was made for:"
+        raise TrackingError("\n".join([f"sweep.study_name = {name}: {fault}; {what_to_do}", *differences]))
 
 
 def _shown(value: Any) -> str:

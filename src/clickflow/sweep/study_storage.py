@@ -32,9 +32,6 @@ class JournalLock(JournalFileOpenLock):
 
     A process that is killed while it writes, or that meets a full disk, leaves half a line; appending to that would make the journal
     unreadable.
-
-    Args:
-        journal: the file that is protected.
     """
 
     def __init__(self, journal: Path) -> None:
@@ -59,12 +56,7 @@ class JournalLock(JournalFileOpenLock):
 
 
 def open_storage(uri: str | None, home: Path, study_name: str) -> BaseStorage:
-    """Open the storage of a study, or create it.
-
-    Args:
-        uri: of a database; None for a journal file.
-        home: folder that has the journal in ``sweeps/<study name>``.
-        study_name: name of the study.
+    """Open the storage of a study, or create it: a database, or without a URI a journal file in ``sweeps/<study name>`` of the home.
 
     Raises:
         TrackingError: the storage cannot be reached or written; a database is given about ten seconds.
@@ -75,14 +67,7 @@ def open_storage(uri: str | None, home: Path, study_name: str) -> BaseStorage:
 
 @contextlib.contextmanager
 def storage_faults(uri: str | None) -> Iterator[None]:
-    """Turn the failure of a storage in use into one message.
-
-    Args:
-        uri: as for :func:`open_storage`.
-
-    Raises:
-        TrackingError: the storage failed.
-    """
+    """Turn the failure of a storage in use into one message, a TrackingError."""
     try:
         yield
     except (SQLAlchemyError, StorageInternalError, json.JSONDecodeError) as error:

@@ -18,18 +18,8 @@ from clickflow.sweep.space import Composer
 from clickflow.sweep.trials import RETRY_OF, RUN_ID, Failure, TrialStore
 from clickflow.sweep.worker_spec import WorkerSpec
 from clickflow.text import first_line
+from clickflow.tracking import names
 from clickflow.tracking.contents import fetch_artifact
-from clickflow.tracking.names import (
-    STUDY_TAG,
-    TRIAL_COMPLETE,
-    TRIAL_FAILED,
-    TRIAL_INTERRUPTED,
-    TRIAL_NUMBER_TAG,
-    TRIAL_PRUNED,
-    TRIAL_RUNNING,
-    TRIAL_STATE_TAG,
-    logged_name,
-)
 from clickflow.tracking.run import Run
 from clickflow.tracking.search import FoundRun
 from clickflow.tracking.store import Store
@@ -47,15 +37,7 @@ class TrialLost(Exception):
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """The things that all trials of a worker share.
-
-    Attributes:
-        spec: what the worker was told.
-        trial_store: the study.
-        store: run store of the trials' runs.
-        dataset: the prepared data.
-        composer: composes the trials' configs.
-    """
+    """The things that all trials of a worker share."""
 
     spec: WorkerSpec
     trial_store: TrialStore
@@ -65,43 +47,27 @@ class WorkerContext:
 
 
 class TrialWatcher:
-    """Reports a training to the study, and ends it when the pruner decides so or the trial is lost.
-
-    Attributes:
-        epochs: completed so far, with fractions.
-        rows_per_second: training rows per second so far.
-        values: number of the validation -> first metric, if validations measure it.
-        lost: set by the heartbeat when another process has ended the trial.
-        flush: writes what was logged so far into the run store.
-    """
+    """Reports a training to the study, and ends it when the pruner decides so or the trial is lost."""
 
     def __init__(self, trial: optuna.Trial, metrics: tuple[str, ...], num_validations: int) -> None:
-        self.flush: Callable[[], None] = lambda: None
-        self.epochs = 0.0
+        self.flush: Callable[[], None] = lambda: None  # writes what was logged so far into the run store
+        self.epochs = 0.0  # completed so far, with fractions
         self.rows_per_second = 0.0
-        self.values: dict[int, float] = {}
-        self.lost = False
+        self.values: dict[int, float] = {}  # number of the validation -> first metric, if validations measure it
+        self.lost = False  # set by the heartbeat when another process has ended the trial
         self._trial = trial
         self._metric = metrics[0]
         self._is_reported = len(metrics) == 1
         self._num_validations = num_validations
 
     def after_step(self, epochs: float, rows_per_second: float) -> None:
-        """Keep the progress for the next heartbeat.
-
-        Raises:
-            TrialLost: another process has ended the trial.
-        """
+        """Keep the progress for the next heartbeat; raises TrialLost if another process has ended the trial."""
         self.epochs, self.rows_per_second = epochs, rows_per_second
         if self.lost:
             raise TrialLost
 
     def after_validation(self, number: int, metrics: Mapping[str, float]) -> None:
-        """Report the metric to the study.
-
-        Raises:
-            Pruned: the pruner ends the trial.
-        """
+        """Report the metric to the study; raises Pruned if the pruner ends the trial."""
         self.flush()  # the steps of the next checkpoint must be logged even if the process dies right after it
         if self._metric in metrics:
             self.report(number, metrics[self._metric])
@@ -117,21 +83,18 @@ class TrialWatcher:
 
 
 def run_trial(context: WorkerContext, trial: optuna.Trial, config: RunConfig, values: Mapping[str, Any], watcher: TrialWatcher) -> None:
-    """Train a trial in a child run of the sweep's, and tell its final state.
-
-    Args:
-        context: what all trials of the worker share.
-        trial: the trial, in state running.
-        config: config of the trial.
-        values: searched key -> value.
-        watcher: watcher of the training.
+    """Train a running trial, with its searched values, in a child run of the sweep's, and tell its final state.
 
     Raises:
         Exception: the training ended without a result; the run has its status, the caller has to fail the trial.
     """
     frozen = context.trial_store.trials()[trial.number]
     retry_of = frozen.user_attrs.get(RETRY_OF)
-    tags = {TRIAL_NUMBER_TAG: str(trial.number), TRIAL_STATE_TAG: TRIAL_RUNNING, STUDY_TAG: context.spec.config.sweep.study_name}
+    tags = {
+        names.TRIAL_NUMBER_TAG: str(trial.number),
+        names.TRIAL_STATE_TAG: names.TRIAL_RUNNING,
+        names.STUDY_TAG: context.spec.config.sweep.study_name,
+    }
     tags |= {} if retry_of is None else {RETRY_TAG: str(retry_of)}
     params = {f"trial.{key}": value for key, value in values.items()}
     part_of = PartOf(context.spec.parent_run_id, f"trial {trial.number}", tags, params)
@@ -146,11 +109,11 @@ def run_trial(context: WorkerContext, trial: optuna.Trial, config: RunConfig, va
             state, results = TrialState.PRUNED, None
             _log_pruned(run, context.spec, watcher)
         except BaseException as error:
-            run.set_tags({TRIAL_STATE_TAG: TRIAL_FAILED if isinstance(error, Exception) else TRIAL_INTERRUPTED})
+            run.set_tags({names.TRIAL_STATE_TAG: names.TRIAL_FAILED if isinstance(error, Exception) else names.TRIAL_INTERRUPTED})
             raise
         else:
             state, results = TrialState.COMPLETE, _results(context.spec.config.sweep.metric, trained)
-        run.set_tags({TRIAL_STATE_TAG: TRIAL_COMPLETE if state == TrialState.COMPLETE else TRIAL_PRUNED})
+        run.set_tags({names.TRIAL_STATE_TAG: names.TRIAL_COMPLETE if state == TrialState.COMPLETE else names.TRIAL_PRUNED})
     context.trial_store.tell(trial.number, state, results)
 
 
@@ -164,8 +127,8 @@ def failure_of(error: Exception) -> Failure:
 
 def results_of_run(metrics: tuple[str, ...], run: FoundRun) -> list[float] | None:
     """The objective values of a finished trial, from its run; None if one is missing."""
-    names = [logged_name(metric) for metric in metrics]
-    return [run.metrics[name] for name in names] if all(name in run.metrics for name in names) else None
+    logged = [names.logged_name(metric) for metric in metrics]
+    return [run.metrics[name] for name in logged] if all(name in run.metrics for name in logged) else None
 
 
 def _results(metrics: tuple[str, ...], trained: TrainedRun) -> list[float]:
@@ -180,7 +143,7 @@ def _log_pruned(run: Run, spec: WorkerSpec, watcher: TrialWatcher) -> None:
     [direction] = spec.config.sweep.directions
     [metric] = spec.config.sweep.metric
     best = (max if direction == "maximize" else min)(watcher.values.values())
-    run.log_metrics({logged_name(metric): best}, step=0)
+    run.log_metrics({names.logged_name(metric): best}, step=0)
     run.set_description(f"pruned after validation {max(watcher.values)}: best {metric} {best:.4f}")
 
 

@@ -45,17 +45,13 @@ class Counts:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a trial ended without a value.
-
-    Attributes:
-        reason: text for a person.
-        is_final: whether the same values would fail again.
-        is_interrupt: whether it was ended on purpose; it continues at the next start, which does not count as a retry.
-    """
+    """Why a trial ended without a value."""
 
     reason: str
     is_final: bool = False
+    """Whether the same values would fail again."""
     is_interrupt: bool = False
+    """Whether it was ended on purpose; it continues at the next start, which does not count as a retry."""
 
 
 def count(trials: Sequence[FrozenTrial]) -> Counts:
@@ -77,14 +73,7 @@ def worker_of(trial: FrozenTrial) -> Owner | None:
 
 
 class TrialStore:
-    """A study as workers and coordinators write to it.
-
-    Args:
-        study: the study.
-        storage: storage of the study.
-        total: number of finished trials at which the sweep is complete.
-        is_grid: whether all trials were enqueued beforehand.
-    """
+    """A study as workers and coordinators write to it; the trials of a grid were all enqueued beforehand."""
 
     def __init__(self, study: Study, storage: BaseStorage, total: int, *, is_grid: bool) -> None:
         self.study = study
@@ -112,9 +101,6 @@ class TrialStore:
 
         Two workers may ask at once and both see room for one more trial. Trial numbers are unique and ascending, so the worker with the
         higher number sees the other trial and marks its own as surplus.
-
-        Args:
-            worker: process that will run it.
         """
         now = count(self.trials())
         if now.finished + now.running >= self.total or (self.is_grid and now.waiting == 0):
@@ -134,11 +120,7 @@ class TrialStore:
         return None
 
     def set_user_attrs(self, number: int, **attributes: Any) -> None:
-        """Set user attributes of an unfinished trial.
-
-        Raises:
-            UpdateFinishedTrialError: it is finished.
-        """
+        """Set user attributes of a trial; an UpdateFinishedTrialError if it is finished."""
         trial_id = self.storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
         for key, value in attributes.items():
             self.storage.set_trial_user_attr(trial_id, key, value)
@@ -154,13 +136,7 @@ class TrialStore:
         return True
 
     def fail(self, trial: FrozenTrial, failure: Failure, max_retries: int) -> bool:
-        """Fail a trial and enqueue a retry; returns whether this call did.
-
-        Args:
-            trial: its current state.
-            failure: why it failed.
-            max_retries: how often its values may be retried.
-        """
+        """Fail a trial and enqueue a retry, if its values were retried less often than this; returns whether this call did."""
         trials = self.trials()
         if trials[trial.number].state.is_finished():
             return False

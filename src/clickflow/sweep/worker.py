@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 
-from clickflow.data.dataset import PreparedDataset
 from clickflow.errors import interrupt
 from clickflow.runs.config import RunConfig
 from clickflow.runs.run_dataset import open_expected
@@ -33,51 +32,40 @@ HEARTBEAT_SECONDS = 5.0
 def work(spec: WorkerSpec, composer: Composer) -> None:
     """Run trials of a sweep until it is complete.
 
-    Args:
-        spec: what to do.
-        composer: composes the trials' configs.
-
     Raises:
         DataError: the prepared data is not the sweep's.
         TrackingError: the study's storage or the run store cannot be reached.
         KeyboardInterrupt: the worker was stopped; its trial continues at the next start.
     """
     signal.signal(signal.SIGTERM, interrupt)
-    context = _worker_context(spec, composer)
+    config = spec.config
+    trial_store, store = _open_trial_store(spec), open_store(config.tracking, config.home)
+    dataset = open_expected(
+        spec.dataset_folder,
+        config,
+        config.home,
+        fingerprint=spec.fingerprint,
+        seen="the sweep works on",
+        advice="every machine needs the same source files; bring them there.",
+    )
+    context = WorkerContext(spec, trial_store, store, dataset, composer)
     worker = Owner.here()
-    while context.trial_store.num_left > 0:
-        if _is_stopped(context.trial_store, spec):
+    while trial_store.num_left > 0:
+        if _is_stopped(trial_store, spec):
             return
-        trial = context.trial_store.ask(worker)
+        trial = trial_store.ask(worker)
         if trial is None:
             time.sleep(IDLE_SECONDS)  # others run the last trials; one of them may still fail
         else:
             _work_on(context, trial)
 
 
-def open_trial_store(spec: WorkerSpec) -> TrialStore:
+def _open_trial_store(spec: WorkerSpec) -> TrialStore:
     """Open the study of a sweep that has been described."""
     config = spec.config
     storage = open_storage(config.sweep.storage, config.home, config.sweep.study_name)
     study = optuna.load_study(study_name=config.sweep.study_name, storage=storage, **sampler_and_pruner(config))
     return TrialStore(study, storage, spec.total, is_grid=config.sweep.is_grid)
-
-
-def _worker_context(spec: WorkerSpec, composer: Composer) -> WorkerContext:
-    config = spec.config
-    return WorkerContext(spec, open_trial_store(spec), open_store(config.tracking, config.home), _dataset(spec), composer)
-
-
-def _dataset(spec: WorkerSpec) -> PreparedDataset:
-    """The sweep's data set, opened where it was prepared or prepared here."""
-    return open_expected(
-        spec.dataset_folder,
-        spec.config,
-        spec.config.home,
-        fingerprint=spec.fingerprint,
-        seen="the sweep works on",
-        advice="every machine needs the same source files; bring them there.",
-    )
 
 
 def _work_on(context: WorkerContext, trial: optuna.Trial) -> None:

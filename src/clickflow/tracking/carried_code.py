@@ -20,14 +20,9 @@ PACKAGE = "clickflow"
 
 
 def carry_code(config: type[StrictConfig], folder: Path) -> Path:
-    """Copy what serving a model imports into a folder.
+    """Copy what serving a model imports into a folder; returns the package's folder in it.
 
-    Args:
-        config: class of the model's config. Another package's modules are followed but not carried: the model's requirements name it.
-        folder: where the package is put.
-
-    Returns:
-        the package's folder.
+    Modules of another package are followed but not carried: the model's requirements name it.
     """
     for file in served_files(config):
         target = folder / PACKAGE / file.relative_to(_folder_of(PACKAGE) / PACKAGE)
@@ -54,12 +49,7 @@ def served_files(config: type[StrictConfig]) -> tuple[Path, ...]:
 
 
 def _imported(node: ast.AST, package: str) -> Iterator[str]:
-    """Names that may be modules, of all imports in a module but those for type checkers.
-
-    Args:
-        node: of the module's tree.
-        package: that the module is in, which relative imports start from.
-    """
+    """Names that may be modules, of all imports in a module of a package but those for type checkers."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):

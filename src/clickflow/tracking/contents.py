@@ -1,4 +1,7 @@
-"""Read what a run holds, its artifacts and the histories of its metrics, without opening it."""
+"""Read what a run holds, its artifacts and the histories of its metrics, without opening it.
+
+Each function raises a TrackingError if the store does not answer or the run has no such artifact.
+"""
 
 import math
 import tempfile
@@ -7,47 +10,30 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from mlflow.exceptions import MlflowException
 
-from clickflow.errors import TrackingError
-from clickflow.text import first_line
 from clickflow.tracking.search import FoundRun, asking
-from clickflow.tracking.store import Store
+from clickflow.tracking.store import Store, store_faults
 
 History = tuple[np.ndarray, np.ndarray]
 """Steps (P,) and values (P,) of a metric, in the order of the steps."""
 
 
 def fetch_artifact(store: Store, run_id: str, artifact: str, to: Path) -> Path:
-    """Copy an artifact, a file or a folder, into the folder ``to`` (made if needed).
-
-    Raises:
-        TrackingError: the run has no such artifact.
-    """
+    """Copy an artifact, a file or a folder, into the folder ``to`` (made if needed)."""
     to.mkdir(parents=True, exist_ok=True)
-    try:
+    with store_faults(f"run {run_id}: artifact {artifact} cannot be fetched", "look at the run's page"):
         return Path(store.client.download_artifacts(run_id, artifact, str(to)))
-    except (MlflowException, OSError) as error:
-        raise TrackingError(f"run {run_id}: artifact {artifact} cannot be fetched ({first_line(error)}); look at the run's page") from error
 
 
 @contextmanager
 def fetched(store: Store, run_id: str, artifact: str) -> Iterator[Path]:
-    """A copy of an artifact that is gone afterwards.
-
-    Raises:
-        TrackingError: the run has no such artifact.
-    """
+    """A copy of an artifact that is gone afterwards."""
     with tempfile.TemporaryDirectory() as scratch:
         yield fetch_artifact(store, run_id, artifact, Path(scratch))
 
 
 def metric_history(store: Store, run_id: str, name: str) -> History:
-    """The history of one metric, empty if the run lacks it; values of one step keep the order in which they were logged.
-
-    Raises:
-        TrackingError: the store does not answer.
-    """
+    """The history of one metric, empty if the run lacks it; values of one step keep the order in which they were logged."""
     with asking(store, f"metric {name} of run {run_id} cannot be read"):
         points = sorted(store.client.get_metric_history(run_id, name), key=lambda point: (point.step, point.timestamp))
     finite = [(point.step, point.value) for point in points if math.isfinite(point.value)]
@@ -56,10 +42,6 @@ def metric_history(store: Store, run_id: str, name: str) -> History:
 
 
 def metric_histories(store: Store, run: FoundRun, prefix: str, containing: str = "") -> dict[str, History]:
-    """The history of every metric of a run whose name begins with ``prefix`` and contains a text, by the name without the prefix.
-
-    Raises:
-        TrackingError: the store does not answer.
-    """
+    """The history of every metric of a run whose name begins with ``prefix`` and contains a text, by the name without the prefix."""
     names = [name for name in sorted(run.metrics) if name.startswith(prefix) and containing in name]
     return {name.removeprefix(prefix): metric_history(store, run.run_id, name) for name in names}

@@ -2,14 +2,38 @@
 
 import logging
 import traceback
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 from clickflow.errors import without_passwords
 from clickflow.text import first_line
+from clickflow.tracking.names import ERROR_TAG
 from clickflow.tracking.run import Run
 
 logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def ending(run: Run, task: str | None = None) -> Iterator[None]:
+    """Close a run at the end of the block and set its status, or with a task the status of what was added to it.
+
+    The status is FINISHED, or what the exception in flight makes of it.
+    """
+
+    def set_status(status: str) -> None:
+        if task is None:
+            run.terminate(status)
+        else:
+            run.set_tags({f"{task}.status": status})
+
+    try:
+        yield
+        run.close()
+        set_status("FINISHED")
+    except BaseException as error:
+        error_tag, file = (ERROR_TAG, "traceback.txt") if task is None else (f"{task}.error", f"{task}_traceback.txt")
+        _end_after(error, run, error_tag, f"error/{file}", set_status)
+        raise
 
 
 def status_after(error: BaseException) -> str:
@@ -23,7 +47,7 @@ def status_after(error: BaseException) -> str:
     return "FAILED"
 
 
-def end_after(error: BaseException, run: Run, error_tag: str, traceback_file: str, set_status: Callable[[str], None]) -> None:
+def _end_after(error: BaseException, run: Run, error_tag: str, traceback_file: str, set_status: Callable[[str], None]) -> None:
     """Record how and why a run ended: the status first, since a full disk may take one more write and no second one.
 
     A store that fails now must not hide the error in flight; a second Ctrl-C must skip neither the status nor the other steps.

@@ -7,22 +7,20 @@ A story keeps its run open around everything it does, because nothing else sees 
 import signal
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any
 
-from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from clickflow.errors import TrackingError
-from clickflow.text import first_line
-from clickflow.tracking.ending import attempt, end_after, status_after
+from clickflow.tracking.ending import attempt, ending, status_after
 from clickflow.tracking.lineage import machine_tags
 from clickflow.tracking.names import ERROR_TAG, PARENT_TAG
 from clickflow.tracking.owner import Owner
 from clickflow.tracking.run import Run
 from clickflow.tracking.search import found_run, read_run
-from clickflow.tracking.store import Store
+from clickflow.tracking.store import Store, store_faults
 
 
 class Terminated(KeyboardInterrupt):
@@ -45,68 +43,42 @@ def open_run(
     SystemExit); FAILED on everything else. A run that did not finish has the reason in its tag ``error`` and the traceback in its artifact
     ``error/traceback.txt``. The caller still gets the exception.
 
-    Args:
-        store: where to open it.
-        name: name of the run.
-        params: the resolved config with dotted keys.
-        tags: tags by which runs are found and grouped.
-        log_system_metrics: whether to log CPU, memory, disk and network use every 10 seconds.
-        parent_run_id: id of the run below which MLflow's pages show this one.
-
     Raises:
         TrackingError: the run cannot be opened, or its metrics could not be written; it is FAILED then.
     """
     with _sigterm_raises():
-        run = None
-        try:
-            parent = {} if parent_run_id is None else {PARENT_TAG: parent_run_id}
-            run = _create(store, name, {**Owner.here().tags, **machine_tags(), **tags, **parent})
+        parent = {} if parent_run_id is None else {PARENT_TAG: parent_run_id}
+        run = _create(store, name, {**Owner.here().tags, **machine_tags(), **tags, **parent})
+        with ending(run), ExitStack() as stack:
             run.log_params(params)
-            with _system_metrics(run, log_system_metrics):
-                yield run
-            run.close()
-            run.terminate("FINISHED")
-        except BaseException as error:
-            if run is not None:
-                end_after(error, run, ERROR_TAG, "error/traceback.txt", run.terminate)
-            raise
+            if log_system_metrics:
+                monitor = SystemMetricsMonitor(run.id, tracking_uri=store.uri)  # type: ignore[no-untyped-call]
+                monitor.start()  # type: ignore[no-untyped-call]
+                stack.callback(monitor.finish)
+            yield run
 
 
 @contextmanager
 def reopen_run(store: Store, run_id: str) -> Iterator[Run]:
     """Carry on with a run that :func:`open_run` ended: RUNNING again, and at the end FINISHED, FAILED or KILLED.
 
-    Args:
-        store: where the run is.
-        run_id: id of the run.
-
     Raises:
         TrackingError: there is no such run, it was deleted, or what was logged could not be written.
     """
     with _sigterm_raises():
         run = _find(store, run_id)
-        try:
+        with ending(run):
             run.remove_tag(ERROR_TAG)
             run.set_tags({**Owner.here().tags, **machine_tags()})
             run.restart()
             yield run
-            run.close()
-            run.terminate("FINISHED")
-        except BaseException as error:
-            end_after(error, run, ERROR_TAG, "error/traceback.txt", run.terminate)
-            raise
 
 
 @contextmanager
 def closing_dead_run(store: Store, run_id: str, status: str, reason: str, end_time: int | None = None) -> Iterator[Run]:
     """Complete a run whose process died, then give it the status and the reason that the process could not give.
 
-    Args:
-        store: where the run is.
-        run_id: id of the run.
-        status: ``FAILED``, or ``KILLED`` if somebody ended it on purpose.
-        reason: becomes the tag ``error``.
-        end_time: milliseconds since 1970; None is now.
+    The status is ``FAILED``, or ``KILLED`` if somebody ended it on purpose; ``end_time`` is in milliseconds since 1970, None is now.
     """
     run = _find(store, run_id)
     try:
@@ -125,38 +97,22 @@ def resume_run(store: Store, run_id: str, task: str) -> Iterator[Run]:
     does not finish a failed training. The tag ``<task>.status`` (RUNNING, FINISHED, FAILED, KILLED) says how the addition ended; its reason
     is in ``<task>.error`` and its traceback in ``error/<task>_traceback.txt``.
 
-    Args:
-        store: where the run is.
-        run_id: id of the run, in any experiment of the store.
-        task: name of the addition, such as ``evaluation``.
-
     Raises:
         TrackingError: there is no such run, it was deleted, or what was logged could not be written.
     """
     with _sigterm_raises():
         run = _find(store, run_id)
-
-        def set_task_status(status: str) -> None:
-            run.set_tags({f"{task}.status": status})
-
-        try:
+        with ending(run, task):
             run.remove_tag(f"{task}.error")
-            set_task_status("RUNNING")
+            run.set_tags({f"{task}.status": "RUNNING"})
             yield run
-            run.close()
-            set_task_status("FINISHED")
-        except BaseException as error:
-            end_after(error, run, f"{task}.error", f"error/{task}_traceback.txt", set_task_status)
-            raise
 
 
 def _create(store: Store, name: str, tags: Mapping[str, str]) -> Run:
     if store.experiment_id is None:
         raise ValueError("the store was opened without an experiment; set experiment_name in its config")
-    try:
+    with store_faults(f"run {name}: cannot be opened", f"check the tracking store {store.uri}"):
         created = store.client.create_run(store.experiment_id, tags=dict(tags), run_name=name)
-    except (MlflowException, OSError) as error:
-        raise TrackingError(f"run {name}: cannot be opened ({first_line(error)}); check the tracking store {store.uri}") from error
     try:
         return Run(store, found_run(created))
     except BaseException as error:  # from here on there is a run, so an interrupt or a thread that cannot start has to end it
@@ -170,19 +126,6 @@ def _find(store: Store, run_id: str) -> Run:
     if found.is_deleted:
         raise TrackingError(f"run_id = {run_id}: the run was deleted; restore it with `mlflow runs restore --run-id {run_id}`")
     return Run(store, found)
-
-
-@contextmanager
-def _system_metrics(run: Run, enabled: bool) -> Iterator[None]:
-    if not enabled:
-        yield
-        return
-    monitor = SystemMetricsMonitor(run.id, tracking_uri=run.store.uri)  # type: ignore[no-untyped-call]
-    monitor.start()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        monitor.finish()  # type: ignore[no-untyped-call]
 
 
 @contextmanager

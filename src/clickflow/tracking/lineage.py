@@ -54,11 +54,9 @@ def lineage_tags(folder: Path) -> dict[str, str]:
         DIRTY_TAG: state.dirty,
         "mlflow.source.name": Path(sys.argv[0]).name or "python",
         "mlflow.source.type": "LOCAL",
+        USER_TAG: user_name(),
     }
-    if state.commit != UNKNOWN:
-        tags["mlflow.source.git.commit"] = state.commit
-    tags[USER_TAG] = user_name()
-    return tags
+    return tags if state.commit == UNKNOWN else {**tags, "mlflow.source.git.commit": state.commit}
 
 
 @cache

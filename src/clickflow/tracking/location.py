@@ -11,8 +11,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from clickflow.errors import TrackingError
-from clickflow.text import first_line
-from clickflow.tracking.store import Store
+from clickflow.tracking.store import Store, store_faults
 
 SCHEME = "models:/"
 ALLOWED = "models:/m-… (as a run logged it), models:/name@alias or models:/name/version"
@@ -22,10 +21,6 @@ NAMES_SHOWN = 20
 
 def model_location(store: Store, uri: str) -> str:
     """The URI of the folder that holds a model's files.
-
-    Args:
-        store: where the model is logged or registered.
-        uri: ``models:/m-…``, ``models:/name@alias`` or ``models:/name/version``.
 
     Raises:
         TrackingError: there is no such model; lists what there is.
@@ -51,25 +46,16 @@ def model_location(store: Store, uri: str) -> str:
 
 @dataclass(frozen=True)
 class FoundModel:
-    """A model as a URI named it when it was found.
-
-    Attributes:
-        uri: ``models:/m-…`` or ``models:/name/version``, since an alias may move meanwhile.
-        run_id: id of the run that trained it.
-    """
+    """A model by ``models:/m-…`` or ``models:/name/version``, since an alias may move, and the run that trained it."""
 
     uri: str
     run_id: str
 
 
 def find_model(store: Store, uri: str) -> FoundModel:
-    """The model that a URI names now, and the run behind it.
-
-    Raises:
-        TrackingError: there is no such model, its run is not known, or the store does not answer.
-    """
+    """The model that a URI names now, and the run behind it; a TrackingError if one of them is not known."""
     name, client = uri.removeprefix(SCHEME), store.client
-    try:
+    with store_faults(f"model {uri}: cannot be found in {store.uri}", "check the store"):
         model_location(store, uri)  # its error lists what there is
         if "@" in name or "/" in name:
             find = client.get_model_version_by_alias if "@" in name else client.get_model_version
@@ -77,8 +63,6 @@ def find_model(store: Store, uri: str) -> FoundModel:
             uri, run_id = f"{SCHEME}{version.name}/{version.version}", version.run_id
         else:
             run_id = client.get_logged_model(name).source_run_id
-    except MlflowException as error:
-        raise TrackingError(f"model {uri}: cannot be found in {store.uri} ({first_line(error)}); check the store") from error
     if not run_id:
         raise TrackingError(f"model {uri}: the store does not say which run trained it; register it with its run, or give run_id=RUN")
     return FoundModel(uri, str(run_id))

@@ -6,6 +6,8 @@ works on MLflow's global tracking URI and active run.
 Every column is declared as ``Any`` in the signature, since MLflow's own check would do harm: its server casts a JSON 1.5 for a ``long``
 column to 1 before the model sees it, and it refuses integers for a ``double``, booleans for a boolean field stored as text, a null history,
 and one id where another row has a list of them. As ``Any`` a value arrives as it was sent; the model takes it or refuses it by name.
+
+A model that is not there, or whose files are not as they were logged, is a TrackingError.
 """
 
 import contextlib
@@ -18,7 +20,6 @@ from typing import TYPE_CHECKING
 
 import mlflow
 from mlflow.entities import LoggedModelOutput
-from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.models.model import MLMODEL_FILE_NAME
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
@@ -30,11 +31,10 @@ from clickflow.errors import TrackingError
 from clickflow.serving import model_code as serving
 from clickflow.serving.bundle import ServingBundle
 from clickflow.serving.click_model import BUNDLE, input_example
-from clickflow.text import first_line
 from clickflow.tracking.carried_code import carry_code
 from clickflow.tracking.location import model_location
 from clickflow.tracking.run import Run
-from clickflow.tracking.store import Store, keep_environment
+from clickflow.tracking.store import Store, keep_environment, store_faults
 
 if TYPE_CHECKING:  # at run time serving imports mlflow.pyfunc, without its warnings
     from mlflow.pyfunc import PyFuncModel
@@ -43,21 +43,14 @@ REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "safetensors
 
 
 def log_model(run: Run, bundle: ServingBundle) -> str:
-    """Log a model that takes raw ids, linked to the run; the run stays open.
-
-    Args:
-        run: the run that trained it.
-        bundle: the model with its vocabularies.
-
-    Returns:
-        its URI, ``models:/m-…``, for :func:`load_model`, ``mlflow models serve`` and the registry.
+    """Log a model that takes raw ids, linked to the run, which stays open; returns the model's URI, ``models:/m-…``.
 
     Raises:
         TrackingError: the store does not take it; no READY model is left behind then.
     """
     client = run.store.client
     params = {key: str(value) for key, value in flatten(bundle.model_config).items()}
-    try:
+    with store_faults(f"run {run.id}: the model cannot be logged", f"check the store {run.store.uri}"):
         experiment_id = client.get_run(run.id).info.experiment_id
         logged = client.create_logged_model(experiment_id, name=str(params["name"]), source_run_id=run.id, params=params)
         try:
@@ -70,8 +63,6 @@ def log_model(run: Run, bundle: ServingBundle) -> str:
             client.finalize_logged_model(logged.model_id, "FAILED")
             raise
         client.finalize_logged_model(logged.model_id, "READY")
-    except (MlflowException, OSError) as error:
-        raise TrackingError(f"run {run.id}: the model cannot be logged ({first_line(error)}); check the store {run.store.uri}") from error
     return f"models:/{logged.model_id}"
 
 
@@ -96,14 +87,11 @@ def load_model(store: Store, uri: str) -> "PyFuncModel":
 
     Pickled models are refused. The code that travels with the model is taken off ``sys.path`` again: this process uses its own clickflow,
     and processes that it starts must not import the copy.
-
-    Raises:
-        TrackingError: there is no such model, or it cannot be loaded.
     """
     path = list(sys.path)
     try:
         no_pickle = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
-        with _reading(store, uri), keep_environment(no_pickle), _files(store, model_location(store, uri)) as local:
+        with keep_environment(no_pickle), _reading(store, uri) as local:
             # MLflow would compare the requirements with every file of every installed package: half a CPU second or more.
             model: PyFuncModel = mlflow.pyfunc.load_model(str(local), suppress_warnings=True)
             return model
@@ -112,41 +100,30 @@ def load_model(store: Store, uri: str) -> "PyFuncModel":
 
 
 def read_bundle(store: Store, uri: str) -> ServingBundle:
-    """Read the files that would be served for a URI, as :func:`load_model` takes it, without making a served model of them.
-
-    Raises:
-        TrackingError: there is no such model, or its files are missing or not as they were logged.
-    """
-    with _reading(store, uri), _files(store, f"{model_location(store, uri).rstrip('/')}/artifacts/{BUNDLE}") as local:
+    """Read the files that would be served for a URI, as :func:`load_model` takes it, without making a served model of them."""
+    with _reading(store, uri, f"/artifacts/{BUNDLE}") as local:
         return ServingBundle.read(local)
 
 
 def read_signature(store: Store, uri: str) -> ModelSignature | None:
-    """What a model takes and gives, without loading it; None where it does not say.
-
-    Raises:
-        TrackingError: there is no such model, or it cannot be read.
-    """
-    with _reading(store, uri), _files(store, f"{model_location(store, uri).rstrip('/')}/{MLMODEL_FILE_NAME}") as local:
+    """What a model takes and gives, without loading it; None where it does not say."""
+    with _reading(store, uri, f"/{MLMODEL_FILE_NAME}") as local:
         found: ModelSignature | None = Model.load(str(local)).signature
         return found
 
 
 @contextlib.contextmanager
-def _files(store: Store, location: str) -> Iterator[Path]:
-    """Yield a file or folder of artifacts on this machine: the original, or a copy that is removed at the end."""
-    with tempfile.TemporaryDirectory() as scratch:
-        is_here = location.startswith("file:") or "://" not in location
-        copy = mlflow.artifacts.download_artifacts(location, tracking_uri=store.uri, dst_path=None if is_here else scratch)
-        yield Path(copy)
+def _reading(store: Store, uri: str, part: str = "") -> Iterator[Path]:
+    """Yield a model's folder, or a part of it, on this machine: the original, or a copy that is removed at the end.
 
-
-@contextlib.contextmanager
-def _reading(store: Store, uri: str) -> Iterator[None]:
-    """Give every fault of reading a model one message; show no progress bar for its files."""
+    Every fault of reading it has one message; no progress bar is shown.
+    """
     try:
-        with keep_environment({"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}):
-            yield
+        with keep_environment({"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}), tempfile.TemporaryDirectory() as scratch:
+            location = model_location(store, uri).rstrip("/") + part
+            is_here = location.startswith("file:") or "://" not in location
+            copy = mlflow.artifacts.download_artifacts(location, tracking_uri=store.uri, dst_path=None if is_here else scratch)
+            yield Path(copy)
     except TrackingError:
         raise
     except Exception as error:  # damaged files of MLflow's own may raise anything

@@ -1,11 +1,9 @@
 """What a clean-up needs from a store: which runs are registered, deleting artifacts, statistics for the database.
 
-Artifacts are deleted through MLflow's own repositories, never as files, so that a folder, S3 and a server's proxy are treated alike.
+Artifacts are deleted through MLflow's own repositories, never as files, so that a folder, S3 and a server's proxy are treated alike. Each
+function raises a TrackingError if the store refuses.
 """
 
-from collections.abc import Iterator
-
-from mlflow.entities import FileInfo
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from sqlalchemy import create_engine, text
@@ -13,8 +11,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from clickflow.errors import TrackingError
 from clickflow.text import first_line
-from clickflow.tracking.search import FoundRun, all_pages, read_run
-from clickflow.tracking.store import SQLITE, Store, is_server
+from clickflow.tracking.search import FoundRun, all_pages, asking, read_run
+from clickflow.tracking.store import SQLITE, Store, is_server, store_faults
 
 VERSIONS_PER_REQUEST = 10_000
 ANALYSIS_LIMIT = 1000
@@ -22,18 +20,12 @@ ANALYSIS_LIMIT = 1000
 
 
 def registered_run_ids(store: Store) -> set[str]:
-    """Ids of the runs whose model has a version in the registry.
-
-    Raises:
-        TrackingError: the registry does not answer.
-    """
-    try:
+    """Ids of the runs whose model has a version in the registry."""
+    with asking(store, "the registry cannot be read"):
         versions = all_pages(store.client.search_model_versions, VERSIONS_PER_REQUEST)
         # A version that was registered without its run may still name the logged model.
         run_ids = [one.run_id or (store.client.get_logged_model(one.model_id).source_run_id if one.model_id else None) for one in versions]
         return {str(run_id) for run_id in run_ids if run_id}
-    except MlflowException as error:
-        raise TrackingError(f"tracking.uri = {store.uri}: the registry cannot be read ({first_line(error)}); check the store") from error
 
 
 def reaches_artifacts(store: Store, run: FoundRun) -> bool:
@@ -42,23 +34,14 @@ def reaches_artifacts(store: Store, run: FoundRun) -> bool:
 
 
 def artifact_bytes(store: Store, run_id: str, folder: str) -> int:
-    """Size of all files in a folder of a run's artifacts; 0 if there is no such folder.
-
-    Raises:
-        TrackingError: the artifacts cannot be listed.
-    """
-    try:
-        return sum(file.file_size or 0 for file in _files(store, run_id, folder))
-    except (MlflowException, OSError) as error:
-        raise TrackingError(f"run {run_id}: artifacts cannot be listed ({first_line(error)}); check the artifact store") from error
+    """Size of all files in a folder of a run's artifacts; 0 if there is no such folder."""
+    with store_faults(f"run {run_id}: artifacts cannot be listed", "check the artifact store"):
+        entries = store.client.list_artifacts(run_id, folder)
+    return sum(artifact_bytes(store, run_id, entry.path) if entry.is_dir else entry.file_size or 0 for entry in entries)
 
 
 def delete_artifacts(store: Store, run_id: str, folder: str) -> None:
-    """Delete a folder of a run's artifacts; nothing happens if there is no such folder.
-
-    Raises:
-        TrackingError: they cannot be deleted.
-    """
+    """Delete a folder of a run's artifacts; nothing happens if there is no such folder."""
     uri = read_run(store, run_id).artifact_uri
     try:
         get_artifact_repository(uri, tracking_uri=store.uri).delete_artifacts(folder)  # type: ignore[no-untyped-call]
@@ -74,11 +57,7 @@ def can_analyze(store: Store) -> bool:
 
 
 def analyze(store: Store) -> None:
-    """Renew the statistics with which the database plans its queries.
-
-    Raises:
-        TrackingError: the database refuses.
-    """
+    """Renew the statistics with which the database plans its queries."""
     engine = create_engine(store.uri)
     try:
         with engine.begin() as connection:
@@ -89,11 +68,3 @@ def analyze(store: Store) -> None:
         raise TrackingError(f"tracking.uri = {store.uri}: ANALYZE failed ({first_line(error)}); try again when less is going on") from error
     finally:
         engine.dispose()
-
-
-def _files(store: Store, run_id: str, folder: str) -> Iterator[FileInfo]:
-    for entry in store.client.list_artifacts(run_id, folder):
-        if entry.is_dir:
-            yield from _files(store, run_id, entry.path)
-        else:
-            yield entry

@@ -19,17 +19,11 @@ HOST_TAG, PID_TAG, STARTED_TAG = "process.host", "process.pid", "process.started
 
 @dataclass(frozen=True)
 class Owner:
-    """A process that works on a run or a trial.
-
-    Attributes:
-        host: machine, and container, in which its process id is unique.
-        pid: process id.
-        started: seconds since 1970; tells it from a later process with the same id.
-    """
+    """A process that works on a run or a trial."""
 
     host: str
     pid: int
-    started: float
+    started: float  # seconds since 1970
 
     @classmethod
     def here(cls) -> Self:

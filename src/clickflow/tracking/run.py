@@ -9,21 +9,19 @@ import json
 import re
 import time
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.entities import Run as MlflowRun
-from mlflow.exceptions import MlflowException
 
-from clickflow.errors import TrackingError
-from clickflow.text import cut, first_line
+from clickflow.text import cut
 from clickflow.tracking.contents import History
 from clickflow.tracking.names import DESCRIPTION_TAG, NON_FINITE_TAG
 from clickflow.tracking.search import FoundRun
-from clickflow.tracking.store import Store, keep_environment, remedy
+from clickflow.tracking.store import Store, keep_environment, store_faults
 from clickflow.tracking.writer import METRICS_PER_REQUEST, FiniteOnly, MetricWriter
 
 if TYPE_CHECKING:
@@ -39,9 +37,7 @@ CUT = " …[cut]"
 class Run:
     """An MLflow run. :func:`~clickflow.tracking.lifecycle.open_run` and ``resume_run`` make it and also end it.
 
-    Attributes:
-        store: the store it is in.
-        found: the run as it was when it was opened.
+    ``found`` is the run as it was when it was opened.
     """
 
     def __init__(self, store: Store, found: FoundRun) -> None:
@@ -84,10 +80,9 @@ class Run:
             self._write_points(points)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Log params; characters that MLflow refuses in names become ``_``, and a value over 6,000 characters is cut and says so.
+        """Log params; a TrackingError if one was logged before with another value.
 
-        Raises:
-            TrackingError: a param was logged before with another value.
+        Characters that MLflow refuses in names become ``_``, and a value over 6,000 characters is cut and says so.
         """
         entries = [Param(re.sub(r"[^\w./: -]", "_", key), cut(str(value), PARAM_LENGTH, CUT)) for key, value in params.items()]
         with self._storing("params"):
@@ -133,12 +128,7 @@ class Run:
     def log_dataset(self, name: str, fingerprint: str, source: str, profile: Mapping[str, Any], context: str) -> None:
         """Name the data set that the run works on; MLflow shows it on the run's page and finds runs by it.
 
-        Args:
-            name: name of the data set.
-            fingerprint: digest of its content; MLflow keeps the first 36 characters.
-            source: where it came from, in words or as a path.
-            profile: its sizes, as JSON values.
-            context: ``training``, ``validation`` or ``test``.
+        Of the fingerprint MLflow keeps the first 36 characters. The context is ``training``, ``validation`` or ``test``.
         """
         dataset = Dataset(
             name=name,
@@ -166,20 +156,12 @@ class Run:
         return self.store.page(f"experiments/{self.found.experiment_id}/runs/{self.id}")
 
     def flush(self) -> None:
-        """Wait until all metrics are in the store.
-
-        Raises:
-            TrackingError: they could not be written.
-        """
+        """Wait until all metrics are in the store; raises a TrackingError if they could not be written."""
         self._writer.flush()
         self._tag_non_finite()
 
     def close(self) -> None:
-        """Flush and end the writing thread; the run's status stays as it is.
-
-        Raises:
-            TrackingError: metrics could not be written.
-        """
+        """Flush and end the writing thread; the run's status stays as it is."""
         self._writer.close()
         self._tag_non_finite()
 
@@ -189,13 +171,7 @@ class Run:
             self._client.update_run(self.id, status="RUNNING")
 
     def copy_metrics(self, run_id: str, prefixes: tuple[str, ...], up_to_step: int) -> None:
-        """Copy the points of another run's metrics, so that the curves of a resumed training are complete.
-
-        Args:
-            run_id: id of the other run.
-            prefixes: beginnings of the metrics' names.
-            up_to_step: the last step to copy.
-        """
+        """Copy another run's points of the metrics with these prefixes up to a step, so that a resumed training's curves are complete."""
         with self._storing(f"metrics of run {run_id}"):
             names = [name for name in self._client.get_run(run_id).data.metrics if name.startswith(prefixes)]
             points = [point for name in names for point in self._client.get_metric_history(run_id, name) if point.step <= up_to_step]
@@ -219,10 +195,5 @@ class Run:
         with self._storing("reading it"):
             return self._client.get_run(self.id)
 
-    @contextmanager
-    def _storing(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except (MlflowException, OSError) as error:
-            advice = remedy(error, f"check the tracking store {self.store.uri}")
-            raise TrackingError(f"run {self.id}: {what} failed ({first_line(error)}); {advice}") from error
+    def _storing(self, what: str) -> AbstractContextManager[None]:
+        return store_faults(f"run {self.id}: {what} failed", f"check the tracking store {self.store.uri}")

@@ -4,7 +4,7 @@ Each function raises a TrackingError if the store does not answer.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -15,9 +15,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils import get_results_from_paginated_fn
 
 from clickflow.errors import TrackingError
-from clickflow.text import first_line
 from clickflow.tracking.location import NOT_THERE
-from clickflow.tracking.store import Store
+from clickflow.tracking.store import Store, store_faults
 
 Answer = TypeVar("Answer")
 
@@ -27,44 +26,29 @@ BEST_RUNS_PER_REQUEST = 10  # more than one, since a sweep's parent, which has n
 
 @dataclass(frozen=True)
 class FoundRun:
-    """A run as it was when it was found.
-
-    Attributes:
-        run_id: of the run.
-        name: of the run.
-        status: ``RUNNING``, ``FINISHED``, ``FAILED`` or ``KILLED``.
-        tags: all of them.
-        metrics: the last value of each.
-        experiment_id: of its experiment.
-        model_ids: of the models it logged, the first one first.
-        artifact_uri: where its artifacts are.
-        last_sign: when it started or, later, logged a metric; milliseconds since 1970.
-        is_deleted: whether it was deleted, which MLflow only marks.
-    """
+    """A run as it was when it was found, with the last value of each metric."""
 
     run_id: str
     name: str
     status: str
+    """``RUNNING``, ``FINISHED``, ``FAILED`` or ``KILLED``."""
     tags: dict[str, str]
     metrics: dict[str, float]
     experiment_id: str
     model_ids: tuple[str, ...]
     artifact_uri: str
     last_sign: int
+    """When it started or, later, logged a metric; milliseconds since 1970."""
     is_deleted: bool
+    """MLflow only marks a run as deleted."""
 
 
 def search_runs(
     store: Store, condition: str, experiments: Sequence[str] | None = None, *, order: Sequence[str] = (), with_deleted: bool = False
 ) -> list[FoundRun]:
-    """All runs that meet a condition in MLflow's search language.
+    """All runs of some experiments (of all by default) that meet a condition in MLflow's search language.
 
-    Args:
-        store: where to look.
-        condition: what to look for.
-        experiments: their ids; None for all.
-        order: as MLflow takes it.
-        with_deleted: whether to include deleted runs and those of deleted experiments.
+    ``with_deleted`` adds deleted runs and those of deleted experiments.
     """
     view = ViewType.ALL if with_deleted else ViewType.ACTIVE_ONLY
     with asking(store, "runs cannot be searched"):
@@ -77,13 +61,7 @@ def search_runs(
 
 
 def find_runs(store: Store, tags: Mapping[str, str], status: str | None = None) -> list[FoundRun]:
-    """Runs of the store's experiment with all of these tags, the newest first.
-
-    Args:
-        store: where to look.
-        tags: name -> value.
-        status: of the runs; None for any.
-    """
+    """Runs of the store's experiment with all of these tags and this status (any by default), the newest first."""
     conditions = [*_tagged(tags), *([f"attributes.status = '{status}'"] if status else [])]
     return search_runs(store, " and ".join(conditions), [str(store.experiment_id)], order=["attributes.start_time DESC"])
 
@@ -144,11 +122,7 @@ def find_run(store: Store, run_id: str) -> FoundRun | None:
 
 
 def read_run(store: Store, run_id: str) -> FoundRun:
-    """One run by its id, deleted ones among them.
-
-    Raises:
-        TrackingError: there is no such run.
-    """
+    """One run by its id, deleted ones among them; a TrackingError if there is no such run."""
     found = find_run(store, run_id)
     if found is None:
         raise TrackingError(f"run_id = {run_id}: no such run in {store.uri}; copy the id from the run's page")
@@ -169,13 +143,9 @@ def all_pages(search: Callable[..., Any], number: int) -> list[Any]:
     return found
 
 
-@contextmanager
-def asking(store: Store, what_failed: str) -> Iterator[None]:
+def asking(store: Store, what_failed: str) -> AbstractContextManager[None]:
     """Turn MLflow's exceptions into one message that names the store and what was asked of it."""
-    try:
-        yield
-    except MlflowException as error:
-        raise TrackingError(f"tracking.uri = {store.uri}: {what_failed} ({first_line(error)}); check the store") from error
+    return store_faults(f"tracking.uri = {store.uri}: {what_failed}", "check the store")
 
 
 def _or_none(store: Store, what_failed: str, ask: Callable[[], Answer]) -> Answer | None:

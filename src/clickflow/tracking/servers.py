@@ -35,11 +35,7 @@ def run_server(arguments: Sequence[str], environment: Mapping[str, str]) -> None
 
 
 def refuse_taken_port(host: str, port: int) -> None:
-    """Look before a server needs seconds to start.
-
-    Raises:
-        ConfigError: the address cannot be listened on.
-    """
+    """Raise a ConfigError if the address cannot be listened on: a server would need seconds to say so."""
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -42,17 +42,12 @@ CONNECT_SECONDS = 5
 
 @dataclass(frozen=True)
 class Store:
-    """An open MLflow store.
-
-    Attributes:
-        uri: tracking URI, absolute.
-        client: MLflow's client of that URI.
-        experiment_id: the experiment in which runs are opened; None where the config names none.
-    """
+    """An open MLflow store, by its absolute tracking URI."""
 
     uri: str
     client: MlflowClient
     experiment_id: str | None
+    """The experiment in which runs are opened; None where the config names none."""
 
     def page(self, path: str) -> str:
         """The URL of one of MLflow's pages: on the server, or in the UI over the local store."""
@@ -63,9 +58,7 @@ class Store:
 def open_store(config: TrackingConfig, home: Path) -> Store:
     """Open the store of a config; create the database and the experiment if they are missing and the config names an experiment.
 
-    Args:
-        config: the store and the experiment.
-        home: folder of the local store and its artifacts; created if needed, untouched for an ``http(s)`` URI.
+    The home folder has the local store and its artifacts; it is created if needed, and untouched for an ``http(s)`` URI.
 
     Raises:
         TrackingError: the store cannot be reached (for a server within 10 seconds) or written, or the experiment was deleted
@@ -77,8 +70,9 @@ def open_store(config: TrackingConfig, home: Path) -> Store:
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL + 1)
     uri = _absolute_uri(config.uri, home)
     artifacts = _artifact_location(config, uri, home)
-    if config.experiment_name is None:
-        _check_is_there(uri)
+    if config.experiment_name is None and uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
+        # A command that only reads existing runs creates no store: a mistyped URI would give an empty one.
+        raise TrackingError(f"tracking.uri = {uri}: no store is there; train a model first, or correct tracking.uri or home")
     with _creation_lock(uri, home), keep_environment(PATIENCE):
         try:
             _check_database(uri)
@@ -89,12 +83,6 @@ def open_store(config: TrackingConfig, home: Path) -> Store:
         except Exception as error:  # the drivers of databases and networks have exceptions of their own
             raise TrackingError(f"tracking.uri = {uri}: {_what_is_wrong(uri, error)}") from error
     return Store(uri, client, experiment_id)
-
-
-def _check_is_there(uri: str) -> None:
-    """Refuse to create a store for a command that only reads existing runs: a mistyped URI would give an empty one."""
-    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
-        raise TrackingError(f"tracking.uri = {uri}: no store is there; train a model first, or correct tracking.uri or home")
 
 
 def _check_database(uri: str) -> None:
@@ -214,6 +202,15 @@ def _what_is_wrong(uri: str, error: Exception) -> str:
     if "error code 403" in str(error):
         return "the server knows this user, but does not allow this; ask its administrator, or set MLFLOW_TRACKING_USERNAME to another"
     return f"the answer is not what an MLflow server gives ({first_line(error)}); correct the address, or set tracking.uri=null"
+
+
+@contextlib.contextmanager
+def store_faults(what_failed: str, advice: str) -> Iterator[None]:
+    """Turn what a store or its artifacts raise into one message."""
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        raise TrackingError(f"{what_failed} ({first_line(error)}); {remedy(error, advice)}") from error
 
 
 def remedy(error: BaseException, otherwise: str) -> str:

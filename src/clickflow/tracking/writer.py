@@ -27,8 +27,7 @@ METRICS_PER_REQUEST = 1000  # MLflow's limit
 class FiniteOnly:
     """Refuses values that are not finite, because MLflow turns infinity into 1.8e308 and one such point ruins a chart.
 
-    Attributes:
-        first: metric -> its first value that is not finite, with its step, in words.
+    ``first`` has each metric's first such value, with its step, in words.
     """
 
     def __init__(self) -> None:
@@ -56,12 +55,9 @@ class _Signal(NamedTuple):
 
 
 class MetricWriter:
-    """Buffers metrics and writes them from a background thread.
+    """Buffers metrics and writes them from a background thread, at most 1,000 in a request.
 
-    Args:
-        write: sends at most 1,000 metrics to the store; called from the thread.
-        name: id of the run, for messages.
-        interval_seconds: how long an entry may wait for others to share its request.
+    An entry waits at most ``interval_seconds`` for others to share its request. Each method raises a TrackingError once a write has failed.
     """
 
     def __init__(self, write: Callable[[list[Metric]], object], name: str, interval_seconds: float = 1.0) -> None:
@@ -76,32 +72,20 @@ class MetricWriter:
         self._thread.start()
 
     def put(self, metrics: Mapping[str, float], step: int) -> None:
-        """Queue the metrics of a step; takes microseconds.
-
-        Raises:
-            TrackingError: an earlier write failed, or the writer is closed.
-        """
+        """Queue the metrics of a step, which takes microseconds; a TrackingError if the writer is closed."""
         if self._closed:
             raise TrackingError(f"run {self._name}: it has ended; metrics can only be logged while it is open")
         self._raise_error()
         self._queue.put(_Entry(metrics, step, int(time.time() * 1000)))
 
     def flush(self) -> None:
-        """Wait until all that was put is in the store.
-
-        Raises:
-            TrackingError: a write failed.
-        """
+        """Wait until all that was put is in the store."""
         if not self._closed:
             self._signal(is_last=False)
         self._raise_error()
 
     def close(self) -> None:
-        """Flush and end the thread; closing twice does nothing.
-
-        Raises:
-            TrackingError: a write failed.
-        """
+        """Flush and end the thread; closing twice does nothing."""
         if not self._closed:
             self._signal(is_last=True)
             self._closed = True

@@ -19,24 +19,9 @@ from filelock import FileLock
 
 from clickflow.errors import ClickflowError
 from clickflow.runs.kept_checkpoints import checkpoint_folder, keep_checkpoints
+from clickflow.tracking import names
 from clickflow.tracking.lifecycle import closing_dead_run
 from clickflow.tracking.maintenance import analyze, artifact_bytes, can_analyze, delete_artifacts, reaches_artifacts, registered_run_ids
-from clickflow.tracking.names import (
-    BEST_RUN_TAG,
-    CHECKPOINTS_REMOVED_TAG,
-    DIRECTIONS_TAG,
-    KIND_TAG,
-    METRICS_TAG,
-    PARENT_TAG,
-    PARETO_TRIALS_TAG,
-    TRIAL_COMPLETE,
-    TRIAL_FAILED,
-    TRIAL_NUMBER_TAG,
-    TRIAL_PRUNED,
-    TRIAL_RUNNING,
-    TRIAL_STATE_TAG,
-    logged_name,
-)
 from clickflow.tracking.run import Run
 from clickflow.tracking.search import FoundRun, find_run, search_runs
 from clickflow.tracking.store import Store, open_store
@@ -49,27 +34,18 @@ HALF_WRITTEN_HOURS = 24.0
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to do.
-
-    Attributes:
-        what: what is done, or left as it is, in words.
-        frees: bytes that it frees.
-        do: does it; None if it is left to the user.
-        error: why it could not be done; None if it was done, or not to be done.
-    """
+    """One thing that is done, or left as it is, in words."""
 
     what: str
-    frees: int = 0
+    frees: int = 0  # bytes
     do: Callable[[], object] | None = None
+    """Does it; None if it is left to the user."""
     error: str | None = None
+    """Why it could not be done."""
 
 
 def clean(config: CleanupConfig) -> Iterator[Step]:
-    """Do, or in a dry run only name, one step after the other; a step that fails does not keep the rest from being done.
-
-    Raises:
-        TrackingError: the store cannot be reached.
-    """
+    """Do, or in a dry run only name, one step after the other; a step that fails does not keep the rest from being done."""
     store = open_store(config.tracking, config.home)
     parts = {
         "runs that are called RUNNING": _dead_runs(store, config),
@@ -121,8 +97,8 @@ def _closing(store: Store, home: Path, verdict: Liveness) -> Step:
         if again is None or again.status != "RUNNING" or process_lives(again.tags):  # it was closed, or a sweep carried on with it
             return
         with closing_dead_run(store, run.run_id, "FAILED", f"{verdict.reason} (closed by gc)", again.last_sign) as dead:
-            if again.tags.get(TRIAL_STATE_TAG) == TRIAL_RUNNING:
-                dead.set_tags({TRIAL_STATE_TAG: TRIAL_FAILED})
+            if again.tags.get(names.TRIAL_STATE_TAG) == names.TRIAL_RUNNING:
+                dead.set_tags({names.TRIAL_STATE_TAG: names.TRIAL_FAILED})
             keep_checkpoints(dead, home)  # from which a resumed sweep carries on
 
     return Step(f"closed: run {run.run_id} ({run.name}) as FAILED, {verdict.reason}", do=close)
@@ -162,31 +138,33 @@ def _half_written(datasets: Path) -> Iterator[Step]:
 
 
 def _checkpoints_of_sweeps(store: Store, keep_best: int) -> Iterator[Step]:
-    sweeps = search_runs(store, f"tags.{KIND_TAG} = 'sweep' and attributes.status = 'FINISHED'")
+    sweeps = search_runs(store, f"tags.{names.KIND_TAG} = 'sweep' and attributes.status = 'FINISHED'")
     registered = registered_run_ids(store) if sweeps else set()
     for sweep in sweeps:
-        if METRICS_TAG not in sweep.tags:
+        if names.METRICS_TAG not in sweep.tags:
             yield Step(f"left: sweep {sweep.run_id} ({sweep.name}) does not say what its trials are ranked by; carry on with it once")
             continue
         if not reaches_artifacts(store, sweep):
             yield Step(f"left: sweep {sweep.run_id} ({sweep.name}), whose artifacts a server keeps; run gc with tracking.uri=SERVER, too")
             continue
-        trials = search_runs(store, f"tags.`{PARENT_TAG}` = '{sweep.run_id}'")
+        trials = search_runs(store, f"tags.`{names.PARENT_TAG}` = '{sweep.run_id}'")
         if any(trial.status == "RUNNING" for trial in trials):
             continue
         kept = registered | _best(sweep, trials, keep_best)
         for trial in trials:
-            if trial.run_id not in kept and CHECKPOINTS_REMOVED_TAG not in trial.tags and trial.tags.get(TRIAL_STATE_TAG) != TRIAL_PRUNED:
+            has_none = names.CHECKPOINTS_REMOVED_TAG in trial.tags or trial.tags.get(names.TRIAL_STATE_TAG) == names.TRIAL_PRUNED
+            if trial.run_id not in kept and not has_none:
                 yield from _removal(store, sweep, trial)
 
 
 def _best(sweep: FoundRun, trials: list[FoundRun], number: int) -> set[str]:
     """Ids of the best trials by each metric of the sweep, of its Pareto front, and of the trial that it names best."""
-    complete = [trial for trial in trials if trial.tags.get(TRIAL_STATE_TAG) == TRIAL_COMPLETE]
-    front = set(sweep.tags.get(PARETO_TRIALS_TAG, "").split(", "))
-    kept = {sweep.tags.get(BEST_RUN_TAG, "")} | {trial.run_id for trial in complete if trial.tags.get(TRIAL_NUMBER_TAG) in front}
-    for metric, direction in zip(sweep.tags[METRICS_TAG].split(","), sweep.tags[DIRECTIONS_TAG].split(","), strict=True):
-        name, sign = logged_name(metric), -1 if direction == "maximize" else 1
+    complete = [trial for trial in trials if trial.tags.get(names.TRIAL_STATE_TAG) == names.TRIAL_COMPLETE]
+    front = set(sweep.tags.get(names.PARETO_TRIALS_TAG, "").split(", "))
+    kept = {trial.run_id for trial in complete if trial.tags.get(names.TRIAL_NUMBER_TAG) in front}
+    kept.add(sweep.tags.get(names.BEST_RUN_TAG, ""))
+    for metric, direction in zip(sweep.tags[names.METRICS_TAG].split(","), sweep.tags[names.DIRECTIONS_TAG].split(","), strict=True):
+        name, sign = names.logged_name(metric), -1 if direction == "maximize" else 1
         ranked = sorted((sign * trial.metrics[name], trial.run_id) for trial in complete if name in trial.metrics)
         kept |= {run_id for _, run_id in ranked[:number]}
     return kept
@@ -201,7 +179,7 @@ def _removal(store: Store, sweep: FoundRun, trial: FoundRun) -> Iterator[Step]:
             return
         delete_artifacts(store, trial.run_id, "checkpoints")
         with closing(Run(store, trial)) as run:
-            run.set_tags({CHECKPOINTS_REMOVED_TAG: f"{datetime.now(UTC):%Y-%m-%d} by gc: not among the best of sweep {sweep.run_id}"})
+            run.set_tags({names.CHECKPOINTS_REMOVED_TAG: f"{datetime.now(UTC):%Y-%m-%d} by gc: not among the best of sweep {sweep.run_id}"})
 
     if size:
         yield Step(f"deleted: checkpoints of run {trial.run_id} ({trial.name} of {sweep.name})", size, remove)

@@ -17,13 +17,7 @@ MILLISECONDS_PER_HOUR = 3_600_000
 
 @dataclass(frozen=True)
 class Liveness:
-    """Whether a run with the status RUNNING still runs.
-
-    Attributes:
-        run: the run.
-        is_dead: whether it can be closed.
-        reason: why it is dead or in doubt; empty if its process is known to live.
-    """
+    """Whether a run with the status RUNNING is dead, and why it is so or in doubt; no reason if its process is known to live."""
 
     run: FoundRun
     is_dead: bool
@@ -31,12 +25,7 @@ class Liveness:
 
 
 def find_dead_runs(running: Sequence[FoundRun], silent_hours: float | None) -> list[Liveness]:
-    """Judge all runs with the status RUNNING.
-
-    Args:
-        running: all of them.
-        silent_hours: hours without a sign of life after which a run without a known process is taken for dead; None: never.
-    """
+    """Judge all runs with the status RUNNING; after so many silent hours one without a known process is taken for dead (None: never)."""
     verdicts = {run.run_id: _alone(run, silent_hours) for run in running}
     while True:  # a living run keeps its parent alive, and a living sweep its children, and so on
         kept = [verdict for verdict in verdicts.values() if verdict.is_dead and _lives_by_others(verdict.run, verdicts)]

@@ -18,13 +18,7 @@ NUM_TREES = 32
 
 
 class Importance(NamedTuple):
-    """The importance of one parameter.
-
-    Attributes:
-        parameter: its short name.
-        share: its share, in [0, 1], of the variance that single parameters explain among the trials it was measured on.
-        num_trials: number of these trials.
-    """
+    """A parameter's share, in [0, 1], of the variance that single parameters explain among the trials it was measured on."""
 
     parameter: str
     share: float

@@ -32,14 +32,7 @@ MARGIN = 0.05
 
 
 def interactive_page(study: Study, space: SearchSpace, metrics: Sequence[str], curves: Mapping[str, tuple[Curve, Curve]]) -> str:
-    """The whole page as HTML.
-
-    Args:
-        study: with any number of trials in any states.
-        space: its search space.
-        metrics: names of its objectives.
-        curves: label of a trial -> its ROC and its precision-recall curve; may be empty.
-    """
+    """The whole page as HTML, with any number of trials in any states, and the ROC and precision-recall curves of some of them."""
     view = view_of(study, space, metrics)
     summary = f"{len(view.complete)} complete and {len(view.pruned)} pruned trials. Point at a mark for its trial and parameters."
     with quietly():

@@ -1,8 +1,6 @@
 """The parent run of a sweep: progress while it runs, and at the end the best trial, a table and figures."""
 
 import contextlib
-import csv
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from clickflow.sweep.shown.table import as_markdown, trial_rows
 from clickflow.sweep.trials import RUN_ID, TrialStore, count
 from clickflow.sweep.worker_spec import WorkerSpec
 from clickflow.text import csv_table
-from clickflow.tracking.contents import fetch_artifact
+from clickflow.tracking.contents import fetched
 from clickflow.tracking.lifecycle import open_run, reopen_run
 from clickflow.tracking.lineage import lineage_tags
 from clickflow.tracking.names import BEST_RUN_TAG, KIND_TAG, PARETO_TRIALS_TAG, STUDY_TAG, logged_name
@@ -36,16 +34,7 @@ NUM_CURVES = 5
 
 @contextlib.contextmanager
 def open_parent_run(store: Store, config: SweepRunConfig, run_id: str | None) -> Iterator[Run]:
-    """Open the run above the trials' runs: a new one, or the study's.
-
-    Args:
-        store: the run store.
-        config: config of the sweep.
-        run_id: id of the study's parent run; None for a new study.
-
-    Raises:
-        TrackingError: the study's parent run cannot be opened.
-    """
+    """Open the run above the trials' runs: a new one, or the study's own."""
     if run_id is not None:
         try:
             read_run(store, run_id)
@@ -57,7 +46,9 @@ def open_parent_run(store: Store, config: SweepRunConfig, run_id: str | None) ->
         with reopen_run(store, run_id) as run:
             yield run
         return
-    values = _shown_values(config)
+    values = logged_values(config)
+    if config.sweep.storage is not None:
+        values["sweep"]["storage"] = without_passwords(config.sweep.storage)
     tags = {
         KIND_TAG: "sweep",
         STUDY_TAG: config.sweep.study_name,
@@ -71,14 +62,6 @@ def open_parent_run(store: Store, config: SweepRunConfig, run_id: str | None) ->
         yield run
 
 
-def _shown_values(config: SweepRunConfig) -> dict[str, object]:
-    """The config without passwords of databases."""
-    values = logged_values(config)
-    if config.sweep.storage is not None:
-        values["sweep"]["storage"] = without_passwords(config.sweep.storage)
-    return values
-
-
 def best_trials(study: Study) -> list[FrozenTrial]:
     """The best complete trial, or with several metrics the Pareto front; empty as long as no trial is complete."""
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
@@ -89,14 +72,14 @@ def best_trials(study: Study) -> list[FrozenTrial]:
 def log_progress(parent: Run, trial_store: TrialStore, spec: WorkerSpec) -> None:
     """Log the best value so far (or the numbers of the Pareto front) and the trials by state; the step is the number of finished trials."""
     counts = count(trial_store.trials())
-    states = {"complete": counts.complete, "pruned": counts.pruned, "failed": counts.failed}
-    metrics = {f"trials/{state}": float(number) for state, number in states.items()}
+    metrics = {"trials/complete": float(counts.complete), "trials/pruned": float(counts.pruned), "trials/failed": float(counts.failed)}
     best = best_trials(trial_store.study)
     if len(spec.config.sweep.metric) > 1:
         parent.set_tags({PARETO_TRIALS_TAG: ", ".join(str(trial.number) for trial in best)})
     elif best:
         metrics |= dict(zip((logged_name(metric) for metric in spec.config.sweep.metric), best[0].values, strict=True))
-        parent.set_tags(_best_tags(spec, best[0]))
+        values = {f"best.{key}": str(value) for key, value in spec.space.values(best[0].params).items()}
+        parent.set_tags({"best.trial": str(best[0].number), BEST_RUN_TAG: str(best[0].user_attrs.get(RUN_ID)), **values})
     parent.log_metrics(metrics, step=counts.finished)
 
 
@@ -118,11 +101,6 @@ def log_outcome(parent: Run, store: Store, trial_store: TrialStore, spec: Worker
     return best
 
 
-def _best_tags(spec: WorkerSpec, best: FrozenTrial) -> dict[str, str]:
-    values = {f"best.{key}": str(value) for key, value in spec.space.values(best.params).items()}
-    return {"best.trial": str(best.number), BEST_RUN_TAG: str(best.user_attrs.get(RUN_ID)), **values}
-
-
 def _curves(store: Store, study: Study) -> Iterator[tuple[str, tuple[tuple[Curve, Curve], FoundRun]]]:
     """ROC and precision-recall curves of the best complete trials by the first metric; trials whose run has none are left out."""
     sign = -1 if study.directions[0].name == "MAXIMIZE" else 1
@@ -130,19 +108,11 @@ def _curves(store: Store, study: Study) -> Iterator[tuple[str, tuple[tuple[Curve
     for trial in sorted(complete, key=lambda trial: sign * trial.values[0])[:NUM_CURVES]:
         try:
             run = read_run(store, trial.user_attrs[RUN_ID])
-            with tempfile.TemporaryDirectory() as scratch:
-                yield (
-                    f"trial {trial.number}",
-                    (_read_curves(fetch_artifact(store, run.run_id, "curves/validation.csv", Path(scratch))), run),
-                )
+            with fetched(store, run.run_id, "curves/validation.csv") as file:
+                fpr, tpr, recall, precision = np.loadtxt(file, delimiter=",", skiprows=1, ndmin=2, unpack=True)
+            yield f"trial {trial.number}", ((Curve("roc/tpr", fpr, tpr), Curve("pr/precision", recall, precision)), run)
         except TrackingError:
             continue
-
-
-def _read_curves(path: Path) -> tuple[Curve, Curve]:
-    with path.open(encoding="utf-8", newline="") as file:
-        fpr, tpr, recall, precision = np.array(list(csv.reader(file))[1:], dtype=np.float64).T
-    return Curve("roc/tpr", fpr, tpr), Curve("pr/precision", recall, precision)
 
 
 def _description(trial_store: TrialStore, spec: WorkerSpec, best: list[FrozenTrial]) -> str:

@@ -10,13 +10,7 @@ from clickflow.sweep.space import SearchSpace
 from clickflow.sweep.trials import is_surplus
 from clickflow.text import markdown_table
 
-STATES = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "waiting",
-}
+STATES = {state: state.name.lower() for state in TrialState} | {TrialState.FAIL: "failed"}
 NUM_ROWS = 10
 """Most trials that the Markdown table shows."""
 
@@ -24,26 +18,14 @@ NUM_ROWS = 10
 def trial_rows(study: Study, space: SearchSpace, metrics: Sequence[str]) -> list[dict[str, str]]:
     """One row per trial, by number; a cell is empty if the trial has no such value.
 
-    Args:
-        study: with any number of trials in any states; one that the sweep does not count has the state ``surplus``.
-        space: its search space.
-        metrics: names of its objectives.
-
-    Returns:
-        Rows with the same columns: ``number``, ``state``, each metric, ``epochs`` (reported values), ``seconds``, each searched key,
-        ``run_id`` and ``reason`` (of a failure).
+    The columns are ``number``, ``state`` (``surplus`` for a trial that the sweep does not count), each metric, ``epochs`` (reported
+    values), ``seconds``, each searched key, ``run_id`` and ``reason`` (of a failure).
     """
     return [_row(trial, space, metrics) for trial in study.get_trials(deepcopy=False)]
 
 
 def as_markdown(study: Study, space: SearchSpace, metrics: Sequence[str]) -> str:
-    """The best complete trials by the metric, the best first; with several metrics the Pareto front, by the first one.
-
-    Args:
-        study: as for :func:`trial_rows`.
-        space: its search space.
-        metrics: names of its objectives.
-    """
+    """The best complete trials by the metric, the best first; with several metrics the Pareto front, by the first one."""
     view = view_of(study, space, metrics)
     sign = -1 if view.is_maximized(0) else 1
     candidates = view.complete if len(metrics) == 1 else view.study.best_trials if view.complete else []
@@ -65,18 +47,15 @@ def as_markdown(study: Study, space: SearchSpace, metrics: Sequence[str]) -> str
 
 def _row(trial: FrozenTrial, space: SearchSpace, metrics: Sequence[str]) -> dict[str, str]:
     values = trial.values if trial.values is not None else []
-    parameters = space.values({key: trial.params[key] for key in space.parameters if key in trial.params})
+    searched = space.values({key: trial.params[key] for key in space.parameters if key in trial.params})
+    parameters = {key: repr(value) if isinstance(value, float) else readable(value) for key, value in searched.items()}
     return {
         "number": str(trial.number),
         "state": "surplus" if is_surplus(trial) else STATES[trial.state],
         **(dict.fromkeys(metrics, "") | {metric: repr(value) for metric, value in zip(metrics, values, strict=False)}),
         "epochs": str(len(trial.intermediate_values)),
         "seconds": f"{trial.duration.total_seconds():.1f}" if trial.duration is not None else "",
-        **(dict.fromkeys(space.parameters, "") | {key: _exact(value) for key, value in parameters.items()}),
+        **(dict.fromkeys(space.parameters, "") | parameters),
         "run_id": str(trial.user_attrs.get("run_id", "")),
         "reason": str(trial.user_attrs.get("reason", "")),
     }
-
-
-def _exact(value: object) -> str:
-    return repr(value) if isinstance(value, float) else readable(value)

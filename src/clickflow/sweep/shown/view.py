@@ -27,16 +27,14 @@ from clickflow.sweep.trials import is_surplus
 class StudyView:
     """The trials of a study that count, under their own numbers.
 
-    Attributes:
-        study: in memory; its parameters have short names, and the values of a choice are numbers or readable texts. Trials that do not
-            count are failed ones here, because a trial's number is its position.
-        metrics: names of the study's objectives.
-        parameters: short names of the searched keys that some complete trial has, in the space's order.
+    The study has short names of parameters; the values of a choice are numbers or readable texts. Trials that do not count are failed
+    ones here, because a trial's number is its position.
     """
 
     study: Study
     metrics: tuple[str, ...]
     parameters: tuple[str, ...]
+    """Short names of the searched keys that some complete trial has, in the space's order."""
 
     @property
     def complete(self) -> list[FrozenTrial]:
@@ -80,13 +78,7 @@ class StudyView:
 
 
 def view_of(study: Study, space: SearchSpace, metrics: Sequence[str]) -> StudyView:
-    """The view of a study.
-
-    Args:
-        study: as the sweep keeps it.
-        space: its search space; parameters that are not in it are left out.
-        metrics: one name per objective.
-    """
+    """The view of a study as the sweep keeps it; parameters that are not in the space are left out."""
     names = short_names(space.parameters)
     with quietly():
         view = optuna.create_study(directions=study.directions)
