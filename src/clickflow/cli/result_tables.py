@@ -23,7 +23,6 @@ from clickflow.runs.slices import slice_columns
 from clickflow.runs.split_report import shown_metrics
 
 SLICE_HEADINGS = ("slice", "value", "rows", "click rate", "AUC [95 %]", "GAUC", "log loss", "calibration")
-FIELD_HEADINGS = ("field", "kind", "different", "missing", "note")
 SLICES_SHOWN = 8
 """Lines per sort of slice; the run has all of them."""
 SLICE_WIDTH = 130
@@ -62,7 +61,7 @@ def print_dataset(console: Console, dataset: PreparedDataset, seconds: float | N
     quantiles = ", ".join(f"{name} {value:g}" for name, value in manifest.history_length_quantiles.items() if name != "mean")
     console.print(f"users {manifest.num_users:,}, items {manifest.num_items:,}, behaviours {manifest.num_behaviours:,}")
     console.print(f"history length: mean {manifest.history_length_quantiles['mean']:.1f}, {quantiles}", soft_wrap=True)
-    print_table(console, "fields", FIELD_HEADINGS, list(_field_rows(manifest)), left=["field", "kind", "note"])
+    print_table(console, "fields", _field_rows(manifest), left=["field", "kind", "note"])
     noted = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in manifest.counts.items() if count and ": " not in name)
     if noted:
         console.print(f"noted: {noted}", soft_wrap=True)
@@ -77,7 +76,7 @@ def print_dataset(console: Console, dataset: PreparedDataset, seconds: float | N
         console.print(f"{seconds:.1f} s, {rows / seconds:,.0f} rows/s, {manifest.num_behaviours / seconds:,.0f} behaviours/s")
 
 
-def _field_rows(manifest: Manifest) -> Iterator[list[str]]:
+def _field_rows(manifest: Manifest) -> Iterator[dict[str, str]]:
     """Different values (of a category: those in train), the share of missing ones, and what is odd about a field."""
     counts = manifest.counts
     fields: tuple[CategoricalField | NumericField, ...] = (*manifest.fields.categorical, *manifest.fields.numeric)
@@ -88,7 +87,8 @@ def _field_rows(manifest: Manifest) -> Iterator[list[str]]:
         odd = ((UNREADABLE, "unreadable"), (JOINED, "with several values in one text"))
         notes = [f"{counts[prefix + field.name]:,} {what}" for prefix, what in odd if prefix + field.name in counts]
         missing = f"{counts[MISSING + field.name] / values:.1%}" if values else "–"
-        yield [field.name, "numeric" if is_numeric else "categorical", f"{different:,}", missing, ", ".join(notes)]
+        kind = "numeric" if is_numeric else "categorical"
+        yield {"field": field.name, "kind": kind, "different": f"{different:,}", "missing": missing, "note": ", ".join(notes)}
 
 
 def print_metrics(console: Console, title: str, metrics: Mapping[str, float]) -> None:

@@ -344,8 +344,10 @@ def _iso(text: str) -> datetime | None:
 
 def _moment(text: str, values: dict[str, Any], as_dates: bool) -> int | None:
     if (text_format := values["timestamp_format"]) is not None:
+        if not re.fullmatch("[0-9]{,8}", text):
+            return None
         try:
-            moment: datetime | None = datetime.strptime(text, text_format).replace(tzinfo=UTC)
+            moment: datetime | None = datetime.strptime(text.zfill(8), text_format).replace(tzinfo=UTC)
         except ValueError:
             return None
     elif not as_dates:
@@ -353,7 +355,9 @@ def _moment(text: str, values: dict[str, Any], as_dates: bool) -> int | None:
         return round(float(text) * factor) if NUMBER.fullmatch(text) else None
     else:
         moment = _iso(text)
-    return None if moment is None else (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    if moment is None or not 1970 <= moment.year <= 2024:
+        return None
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def _id(value: Any) -> str | None:
