@@ -115,6 +115,76 @@ def complaint(case: Case) -> str | None:
     return f"{len(found)} rows for {len(case.rows)}: {list(surplus)[:2]} for {list(lost)[:2]}"
 
 
+def tables_complaint(seed: int, folder: Path) -> str | None:
+    """The same for a log with an item table and a behaviour table: each in a format of its own, with ids of a type of its own."""
+    rng = random.Random(seed)
+    pool = {key: rng.choice([["1", "2", "3"], ["1", "u2", "3"], ["007", "7", "8"], [str(2**63), "5", "6"]]) for key in ("user", "item")}
+    start = 1_700_000_000
+
+    def event() -> dict[str, str]:
+        return {
+            "user": rng.choice(pool["user"]),
+            "item": rng.choice(pool["item"]),
+            "ts": f"{start + rng.randrange(99)}{rng.choice(endings)}",
+        }
+
+    endings = rng.choice([[""], ["", ".5"]])
+    clicks = [{**event(), "label": rng.choice("01")} for _ in range(rng.choice([1, 3, 20]))]
+    endings = rng.choice([[""], [".25"]])
+    views = [event() for _ in range(rng.choice([1, 3, 20]))]
+    items = [{"item": item, "year": rng.choice(["1990", "2000.5", "", "NA", "soon"])} for item in {*pool["item"], rng.choice(["9", "u9"])}]
+    paths = {name: _table(rng, folder / name, rows) for name, rows in (("clicks", clicks), ("views", views), ("items", items))}
+    config = {
+        "name": "odd",
+        "source": "log",
+        "path": paths["clicks"],
+        "columns": {"user": "user", "item": "item", "timestamp": "ts", "label": "label"},
+        "behaviours": {"path": paths["views"], "columns": {"user": "user", "item": "item", "timestamp": "ts"}},
+        "items": {"path": paths["items"], "column": "item"},
+        "item_fields": {"year": {"column": "year", "kind": "numeric"}},
+        "max_bad_share": 1.0,
+    }
+    log = read(Case(config, [], is_damaged=False))
+    assert log.items is not None
+    assert log.behaviours is not None
+    factor = 1 if log.raw.timestamp_unit == "microseconds" else 10**6
+    right = {
+        "clicks": [(row["user"], row["item"], round(float(row["ts"]) * 10**6)) for row in clicks],
+        "views": [(row["user"], row["item"], round(float(row["ts"]) * 10**6)) for row in views],
+        "items": [(row["item"], _float(row["year"], ".")) for row in items],
+    }
+    found = {
+        "clicks": [(_id(user), _id(item), time * factor) for user, item, time, _ in log.interactions.iter_rows()],
+        "views": [(_id(user), _id(item), time * factor) for user, item, time in log.behaviours.iter_rows()],
+        "items": [(_id(item), year) for item, year in log.items.iter_rows()],
+    }
+    alike = len({frame["item"].dtype for frame in (log.interactions, log.behaviours, log.items)}) == 1
+    return None if found == right and alike else f"{found} for {right}"
+
+
+def _table(rng: random.Random, stem: Path, rows: list[dict[str, str]]) -> str:
+    """Write a table in some format, with integers as integers if all values of a column are."""
+    frame = pl.DataFrame(rows)
+    for column in frame.columns:
+        integers = frame[column].cast(pl.Int64, strict=False)
+        if not integers.has_nulls() and (integers.cast(pl.String) == frame[column]).all() and rng.random() < 0.7:
+            frame = frame.with_columns(integers)
+    match rng.randrange(4):
+        case 0:
+            path = stem.with_suffix(".csv")
+            frame.write_csv(path, quote_style=rng.choice(["necessary", "always"]))
+        case 1:
+            path = stem.with_suffix(".tsv")
+            frame.write_csv(path, separator="\t")
+        case 2:
+            path = stem.with_suffix(".ndjson")
+            frame.write_ndjson(path)
+        case _:
+            path = stem.with_suffix(".parquet")
+            frame.write_parquet(path)
+    return str(path)
+
+
 def _pool(rng: random.Random) -> list[str]:
     match rng.randrange(5):
         case 0:
@@ -167,10 +237,10 @@ def _csv(rng: random.Random, folder: Path, values: dict[str, Any], parts: list[l
         stream = io.StringIO()
         options: dict[str, Any] = {"delimiter": separator, "quoting": quoting, "lineterminator": ending}
         for row in part:
+            row |= {"price": row["price"].replace(".", decimal), "ts": row["ts"].replace(".", decimal)}
             if quoting == csv.QUOTE_NONE:
                 row |= {column: re.sub(rf"[\r\n{re.escape(separator)}]", "_", row[column]) for column in columns}
             row |= {column: row[column].encode("cp1252", "ignore").decode("cp1252") for column in columns if encoding == "cp1252"}
-            row |= {"price": row["price"].replace(".", decimal), "ts": row["ts"].replace(".", decimal)}
         if quoting == csv.QUOTE_NONE:
             lines = [separator.join(columns)] * has_header + [separator.join(row[column] for column in columns) for row in part]
             text = "".join(f"{line}{ending}" for line in lines)
@@ -367,10 +437,10 @@ def _id(value: Any) -> str | None:
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
     for seed in range(int(sys.argv[1]), int(sys.argv[2])):
-        with tempfile.TemporaryDirectory() as scratch:
+        with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryDirectory() as tables:
             case = make(seed, Path(scratch))
             try:
-                wrong = complaint(case)
+                wrong = complaint(case) or tables_complaint(seed, Path(tables))
             except BaseException as error:
                 wrong = f"{type(error).__name__}: {error}"
             if wrong:

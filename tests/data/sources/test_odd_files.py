@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.data.sources.odd_files import complaint, make
+from tests.data.sources.odd_files import complaint, make, tables_complaint
 
 from clickflow.config import validate
 from clickflow.data.sources.log import LogConfig
@@ -43,6 +43,11 @@ def lines(rows: Sequence[str], separator: str = ",") -> str:
 @pytest.mark.parametrize("seed", range(150))
 def test_a_random_file_is_read_as_an_independent_reader_reads_it_or_refused(tmp_path, seed):
     assert complaint(make(seed, tmp_path)) is None
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_tables_with_ids_and_times_of_several_types_fit_together(tmp_path, seed):
+    assert tables_complaint(seed, tmp_path) is None
 
 
 @pytest.mark.slow
