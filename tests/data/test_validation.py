@@ -206,6 +206,13 @@ def test_a_field_with_many_unreadable_values_is_refused_with_what_to_do(tmp_path
     )
 
 
+def test_few_unreadable_values_of_few_are_missing_and_many_are_refused(tmp_path):
+    lines = [f"{row},a,{GOOD},1,{'late' if row < 10 else 7}" for row in range(30)]
+    assert checked(tmp_path, lines, f"{HEADER},hour", max_bad_share=0.05, **HOUR).counts["unreadable: hour"] == 10
+    lines[10] = f"10,a,{GOOD},1,late"
+    assert "11 of 30 values cannot be read" in refusal(tmp_path, lines, f"{HEADER},hour", max_bad_share=0.05, **HOUR)
+
+
 @pytest.mark.parametrize(("bad", "is_dropped"), [(5, True), (6, False)])
 def test_no_more_than_max_bad_share_of_the_rows_is_dropped(tmp_path, bad, is_dropped):
     lines = [*rows(100 - bad), *["7,i1,n/a,1"] * bad]

@@ -19,13 +19,15 @@ VALUES, MISSING, DISTINCT, UNREADABLE, TOKENS, JOINED = "values: ", "missing: ",
 JOINED_TEXT = r"\S\|\S|^\[.*\]$"
 """``Action|Comedy``, ``["a", "b"]``."""
 JOINED_SHARE = 0.2
+FEW = 10
+"""So many unreadable values are no sign of a wrong option, whatever their share, unless they are half of all."""
 
 
 def count_missing(table: RawTable, config: SourceConfig, counts: dict[str, int]) -> Iterator[str]:
     """Count values that cannot be read and texts that stand for none, and warn of them once.
 
     Yields:
-        A problem for each field with more unreadable values than ``max_bad_share`` allows.
+        A problem for each field with more unreadable values than ``max_bad_share`` allows and than :data:`FEW`.
     """
     names = [column.removeprefix(token("")) for column in table.frame.columns if column.startswith(token(""))]
     for name in [] if table.is_derived else names:
@@ -38,7 +40,8 @@ def count_missing(table: RawTable, config: SourceConfig, counts: dict[str, int])
     for fault in unreadable_values(table):
         rows = int(fault.bad.sum())
         finding = table.finding(fault)
-        if rows > config.max_bad_share * table.frame.height:
+        is_much = rows > FEW or 2 * rows >= table.frame.height  # a share of thirty values says little
+        if is_much and rows > config.max_bad_share * table.frame.height:
             yield (
                 f"{finding}; {rows:,} of {table.frame.height:,} values cannot be read, and data.max_bad_share={config.max_bad_share:g} is "
                 "the most that count as missing; set kind: categorical, decimal or null_values, or remove the field."

@@ -367,7 +367,7 @@ def test_an_unreadable_value_of_an_item_costs_that_value_and_not_the_item(tmp_pa
     years = "".join(f"{row}\t{'unknown' if row == 7 else 1990 + row}\n" for row in range(40))
     items = written(tmp_path / "items.tsv", "id\tyear\n" + years + "7\tunknown\n")
     table = {"items": {"path": str(items), "column": "id"}, "item_fields": {"year": {"column": "year", "kind": "numeric"}}}
-    log = read(clicks, on_bad_rows=drop, max_bad_share=0.1, **table)
+    log = read(clicks, on_bad_rows=drop, max_bad_share=0.04, **table)
     assert dict(log.items.rows())[7] is None
     assert (log.items.height, log.interactions.height, log.counts["unreadable: year"]) == (40, 80, 2)
     assert (

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
 
-from clickflow.data.sources.source import BLOCK_BYTES
 from clickflow.errors import DataError
 
 OTHER_FORMATS = {
@@ -19,6 +18,7 @@ OTHER_FORMATS = {
     b"BZh": "this file is compressed with bzip2; unpack it, or compress it with gzip",
     b"\xfd7zXZ": "this file is compressed with xz; unpack it, or compress it with gzip",
 }
+CHUNK_BYTES = 1 << 23
 GZIP = b"\x1f\x8b"
 BYTE_ORDER_MARKS = (  # the longer ones first: that of UTF-32 starts with that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -29,7 +29,7 @@ BYTE_ORDER_MARKS = (  # the longer ones first: that of UTF-32 starts with that o
 )
 
 
-def text_chunks(file: Path, encoding: str, chunk_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
+def text_chunks(file: Path, encoding: str, chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
     """The content of a text file in UTF-8, without a byte order mark, in pieces that may end anywhere in a line.
 
     Raises:

@@ -121,9 +121,8 @@ class LogConfig(SourceConfig, Dialect):
 
     def _scanned(self, tables: dict[str, list[Path]]) -> dict[str, Table]:
         """The tables with the columns they need; item fields without an item table are read from the log."""
-        if self.item_fields:
-            tables = {**tables, "items": tables.get("items", tables["interactions"])}
-        return {table: formats.scan(files, _needed(table, self), self._dialect(table)) for table, files in tables.items()}
+        scanned = {table: formats.scan(files, _needed(table, self), self._dialect(table)) for table, files in tables.items()}
+        return {"items": scanned["interactions"], **scanned} if self.item_fields else scanned
 
     def _add_events(self, selections: dict[str, Selection]) -> TimestampUnit:
         """User, item and timestamp of log and behaviour table; returns the unit that their timestamps will have.
@@ -181,14 +180,13 @@ def _needed(table: str, config: LogConfig) -> dict[str, Needed]:
         assert config.behaviours is not None
         want_events(config.behaviours.columns, "behaviours.columns")
     elif table == "items":
-        if config.items is None:
-            want(config.columns.item, "columns.item", is_name=True)
-        else:
-            want(config.items.column, "items.column", is_name=True)
-            want(config.items.title, "items.title", is_name=True, is_optional=True)
+        assert config.items is not None
+        want(config.items.column, "items.column", is_name=True)
+        want(config.items.title, "items.title", is_name=True, is_optional=True)
         want_fields("item_fields", config.item_fields)
     else:
         want_events(config.columns, "columns")
+        want_fields("item_fields", {} if config.items else config.item_fields)
         want_fields("user_fields", config.user_fields)
         want_fields("context_fields", config.context_fields)
     return needed
