@@ -336,6 +336,29 @@ def test_integers_in_the_names_of_folders_are_integers(tmp_path):
     assert found.to_list() == [10.0, 10.0, 7.0, 7.0]
 
 
+@pytest.mark.parametrize("pattern", ["", "*.parquet", "clicks*"])
+def test_a_glob_and_a_folder_leave_hidden_files_out_and_take_folders(tmp_path, pattern):
+    part(tmp_path / "clicks.parquet" / "part-0.parquet")
+    part(tmp_path / "clicks-2.parquet")
+    written(tmp_path / ".clicks.parquet", b"x")
+    assert read(tmp_path / pattern).interactions.height == 4
+
+
+@pytest.mark.parametrize("dtype", [pl.Time, pl.Duration])
+def test_times_that_are_no_moment_are_refused(tmp_path, dtype):
+    part(tmp_path / "1.parquet", ts=pl.Series([1, 2]).cast(dtype))
+    part(tmp_path / "2.parquet")
+    with pytest.raises(DataError, match=r"column 'ts' = (1\.parquet: )?(Time|Duration)"):
+        read(tmp_path)
+    with pytest.raises(DataError, match=r"column 'ts' = (Time|Duration).*: timestamps are integers, dates, date-times or texts"):
+        read(tmp_path / "1.parquet")
+
+
+def test_a_null_value_may_be_named_twice(tmp_path):
+    log = read(written(tmp_path / "clicks.csv", lines([f"-,a,{GOOD},1", f"1,a,{GOOD},1"])), null_values=["-", "", "-"])
+    assert log.interactions["user"].to_list() == [1]
+
+
 @pytest.mark.parametrize("path", ["s3://bucket/log/*.parquet", "gs://bucket/log", "https://example.org/clicks.csv", "hdfs://node/log"])
 def test_an_object_store_is_refused_with_what_to_do(path):
     with pytest.raises(DataError, match=r"an address, and only local files are read; copy the files here first"):

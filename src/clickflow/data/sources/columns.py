@@ -11,7 +11,7 @@ from typing import NamedTuple
 import polars as pl
 
 from clickflow.data.sources.parts import FILE
-from clickflow.data.sources.source import several
+from clickflow.data.sources.source import reading, several
 from clickflow.data.sources.texts import token, with_point
 from clickflow.errors import DataError
 
@@ -51,7 +51,8 @@ class Selection:
 
     def __init__(self, frame: pl.LazyFrame, where: str, table: str = "interactions") -> None:
         self.frame, self.where, self.table = frame, where, table
-        self.schema = frame.collect_schema()
+        with reading(where):
+            self.schema = frame.collect_schema()
         self.columns: list[Canonical] = []
         self.problems: list[str] = []
 

@@ -98,18 +98,24 @@ def _expand_one(path: Path, key: str, kind: Format | None) -> list[Path]:
     if REMOTE.match(str(path)):
         raise DataError(f"{key} = {path}: an address, and only local files are read; copy the files here first, and give their folder.")
     if path.is_dir():
-        suffixes = ("",) if kind else (*PARQUET, *CSV, *NDJSON)
-        found = sorted(file for file in path.rglob("*") if file.is_file() and _is_data(file.relative_to(path), suffixes))
+        found = _folder(path, kind)
         if not found:
             raise DataError(f"{key} = {path}: a folder without data files; it must hold {ALLOWED}, or set format.")
     elif any(character in str(path) for character in "*?[") and not path.exists():
         anchor = Path(path.anchor)
-        found = sorted(file for file in anchor.glob(str(path.relative_to(anchor))) if file.is_file())
+        matches = sorted(match for match in anchor.glob(str(path.relative_to(anchor))) if match.name[0] != "." or path.name[0] == ".")
+        found = [file for match in matches for file in ([match] if match.is_file() else _folder(match, kind))]
         if not found:
             raise DataError(f"{key} = {path}: matches no file; a relative path starts at {Path.cwd()}.")
     else:
         found = [path]
     return [existing_file(file, key) for file in found]
+
+
+def _folder(folder: Path, kind: Format | None) -> list[Path]:
+    """All data files in a folder and its folders; of a known format, unless the format is given."""
+    suffixes = ("",) if kind else (*PARQUET, *CSV, *NDJSON)
+    return sorted(file for file in folder.rglob("*") if file.is_file() and _is_data(file.relative_to(folder), suffixes))
 
 
 def _is_data(file: Path, suffixes: tuple[str, ...]) -> bool:

@@ -76,7 +76,7 @@ def common(forms: Mapping[str, pl.DataType], column: str, is_name: bool) -> pl.D
         return pl.Int128()
     if all(form.is_numeric() for form in found):
         return pl.Float64()
-    if all(form.is_temporal() and form != pl.Time for form in found):
+    if all(form in (pl.Date, pl.Datetime) for form in found):
         return pl.Datetime("us", "UTC")
     scalars = all(form.is_numeric() or form in (pl.String, pl.Boolean) for form in found)
     if scalars and not (is_name and any(form.is_float() for form in found)):

@@ -16,7 +16,7 @@ from clickflow.data.sources.json_files import JsonFile
 from clickflow.data.sources.parts import FILE, Needed, common, partition_values
 from clickflow.data.sources.raw import RefusedLines
 from clickflow.data.sources.source import reading
-from clickflow.data.sources.texts import ColumnTypes, cleaned, token, tokens, with_point
+from clickflow.data.sources.texts import ColumnTypes, cleaned, token, token_type, tokens, with_point
 
 
 class TextPart:
@@ -111,7 +111,7 @@ def lazy_frame(parts: Sequence[TextPart], dtypes: Mapping[str, pl.DataType], dia
     marked = [column for column, dtype in dtypes.items() if is_csv or dtype == pl.String] if dialect.null_values else []
     companions = [tokens(column, dialect.null_values) for column in marked]
     labels = pl.Enum([part.label for part in parts])
-    schema = {**dtypes, **{token(column): pl.Enum(list(dialect.null_values)) for column in marked}}
+    schema = {**dtypes, **{token(column): token_type(dialect.null_values) for column in marked}}
     if len(parts) > 1:
         schema[FILE] = labels
 

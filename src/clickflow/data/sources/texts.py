@@ -22,7 +22,12 @@ def cleaned(column: str, null_values: Sequence[str]) -> pl.Expr:
 
 def tokens(column: str, null_values: Sequence[str]) -> pl.Expr:
     """The text that stands for a missing value, null in all other rows."""
-    return pl.col(column).str.strip_chars().cast(pl.Enum(list(null_values)), strict=False).alias(token(column))
+    return pl.col(column).str.strip_chars().cast(token_type(null_values), strict=False).alias(token(column))
+
+
+def token_type(null_values: Sequence[str]) -> pl.Enum:
+    """Type of the companion."""
+    return pl.Enum(list(dict.fromkeys(null_values)))
 
 
 class ColumnTypes:
