@@ -36,6 +36,7 @@ TIMES = ("seconds", "milliseconds", "fraction", "whole float", "iso", "iso zone"
 NULLS = {"", "NULL", "\\N", "NA"}
 COLUMNS = ("user", "item", "ts", "label", "price", "shop", "note")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?(Z|[+-]\d\d(:?\d\d)?)?)?)?", re.ASCII)
 MAY_BE_REFUSED = "a quote opens here and closes|= Float64: (ids are|a categorical)|new-line character|no such column"
 START = datetime(2023, 11, 1, tzinfo=UTC)
 
@@ -406,7 +407,7 @@ def _float(text: str, decimal: str) -> float | None:
 
 def _iso(text: str) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(text) if re.match(r"\d{4}-\d\d-\d\d([T ]|$)", text, re.ASCII) else None
+        moment = datetime.fromisoformat(text) if ISO.fullmatch(text) else None
     except ValueError:
         return None
     return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
