@@ -22,7 +22,7 @@ from pathlib import Path
 from clickflow.cli.compose import composed_config
 from clickflow.cli.launch import set_environment
 from clickflow.config import validate
-from clickflow.promotion.candidate import choose
+from clickflow.promotion.challenger import choose
 from clickflow.promotion.config import PromoteConfig
 from clickflow.runs.config import RunConfig
 from clickflow.runs.train import train

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from clickflow.data.prepare import prepare
 from clickflow.data.protocols import ImpressionsConfig
 from clickflow.data.sources.synthetic import SyntheticConfig
-from clickflow.metrics.click_metrics import ScoredRows
 from clickflow.metrics.ranking import auc, gauc
+from clickflow.metrics.scored_rows import ScoredRows
 from clickflow.promotion.gate import gate_verdict
 
 TRIALS, ROWS, DIFFERENCE = 200, 100_000, 0.01

@@ -21,7 +21,7 @@ from clickflow.training.sparse_optimizers import LazyAdagrad, LazyAdam, LazyMome
 
 LOOKUPS = 1024 * (1 + 9)
 VOCABULARIES = (10**5, 10**6, 10**7)
-ADAM = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0}
+ADAM = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}
 OURS: dict[str, Callable[[list[Tensor]], Optimizer]] = {
     "our Adam": lambda p: LazyAdam(p, lr=1e-3, **ADAM),
     "our Adagrad": lambda p: LazyAdagrad(p, lr=1e-2, eps=1e-10),

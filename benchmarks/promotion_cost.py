@@ -3,6 +3,7 @@
     python -m benchmarks.promotion_cost                                  # the scripts of this checkout
     python -m benchmarks.promotion_cost --root FOLDER                    # the scripts of another checkout
     python -m benchmarks.promotion_cost --prefix "clickflow {command}"   # the installed command
+    python -m benchmarks.promotion_cost --against FOLDER --runs 5        # another checkout and this one in turn, pair by pair
 
 Two small runs are trained, the first becomes champion, and the second is compared with it under a ``min_effect`` that lets it pass, so that
 the whole promotion takes place. Every measured promotion begins with the same home, which is restored beforehand. CPU seconds are those of
@@ -11,6 +12,9 @@ process that imports every module that a promotion has loaded by its end, so the
 
 Calls are counted in one more promotion, in a process where counters wrap MLflow's client, ``hashlib.file_digest``, ``ServingBundle.read``
 and others. The tables are Markdown.
+
+With ``--against``, each checkout has a home of its own, and the two take turns: the whole command, then the function
+``promotion.promote.promote`` alone, in a process that has imported it.
 """
 
 import argparse
@@ -23,6 +27,7 @@ import runpy
 import shutil
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -60,36 +65,79 @@ def main() -> None:
     if sys.argv[1:2] == ["counted"]:
         counted(Path(sys.argv[2]), sys.argv[3], sys.argv[4:])
         return
+    if sys.argv[1:2] == ["timed"]:
+        timed(Path(sys.argv[2]), sys.argv[3], sys.argv[4:])
+        return
     parser = argparse.ArgumentParser()
     parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parents[1])
     parser.add_argument("--prefix", default="python pipelines/{command}.py")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--against", type=Path)
     arguments = parser.parse_args()
     commands = Commands(arguments.root.resolve(), arguments.prefix)
     with tempfile.TemporaryDirectory() as folder:
-        measure(commands, Path(folder), arguments.runs)
+        if arguments.against is None:
+            measure(Promotion(commands, Path(folder)), arguments.runs)
+        else:
+            other = Commands(arguments.against.resolve(), arguments.prefix)
+            compare(Promotion(other, Path(folder) / "before"), Promotion(commands, Path(folder) / "now"), arguments.runs)
 
 
-def measure(commands: Commands, folder: Path, runs: int) -> None:
-    """Train two runs, promote the first, and print the cost of promoting the second."""
-    home, saved, counts = folder / "home", folder / "saved", folder / "counts.json"
-    first, second = (trained(commands, home, seed) for seed in (0, 1))
-    succeed(commands, commands.line("promote", [f"home={home}", "name=ctr", f"run_id={first}"]))
-    shutil.copytree(home, saved)
-    line = commands.line("promote", [f"home={home}", "name=ctr", f"run_id={second}", "min_effect=-0.9"])
+class Promotion:
+    """A promotion against a champion that can be repeated: two runs are trained, and the first is champion.
 
-    def promoted(line: Sequence[str]) -> Cost:
-        shutil.rmtree(home)
-        shutil.copytree(saved, home)  # to the same path: a store's artifacts have absolute paths
-        return succeed(commands, line)
+    Attributes:
+        commands: commands of the checkout.
+        folder: its home, and what measurements are written to.
+        line: command line that promotes the second run.
+    """
 
-    first_word, *rest = line if line[0] != sys.executable else line[1:]
-    promoted([sys.executable, "-m", "benchmarks.promotion_cost", "counted", str(counts), first_word, *rest])
+    def __init__(self, commands: Commands, folder: Path) -> None:
+        self.commands, self.folder = commands, folder
+        home = folder / "home"
+        first, second = (trained(commands, home, seed) for seed in (0, 1))
+        succeed(commands, commands.line("promote", [f"home={home}", "name=ctr", f"run_id={first}"]))
+        shutil.copytree(home, folder / "saved")
+        self.line = commands.line("promote", [f"home={home}", "name=ctr", f"run_id={second}", "min_effect=-0.9"])
+
+    def done(self, *before: str) -> Cost:
+        """Promote, from the same state each time; ``before`` is put in front of the script, in place of the interpreter."""
+        shutil.rmtree(self.folder / "home")
+        shutil.copytree(self.folder / "saved", self.folder / "home")  # to the same path: a store's artifacts have absolute paths
+        script = self.line if self.line[0] != sys.executable else self.line[1:]
+        return succeed(self.commands, [*before, *script] if before else self.line)
+
+    def in_process(self, how: str) -> dict[str, Any]:
+        """Promote in a process of this module, ``counted`` or ``timed``, and return what it measured."""
+        found = self.folder / f"{how}.json"
+        self.done(sys.executable, str(Path(__file__).resolve()), how, str(found))
+        return json.loads(found.read_text(encoding="utf-8"))
+
+
+def compare(before: Promotion, now: Promotion, runs: int) -> None:
+    """Promote in two checkouts in turn, and print the CPU seconds of each and their ratios."""
+    sides = (before, now)
+    wholes, owns = [], []
+    for _ in range(runs):
+        wholes.append([side.done().cpu for side in sides])
+        owns.append([side.in_process("timed")["cpu"] for side in sides])
+    print(f"`promote` of a second run against a champion; {' '.join(DATA)}, {runs} pairs, CPU seconds\n")
+    print("| | before | now | ratio of the medians | of the least | ratios of the pairs |")
+    print("|---|---|---|---:|---:|---|")
+    for what, pairs in (("the whole command", wholes), ("the promotion in it", owns)):
+        one, other = zip(*pairs, strict=True)
+        ratios = ", ".join(f"{after / earlier:.2f}" for earlier, after in pairs)
+        print(f"| {what} | {spread(one)} | {spread(other)} | {median(other) / median(one):.2f} | {min(other) / min(one):.2f} | {ratios} |")
+
+
+def measure(promotion: Promotion, runs: int) -> None:
+    """Print the cost of a promotion and the calls in it."""
+    commands = promotion.commands
+    found = promotion.in_process("counted")
     whole, imports = [], []
     for _ in range(runs):
-        whole.append(promoted(line))
-        imports.append(succeed(commands, [sys.executable, "-c", IMPORTS, str(counts)]))
-    found = json.loads(counts.read_text(encoding="utf-8"))
+        whole.append(promotion.done())
+        imports.append(succeed(commands, [sys.executable, "-c", IMPORTS, str(promotion.folder / "counted.json")]))
     beyond = median(cost.cpu for cost in whole) - median(cost.cpu for cost in imports)
     print(f"`{commands.prefix.format(command='promote')}` of a second run against a champion; {' '.join(DATA)}, {runs} runs each\n")
     print("| | CPU s | s |")
@@ -135,6 +183,34 @@ def print_counts(found: dict[str, Any]) -> None:
         passes = f"{min(times)}" if min(times) == max(times) else f"{min(times)} to {max(times)}"
         once, total = sum(size for _, size in files.values()), sum(number * size for number, size in files.values())
         print(f"| {kind} | {len(files)} | {passes} | {total:,} | {once:,} |")
+
+
+def timed(to: Path, script: str, arguments: Sequence[str]) -> None:
+    """Run a command's script in this process and write the CPU seconds of its promotion."""
+    from clickflow.promotion import promote as module
+
+    promote = module.promote
+
+    def timed_promote(*args: Any, **kwargs: Any) -> Any:
+        start = time.process_time()
+        outcome = promote(*args, **kwargs)
+        to.write_text(json.dumps({"cpu": time.process_time() - start}), encoding="utf-8")
+        return outcome
+
+    module.promote = timed_promote
+    run_script(script, arguments)
+
+
+def run_script(script: str, arguments: Sequence[str]) -> Any:
+    """Run a script, or an installed command, in this process; returns its exit code."""
+    path = script if os.sep in script else shutil.which(script)
+    assert path is not None, script
+    sys.argv = [path, *arguments]
+    try:
+        runpy.run_path(path, run_name="__main__")
+    except SystemExit as end:
+        return end.code
+    return 0
 
 
 def counted(to: Path, script: str, arguments: Sequence[str]) -> None:
@@ -184,14 +260,7 @@ def counted(to: Path, script: str, arguments: Sequence[str]) -> None:
     for name in ("hashlib.file_digest", "ServingBundle.read", "PreparedDataset.open", "mlflow.artifacts.download_artifacts"):
         calls[name] += 0
 
-    path = script if os.sep in script else shutil.which(script)
-    assert path is not None, script
-    sys.argv = [path, *arguments]
-    code: Any = 0
-    try:
-        runpy.run_path(path, run_name="__main__")
-    except SystemExit as end:
-        code = end.code
+    code = run_script(script, arguments)
     modules = [name for name in sys.modules if name not in ("__main__", "benchmarks") and not name.startswith("benchmarks.")]
     to.write_text(json.dumps({"calls": calls, "by_mlflow": by_mlflow, "hashed": hashed, "modules": modules}), encoding="utf-8")
     sys.exit(code)

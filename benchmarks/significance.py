@@ -37,9 +37,9 @@ def main() -> None:
     for seeds in (1, 3):
         log = click_log(ROWS, USERS, seeds)
         print(f"\n{ROWS:,} rows, {USERS:,} users, {seeds} seed(s) each")
-        fast_delong, result = timed(lambda log=log: delong(*log[:3]), repeats=3)
+        fast_delong, result = timed(lambda log=log: delong(*of_rows(log)), repeats=3)
         print(f"  {'delong':<58}{fast_delong:>10.3f} s   {shown(result)}")
-        seconds, result = timed(lambda log=log: delong(*log[:3], group=log[3]), repeats=3)
+        seconds, result = timed(lambda log=log: delong(*log), repeats=3)
         print(f"  {'delong, clustered by user':<58}{seconds:>10.3f} s   {shown(result)}")
         fast_bootstrap, result = timed(lambda log=log: bootstrap_gauc(*log, num_replicates=REPLICATES), repeats=3)
         print(f"  {f'bootstrap_gauc, {REPLICATES:,} replicates':<58}{fast_bootstrap:>10.3f} s   {shown(result)}")
@@ -72,7 +72,7 @@ def coverage() -> None:
         logs = [user_log(users, rows, random) for random in range(SIMULATIONS)]
         held = {"DeLong, rows independent": [], "DeLong, clustered by user": [], "bootstrap_gauc": []}
         for log in logs:
-            results = delong(*log[:3]), delong(*log[:3], group=log[3]), bootstrap_gauc(*log, num_replicates=400)
+            results = delong(*of_rows(log)), delong(*log), bootstrap_gauc(*log, num_replicates=400)
             for name, result in zip(held, results, strict=True):
                 held[name].append(result.low <= 0 <= result.high)
         truth = measured(*one_model(user_log(100_000, rows, -1)))
@@ -81,6 +81,11 @@ def coverage() -> None:
         print(f"{users} users of {rows} rows, {SIMULATIONS:,} logs: share of 95 % intervals that cover the truth")
         for name, hits in held.items():
             print(f"  {name:<30}{100 * sum(hits) / len(hits):>6.1f} %")
+
+
+def of_rows(log: Log) -> Log:
+    """Make each row a user of its own."""
+    return *log[:3], torch.arange(len(log[2]))
 
 
 def one_model(log: Log) -> tuple[Tensor, Tensor, Tensor]:
@@ -125,7 +130,7 @@ def by_filtering(preds: Tensor, target: Tensor, group: Tensor, stratum: Tensor, 
 def slow_delong(seeds: int) -> float:
     """Seconds per pair of a click and a non-click; the result must equal that of ``delong`` at the same size."""
     log = click_log(FEWER_ROWS, USERS, seeds)
-    fast, result = timed(lambda: delong(*log[:3]), repeats=3)
+    fast, result = timed(lambda: delong(*of_rows(log)), repeats=3)
     slow, (difference, error) = timed(lambda: delong_by_pairs(*log[:3]), repeats=1)
     assert math.isclose(difference, result.difference, rel_tol=1e-9)
     assert math.isclose(2 * 1.959963984540054 * error, result.high - result.low, rel_tol=1e-9)

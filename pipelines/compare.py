@@ -8,7 +8,7 @@ if __name__ == "__main__":  # first of all: a wrong config is answered before an
 from rich.console import Console
 
 from clickflow.cli.comparison_configs import PreparedComparison
-from clickflow.cli.next_command import progress_printer
+from clickflow.cli.next_command import progress_printer, ui_command
 from clickflow.cli.tables import print_table
 from clickflow.runs.compare import compare
 from clickflow.runs.comparison import quality_columns, significance_columns
@@ -29,3 +29,5 @@ def main(prepared: PreparedComparison, console: Console) -> None:
     print_table(console, title, map(significance_columns, comparison.results), left=["model"], width=WIDTH)
     console.print(f"run {comparison.run_id}  {comparison.url}", soft_wrap=True)
     console.print(f"table.csv, table.md and figures in {comparison.folder}", soft_wrap=True)
+    if config.tracking.uri is None:
+        console.print(f"next: {ui_command(config.home)} shows the comparison and its runs", soft_wrap=True)

@@ -23,6 +23,7 @@ from clickflow.promotion.promote import ALREADY, Outcome, promote
 from clickflow.promotion.registry import Registry
 from clickflow.promotion.rollback import roll_back
 from clickflow.runs.evaluate import Evaluation
+from clickflow.text import counted
 from clickflow.tracking.store import open_store
 
 
@@ -41,7 +42,7 @@ def main(config: PromoteConfig, console: Console) -> None:
 
 def print_outcome(console: Console, config: PromoteConfig, outcome: Outcome) -> None:
     """Print the decision and its reasons."""
-    run = outcome.candidate
+    run = outcome.challenger
     console.print(
         f"run {run.run.run_id} ({run.run.tags.get('model')}, {config.metric} {run.value:.4f}) of experiment {run.experiment}",
         soft_wrap=True,
@@ -70,8 +71,8 @@ def _print_test(console: Console, config: PromoteConfig, evaluation: Evaluation)
     metric = config.metric.removeprefix("val/")
     low, high = evaluation.intervals[metric]
     value = f"{HEADINGS[metric]} {evaluation.scored.metrics[metric]:.4f}, 95 % interval [{low:.4f}, {high:.4f}]"
-    opened = evaluation.openings
-    console.print(f"on the test split: {value}; it has been opened {opened.times} times, by {opened.runs} runs", soft_wrap=True)
+    times, runs = evaluation.openings.times, evaluation.openings.runs
+    console.print(f"on the test split: {value}; it has been opened {counted(times, 'time')}, by {counted(runs, 'run')}", soft_wrap=True)
     if not low > 0.5:
         console.print("[yellow]beware: these test rows do not show that it ranks better than chance[/]", soft_wrap=True)
 

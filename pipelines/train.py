@@ -9,14 +9,19 @@ from rich.console import Console
 
 from clickflow.cli.grid import part_of_grid
 from clickflow.cli.next_command import next_command, or_ui, progress_printer
-from clickflow.cli.result_tables import print_metrics
+from clickflow.cli.result_tables import print_dataset, print_metrics, timed_prepare
 from clickflow.runs.config import RunConfig
-from clickflow.runs.train import train
+from clickflow.runs.train import open_training_run, train_in
+from clickflow.tracking.store import open_store
 
 
 def main(config: RunConfig, console: Console) -> None:
     """Train and say where to look."""
-    trained = train(config, progress_printer(console), part_of=part_of_grid(config))
+    with open_training_run(open_store(config.tracking, config.home), config, part_of_grid(config)) as run:
+        dataset, seconds = timed_prepare(config, console)
+        if seconds is not None:
+            print_dataset(console, dataset, seconds)
+        trained = train_in(run, config, dataset, progress_printer(console))
     print_metrics(console, f"{config.model.name} on {config.data.name}, validation", trained.validation)
     fit = trained.fit
     speed = f"{fit.rows_per_second:,.0f} rows/s, {trained.costs['num_parameters']:,.0f} parameters"

@@ -10,17 +10,18 @@ by the config that holds both.
 
 import copy
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Self, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from clickflow.errors import ConfigError
-from clickflow.text import problem_list
+from clickflow.text import near_name, problem_list
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -36,6 +37,24 @@ FilePath = Annotated[Path, Field(strict=False)]
 Home = Annotated[
     Path, Field(strict=False, description="Folder of everything clickflow writes: downloads, prepared data sets, the local MLflow store.")
 ]
+
+
+def matching(pattern: str, allowed: str) -> AfterValidator:
+    """A text that matches a pattern; who wrote another one reads in words what is allowed, and a name that is.
+
+    Args:
+        pattern: of the whole text; where it is one class of characters, a name can be offered.
+        allowed: in words.
+    """
+
+    def check(text: str) -> str:
+        if re.fullmatch(pattern, text):
+            return text
+        near = near_name(text, pattern)
+        hint = f"; as in {near}" if near else ""
+        raise PydanticCustomError("pattern", "Input should be {allowed}{hint}", {"allowed": allowed, "hint": hint})
+
+    return AfterValidator(check)
 
 
 class StrictConfig(BaseModel):
@@ -55,12 +74,7 @@ class StrictConfig(BaseModel):
 
 
 def validate(config_class: type[Config], values: Mapping[str, Any], what: str = "the composed config") -> Config:
-    """Build a config from plain values.
-
-    Args:
-        config_class: the class to build.
-        values: nested dicts, lists and scalars, as composed.
-        what: name of the values in the message.
+    """Build a config from plain values: nested dicts, lists and scalars.
 
     Raises:
         ConfigError: one line for each problem, all of them, with the nearest allowed key or value.
@@ -117,11 +131,12 @@ def named(value: object) -> object:
 def suggest(word: str, allowed: Sequence[str]) -> str:
     """``did you mean x?`` with the nearest allowed word, or else the list of what is allowed.
 
-    >>> suggest("DIN", ["base", "din"]), suggest("DIM", ["LR", "DIN outer", "DIN product"])
-    ('did you mean din?', 'did you mean DIN outer or DIN product?')
+    >>> suggest("DIN", ["base", "din"]), suggest("DIM", ["LR", "DIN outer"]), suggest("DIN", ["DIEN", "DIN outer", "DIN product"])
+    ('did you mean din?', 'did you mean DIN outer?', 'did you mean DIN outer or DIN product?')
     """
     folded = {choice.casefold(): choice for choice in allowed}
-    close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
+    close = [whole for whole in folded if word.casefold() in whole.split()]
+    close = close or difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
     if not close:  # labels of several words
         parts = {part: [whole for whole in folded if part in whole.split()] for whole in folded for part in whole.split()}
         close = [whole for part in difflib.get_close_matches(word.casefold(), parts, n=1, cutoff=0.6) for whole in parts[part]]
@@ -194,7 +209,10 @@ def _explain(path: _Path, section: Any, error: ErrorDetails, refused: set[_Path]
                 if not _rests_on_refused(path, message, refused):
                     yield (f"{where}.{key}" if where else key), f" {message}"
         case "extra_forbidden":
-            yield where, f": unknown key; {suggest(str(path[-1]), [key for member in _members(section) for key in member.model_fields])}"
+            keys = [key for member in _members(section) for key in member.model_fields]
+            deeper = sorted(set(_deeper(section, where))) if len(path) == 1 else []
+            hint = f"did you mean {' or '.join(deeper)}?" if 0 < len(deeper) < 4 else suggest(str(path[-1]), keys)
+            yield where, f": unknown key; {hint}"
         case "missing":
             yield where, ": required, but not given"
         case "union_tag_invalid":
@@ -214,6 +232,12 @@ def _explain(path: _Path, section: Any, error: ErrorDetails, refused: set[_Path]
         case _:
             message = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
             yield where, f" = {value!r}: must be {message}" if message != error["msg"] else f" = {value!r}: {message}"
+
+
+def _deeper(section: Any, key: str) -> Iterator[str]:
+    """Keys of this name one section deeper, with the name of that section."""
+    fields = [(name, field) for model in _members(section) for name, field in model.model_fields.items()]
+    yield from (f"{name}.{key}" for name, field in fields for deeper in _members(field) if key in getattr(deeper, "model_fields", ()))
 
 
 def _rests_on_refused(path: _Path, message: str, refused: set[_Path]) -> bool:

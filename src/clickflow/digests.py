@@ -10,11 +10,7 @@ from clickflow.errors import system_reason
 
 
 def digest_file(path: Path) -> str:
-    """SHA-256 of a file's bytes.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+    """SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -25,12 +21,7 @@ def digest_files(folder: Path) -> dict[str, str]:
 
 
 def first_difference(folder: Path, expected: Mapping[str, str]) -> tuple[str, str] | None:
-    """The first file of a folder that is not as expected, and what is wrong with it; None if all are.
-
-    Args:
-        folder: the folder.
-        expected: path in the folder -> SHA-256.
-    """
+    """The first file that is not as expected (path in the folder -> SHA-256), and what is wrong with it; None if all are."""
     for name, digest in expected.items():
         try:
             found = digest_file(folder / name)

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 from clickflow.errors import without_passwords
@@ -25,8 +27,17 @@ def problem_list(problems: Sequence[str], where: str) -> str:
       seed = -1: must be 0 or more
       home: required, but not given
     """
-    heading = f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in {where}:"
+    heading = f"{counted(len(problems), 'problem')} in {where}:"
     return "\n".join([heading, *(f"  {problem}" for problem in problems)])
+
+
+def counted(count: int, what: str) -> str:
+    """A number with what it counts.
+
+    >>> counted(1, "run"), counted(1200, "run")
+    ('1 run', '1,200 runs')
+    """
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def cut(text: str, length: int, mark: str = "…") -> str:
@@ -38,12 +49,23 @@ def cut(text: str, length: int, mark: str = "…") -> str:
     return text if len(text) <= length else text[: length - len(mark)] + mark
 
 
-def markdown_table(rows: Sequence[Mapping[str, str]], align: str = "lr") -> str:
-    r"""Rows as a Markdown table with padded columns.
+def near_name(text: str, pattern: str) -> str | None:
+    r"""A text made to match a pattern: without accents, with ``_`` for other characters; None where nothing of it matches.
 
-    Args:
-        rows: heading -> cell, at least one row; the headings are those of all rows, and a missing cell is empty.
-        align: ``l`` or ``r`` for each column; the last letter is for all columns that follow.
+    >>> near_name("Mon café, 2026!", "[a-z0-9_-]+"), near_name("a/b", r"\w[\w.-]*"), near_name("商店", "[a-z0-9_-]+")
+    ('mon_cafe_2026', 'a_b', None)
+    """
+    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    folded = ascii_text if re.fullmatch(pattern, "A") else ascii_text.lower()
+    name = "_".join(re.findall(pattern, folded))
+    return name if re.fullmatch(pattern, name) else None
+
+
+def markdown_table(rows: Sequence[Mapping[str, str]], align: str = "lr") -> str:
+    r"""Rows, of which there is at least one, as a Markdown table with padded columns.
+
+    The headings are those of all rows, and a missing cell is empty. The columns are aligned ``l`` or ``r``; the last letter is for all that
+    follow.
 
     >>> print(markdown_table([{"model": "din", "AUC": "0.71"}, {"model": "a|b", "AUC": "0.7"}]), end="")
     | model |  AUC |

@@ -73,6 +73,7 @@ TINY = {
     "gate": Tiny("gauc", arguments=["1"], constants={"ROWS": 2_000, "USERS": 500, "IMPRESSIONS": 10_000}),
     "latency": Tiny("p99", lambda module: module.main(2), constants={"NUM_ITEMS": 300, "NUM_CATEGORIES": 9, "WARM_UP": 1}),
     "metrics": Tiny("pr_curve", constants={"ROWS": 3_000, "USERS": 300, "FEWER_ROWS": 2_000, "FEWER_USERS": 100}),
+    "negatives": Tiny("popularity", constants={"NUM_ITEMS": 300, "NUM_ROWS": 5_000, "ROWS_OF_THE_CRAWLER": 500}),
     "optimizers": Tiny("of the whole table", lambda module: module.main(1), constants={"VOCABULARIES": (1_000,)}),
     "prepare": Tiny("opened again in", prepare_in_this_process, arguments=["CLICKS"], constants={"ONE_MILLION": 2_000}),
     "regularisation": Tiny("mini_batch_aware", lambda module: module.main(2), constants={"VOCABULARIES": (1_000,), "BATCH_SIZE": 64}),

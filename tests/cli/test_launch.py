@@ -1,5 +1,6 @@
 """The door: what the command line gets wrong, and how it is told."""
 
+import re
 import sys
 
 import pytest
@@ -102,14 +103,43 @@ def test_a_models_uri_is_no_choice_of_the_group_model(argument):
     assert compose("model=base").model.name == "base"
 
 
+@pytest.mark.parametrize("run_id", ["12345678", "1234e567", "0123abcd"])
+def test_the_id_of_a_run_is_a_text_even_if_it_reads_as_a_number(run_id):
+    assert validate(EvaluateConfig, composed_config("evaluate", [f"run_id={run_id}"])).run_id == run_id
+
+
 def test_a_uri_of_something_else_is_named():
-    with pytest.raises(ConfigError, match=r"model = 'runs:/abc/model': String should match pattern '\^models:/"):
+    with pytest.raises(ConfigError, match=r"model = 'runs:/abc/model': must be a model's URI: models:/NAME@ALIAS, models:"):
         validate(EvaluateConfig, composed_config("evaluate", ["model=runs:/abc/model"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "offered"), [("My shop!", "; as in my_shop"), ("a/b", "; as in a_b"), ("Café", "; as in cafe"), ("商店", "")]
+)
+def test_a_name_with_other_characters_is_answered_in_words_and_with_one_that_is_allowed(name, offered):
+    with pytest.raises(ConfigError, match=rf"data\.name = '{name}': must be lower-case letters, digits, _ and -{offered}\n"):
+        compose(f"data.name='{name}'", "sed=1")
+    if offered:
+        assert compose(f"data.name={offered.removeprefix('; as in ')}").data.name == offered.removeprefix("; as in ")
 
 
 def test_an_unknown_key_at_any_depth_is_named_with_a_suggestion():
     with pytest.raises(ConfigError, match=r"(?s)2 problems.*model\.embeding_dim: unknown key; did you mean embedding_dim\?.*sed: .*seed\?"):
         compose("model.embeding_dim=8", "sed=1")
+
+
+@pytest.mark.parametrize(
+    ("command", "key", "hint"),
+    [
+        ("train", "batch_size=3", "did you mean trainer.batch_size?"),
+        ("train", "learning_rate=0.1", "did you mean optimizer.learning_rate?"),
+        ("compare", "seeds=[0]", "did you mean compare.seeds?"),
+        ("train", "name=x", "allowed: data, home, model, "),  # of every section
+    ],
+)
+def test_a_key_without_its_section_is_answered_with_the_whole_key(command, key, hint):
+    with pytest.raises(ConfigError, match=rf"\n  {key.partition('=')[0]}: unknown key; {re.escape(hint)}"):
+        validate(CLASSES[command], composed_config(command, [key]))
 
 
 def test_a_key_smuggled_in_with_a_plus_is_refused_too():
@@ -211,12 +241,24 @@ def test_a_yaml_in_a_folder_of_the_users_is_found(run, tmp_path):
         (b"columns: {user: u item: i}\n", r"data/b\.yaml, line 1, column 2\d: not YAML"),
         (b"path: [a.csv\n", r"data/b\.yaml, line 2, column 1: not YAML"),
         (b"name: a\nname: b\n", r"data/b\.yaml, line 2, column 1: not YAML \(found duplicate key name\)"),
-        (b"name: \xff\n", r"not UTF-8 .*; save it as UTF-8"),
+        (b"name: a\npath: \xff\n", r"^\S*/data/b\.yaml, line 2: not UTF-8 \(byte 0xff\); save it as UTF-8$"),
+        (b"", r"^\S*/data/b\.yaml: is empty; write its keys, as in name: my_clicks, or choose another config$"),
+        (b"# name: a\n", r"^\S*/data/b\.yaml: is empty; write its keys"),
+        (b"name, path\n", r"^\S*/data/b\.yaml = 'name, path': must be keys with values, as in name: my_clicks$"),
+        (b"- name: a\n", r"^\S*/data/b\.yaml = .*: must be keys with values"),
     ],
-    ids=["a tab", "a missing comma", "an open bracket", "a key twice", "not UTF-8"],
+    ids=["a tab", "a missing comma", "an open bracket", "a key twice", "not UTF-8", "empty", "only a comment", "no key", "a list"],
 )
-def test_yaml_that_cannot_be_read_is_named_by_its_line(tmp_path, text, message):
+def test_yaml_that_cannot_be_used_is_named_with_its_file(tmp_path, text, message):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "b.yaml").write_bytes(text)
     with pytest.raises(ConfigError, match=message):
+        composed_config("prepare", ["data=b"], str(tmp_path))
+
+
+def test_a_file_that_another_one_reads_is_named_if_it_is_not_utf8(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "b.yaml").write_text("defaults: [a]\nname: b\n")
+    (tmp_path / "data" / "a.yaml").write_bytes(b"name: \xe9\n")
+    with pytest.raises(ConfigError, match=r"^\S*/data/a\.yaml, line 1: not UTF-8 \(byte 0xe9\)"):
         composed_config("prepare", ["data=b"], str(tmp_path))

@@ -1,11 +1,11 @@
 """The console command as a process: what it answers, what it does not import for that, and how it ends on a signal."""
 
+import gc as garbage
+import importlib
 import os
-import pty
 import signal
 import subprocess
 import sys
-import textwrap
 
 import pytest
 
@@ -23,6 +23,7 @@ ANSWERED_AT_ONCE = [
     ["sweep", "model.dropout=interval(0.0, 2.0)"],
     ["compare", "compare.only=[DIM]"],
 ]
+READING = "· train: reading the config …"
 ANSWER_ALL = f"""
 import sys
 from clickflow.cli.main import main
@@ -94,6 +95,7 @@ def test_a_pipe_that_is_closed_early_is_no_error():
 @pytest.mark.parametrize(
     ("module", "number"),
     [
+        ("clickflow.cli.commands", "SIGINT"),
         ("hydra", "SIGINT"),
         ("clickflow.runs.config", "SIGTERM"),
         pytest.param("torch.nn", "SIGINT", marks=pytest.mark.slow),
@@ -105,23 +107,28 @@ def test_a_signal_during_imports_ends_with_one_line(module, number, program, tmp
     command = [sys.executable, "-c", INTERRUPTED_AT, module, number, *program, f"home={tmp_path}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (EXIT_CODE_INTERRUPTED, "\ninterrupted\n")
+    assert done.stdout.startswith(f"{READING}\n") or module == "clickflow.cli.commands"
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_takes_long_is_named_where_somebody_watches():
-    slow = textwrap.dedent("""
-        import sys, time
-        import clickflow.cli.launch as launch
-        launch.SILENT_SECONDS = 0.0
-        composed = launch.compose
-        launch.compose = lambda *given: time.sleep(0.5) or composed(*given)
-        launch.launch("train", ["modle=din"])
-    """)
-    ours, theirs = pty.openpty()
-    subprocess.run([sys.executable, "-c", slow], stderr=theirs, timeout=60, check=False)
-    os.close(theirs)
-    assert os.read(ours, 65536).decode().splitlines()[:2] == ["· reading the config …", "ConfigError: 1 problem in the composed config:"]
-    os.close(ours)
+@pytest.mark.parametrize("arguments", [["modle=din"], ["--config-dir", "nosuch"]])
+def test_a_command_says_what_it_does_before_it_does_it(arguments):
+    done = clickflow("train", *arguments)
+    assert (done.stdout, done.stderr.partition(":")[0]) == (f"{READING}\n", "ConfigError")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--cfg=job"], ["--info", "searchpath"], ["-sc", "query=bash"]])
+def test_an_answer_that_another_program_may_read_has_no_other_line(arguments):
+    done = clickflow("train", *arguments)
+    assert done.returncode == 0
+    assert done.stdout.strip()
+    assert READING not in done.stdout
+
+
+def test_only_what_python_has_loaded_is_imported_before_a_signal_is_handled():
+    loaded = "import re, signal, sys; before = {*sys.modules}; import clickflow.cli.main; print(*sorted({*sys.modules} - before))"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["clickflow", "clickflow.cli", "clickflow.cli.main"]
 
 
 def test_a_signal_is_an_exception_again_once_a_story_runs(monkeypatch):
@@ -133,3 +140,17 @@ def test_a_signal_is_an_exception_again_once_a_story_runs(monkeypatch):
     monkeypatch.setattr(gc, "main", lambda config, console: handlers.extend(map(signal.getsignal, (signal.SIGINT, signal.SIGTERM))))
     door.launch("gc", [])
     assert handlers == [signal.default_int_handler, interrupt]
+
+
+def test_garbage_is_collected_again_once_a_story_is_loaded(monkeypatch):
+    while_loading = []
+    loaded = importlib.import_module
+
+    def load(name):
+        while_loading.append(garbage.isenabled())
+        return loaded(name)
+
+    monkeypatch.setattr(importlib, "import_module", load)
+    assert COMMANDS["gc"].story is not None
+    assert while_loading == [False]
+    assert garbage.isenabled()

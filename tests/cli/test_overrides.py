@@ -91,6 +91,40 @@ def test_an_argument_that_is_no_override_is_answered_with_how_one_looks(text):
         parsed_overrides([text])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        ("--model din", "command line, --model din: no such option; write model=din"),
+        ("--model=din", "command line, --model=din: no such option; write model=din"),
+        ("-model din", "command line, -model din: no such option; write model=din"),
+        ("seed=1 --dry-run", "command line, --dry-run: no such option; keys are written as dry_run=VALUE, and --help lists them"),
+        ("--config-dri conf", "command line, --config-dri: no such option; did you mean --config-dir?"),
+        ("--config-dir", "command line: argument --config-dir/-cd: expected one argument; --help shows what can be given"),
+        ("-m --cfg job", "command line, --multirun --cfg: exclude each other; leave out all but one"),
+        ("--resolve", "command line, --resolve: says how --cfg shows the config; add --cfg job"),
+        ("model = din", "command line, model = din: not key=value; write model=din"),
+        ("model= din", "command line, model= din: not key=value; write model=din"),
+        ("seed= 3", "command line, seed= 3: not key=value; write seed=3"),
+        ("model =din", "command line, model =din: not key=value; write model=din"),
+        ("model din", "command line, model din: not key=value; write model=din"),
+        ("model: din", "command line, model: din: not key=value; write model=din"),
+        ("tracking.uri = http://host", "command line, tracking.uri = http://host: not key=value; write tracking.uri=http://host"),
+        ("--cfg job model = din", "command line, model = din: not key=value; write model=din"),
+        ("seed=1 model:din", "command line, model:din: not key=value; write model=din"),
+    ],
+)
+def test_an_argument_in_another_form_is_answered_with_the_form_that_works(monkeypatch, capsys, arguments, answer):
+    monkeypatch.setattr(sys, "argv", ["clickflow"])
+    with pytest.raises(SystemExit, match=r"^2$"):
+        launch("train", arguments.split())
+    assert capsys.readouterr().err == f"ConfigError: {answer}\n"
+
+
+def test_a_uri_alone_is_not_taken_for_a_key():
+    with pytest.raises(ConfigError, match=r"^command line, models:/ctr@champion: .*; write key=value, as in"):
+        parsed_overrides(["models:/ctr@champion"])
+
+
 def test_the_next_command_names_a_store_that_is_not_the_default_one(tmp_path, monkeypatch):
     monkeypatch.setenv("CLICKFLOW_HOME", str(tmp_path))
     assert store_overrides(tmp_path, TrackingConfig()) == []

@@ -4,6 +4,7 @@ import io
 import math
 
 import polars as pl
+import pytest
 import torch
 from rich.console import Console
 
@@ -12,8 +13,8 @@ from clickflow.config import validate
 from clickflow.data.prepare import prepare
 from clickflow.data.protocols import ImpressionsConfig
 from clickflow.data.sources.log import LogConfig
-from clickflow.metrics.click_metrics import ScoredRows
 from clickflow.metrics.intervals import ConfidenceInterval
+from clickflow.metrics.scored_rows import ScoredRows
 from clickflow.metrics.strata import metrics_by_stratum
 from clickflow.runs.evaluate import Evaluation, Openings
 from clickflow.runs.split_report import ScoredSplit
@@ -87,3 +88,23 @@ def test_the_summary_shows_missing_values_and_what_was_dropped_for_which_reason(
     assert "dropped: clicks.csv, lines that are no rows (1 row)" in text
     assert "dropped: clicks.csv, user missing (1 row)" in text
     assert "no value: user (1 row)" in text
+
+
+@pytest.mark.parametrize(
+    ("labels", "warned"),
+    [
+        ([0] * 40, ["beware: data set mine, split train: all 32 labels are 0; both classes are needed; check the label column"]),
+        ([1] * 40, ["beware: data set mine, split train: all 32 labels are 1; both classes are needed; check the label column"]),
+        ([0, 1] * 18 + [0] * 4, ["beware: data set mine, split test: all 4 labels are 0; both classes are needed; check the label column"]),
+        ([0, 1] * 20, []),
+    ],
+)
+def test_a_split_of_one_class_is_prepared_with_a_warning(tmp_path, labels, warned):
+    pl.DataFrame({"user": [1, 2] * 20, "item": range(40), "time": range(1_700_000_000, 1_700_000_040), "label": labels}).write_csv(
+        tmp_path / "log.csv"
+    )
+    columns = {"user": "user", "item": "item", "timestamp": "time", "label": "label"}
+    config = validate(LogConfig, {"name": "mine", "source": "log", "path": str(tmp_path / "log.csv"), "columns": columns})
+    file = io.StringIO()
+    print_dataset(Console(file=file, width=80), prepare(config, ImpressionsConfig(), tmp_path), None)
+    assert [line.partition(" (or ")[0] for line in file.getvalue().splitlines() if "beware" in line] == warned

@@ -3,6 +3,7 @@
 The reference is a plain loop over the rows as the source reads them; it uses none of the vectorised code.
 """
 
+import dataclasses
 import gzip
 import json
 import tempfile
@@ -23,6 +24,7 @@ from clickflow.data.protocols import ImpressionsConfig, NextItemConfig, Protocol
 from clickflow.data.sources.amazon import AmazonConfig
 from clickflow.data.sources.log import LogConfig
 from clickflow.data.sources.movielens import MovieLensConfig
+from clickflow.data.sources.raw import RawLog
 from clickflow.data.sources.synthetic import SyntheticConfig
 from clickflow.data.sources.union import DataConfig
 from clickflow.data.validation import CheckedLog, check
@@ -109,6 +111,9 @@ CASES: list[tuple[Source, ProtocolConfig]] = [
     (movielens, NextItemConfig()),
     (amazon, NextItemConfig()),
     (amazon, NextItemConfig(negatives="popularity")),
+    (amazon, NextItemConfig(ties="position")),
+    (amazon, NextItemConfig(split="time")),
+    (log_with_labels, ImpressionsConfig(history_lag=3 * 86_400)),
     (log_of_clicks, NextItemConfig()),
     (log_with_labels, ImpressionsConfig()),
     (log_with_labels, NextItemConfig()),
@@ -130,8 +135,8 @@ def case(request, tmp_path_factory) -> tuple[DataConfig, ProtocolConfig, Checked
 # The reference
 
 
-def behaviours_of(log: CheckedLog) -> dict[object, list[tuple[int, object]]]:
-    """(timestamp, item) of each user's behaviours, oldest first, and in the order of the log within a moment."""
+def behaviours_of(log: CheckedLog, protocol: ProtocolConfig) -> dict[object, list[tuple[int, object]]]:
+    """(timestamp, item) of each user's behaviours, oldest first; events that are reported again are one under ``next_item``."""
     if log.behaviours is not None:
         rows = log.behaviours.select("user", "item", "timestamp").rows()
     elif "label" in log.interactions.columns:
@@ -139,23 +144,37 @@ def behaviours_of(log: CheckedLog) -> dict[object, list[tuple[int, object]]]:
     else:
         rows = log.interactions.select("user", "item", "timestamp").rows()
     by_user: dict[object, list[tuple[int, object]]] = {}
-    for user, item, timestamp in rows:
+    for user, item, timestamp in set(rows) if isinstance(protocol, NextItemConfig) else rows:
         by_user.setdefault(user, []).append((timestamp, item))
     return {user: sorted(own, key=lambda pair: pair[0]) for user, own in by_user.items()}
 
 
 def expected_rows(log: CheckedLog, protocol: ProtocolConfig) -> list[Row]:
-    """Every row of the log under a protocol, without sampled negatives."""
-    past = behaviours_of(log)
+    """Every row of the log under a protocol, without sampled negatives; the items of a history are sorted."""
+    past = behaviours_of(log, protocol)
+
+    def history(user: object, timestamp: int) -> tuple[object, ...]:
+        known = (item for moment, item in past.get(user, []) if moment < timestamp and timestamp - moment >= protocol.history_lag)
+        return tuple(sorted(known))
+
     if isinstance(protocol, NextItemConfig):
-        items = {user: [item for _, item in own] for user, own in past.items()}
-        return [(user, own[n], 1, tuple(own[:n])) for user, own in items.items() for n in range(1, len(own))]
+        later = [(user, item, moment) for user, own in past.items() for moment, item in own if moment > own[0][0]]
+        return [(user, item, 1, history(user, moment)) for user, item, moment in later]
     rows = []
     for row in log.interactions.iter_rows(named=True):
         label = int(row["rating"] >= protocol.threshold) if isinstance(protocol, RatingConfig) else row["label"]
-        history = tuple(item for timestamp, item in past.get(row["user"], []) if timestamp < row["timestamp"])
-        rows.append((row["user"], row["item"], label, history))
+        rows.append((row["user"], row["item"], label, history(row["user"], row["timestamp"])))
     return rows
+
+
+def assert_oldest_first(history: tuple[object, ...], own: list[tuple[int, object]]) -> None:
+    """A history is a user's behaviours from the first on; those of one moment may be in any order."""
+    place = 0
+    for moment in sorted({moment for moment, _ in own}):
+        items = Counter(item for when, item in own if when == moment)
+        part = Counter(history[place : place + items.total()])
+        assert part == items or (part <= items and place + items.total() > len(history))
+        place += items.total()
 
 
 def prepared_rows(dataset: PreparedDataset, split: str) -> list[Row]:
@@ -172,14 +191,21 @@ def without_sampled(rows: list[Row], protocol: ProtocolConfig) -> list[Row]:
 
 def assert_histories_are_right(log: CheckedLog, protocol: ProtocolConfig, dataset: PreparedDataset) -> None:
     rows = [row for split in SPLITS for row in prepared_rows(dataset, split)]
-    expected = expected_rows(log, protocol)
-    assert Counter(without_sampled(rows, protocol)) == Counter(expected)
+    past = behaviours_of(log, protocol)
+    for user, _, _, history in rows:
+        assert_oldest_first(history, past.get(user, []))
+    found = Counter((user, item, label, tuple(sorted(history))) for user, item, label, history in without_sampled(rows, protocol))
+    if isinstance(protocol, NextItemConfig) and protocol.ties == "position":
+        lengths = {user: Counter(len(history) for owner, *_, history in found.elements() if owner == user) for user in past}
+        assert lengths == {user: Counter(range(1, len(own))) for user, own in past.items()}
+    else:
+        assert found == Counter(expected_rows(log, protocol))
     if isinstance(protocol, NextItemConfig):
-        own = {user: {item for _, item in past} for user, past in behaviours_of(log).items()}
-        histories = {(user, history) for user, _, _, history in expected}
+        own_items = {user: {item for _, item in own} for user, own in past.items()}
+        histories = {(user, history) for user, _, _, history in found}
         for user, item, label, history in rows:
-            assert label or item not in own[user]
-            assert (user, history) in histories
+            assert label or item not in own_items[user]
+            assert (user, tuple(sorted(history))) in histories
 
 
 # The contract
@@ -193,11 +219,16 @@ class TestEverySourceAndProtocol:
     def test_splits_part_users_or_time_or_each_users_last_two(self, case):
         _, protocol, log, dataset = case
         rows = {split: without_sampled(prepared_rows(dataset, split), protocol) for split in SPLITS}
-        if isinstance(protocol, NextItemConfig):
-            length = {user: len(past) for user, past in behaviours_of(log).items()}
-            for split, from_end in (("test", 1), ("validation", 2)):
-                found = Counter((user, len(history)) for user, _, _, history in rows[split])
-                assert found == Counter((user, count - from_end) for user, count in length.items() if count > from_end)
+        if isinstance(protocol, NextItemConfig) and protocol.split == "leave_one_out":
+            past = behaviours_of(log, protocol)
+            # Items of a moment, latest moment first; by position each behaviour is a moment of its own.
+            moments = {user: Counter(moment for moment, _ in own) for user, own in past.items()}
+            sizes = {user: [own[moment] for moment in sorted(own)][:0:-1] for user, own in moments.items()}
+            if protocol.ties == "position":
+                sizes = {user: [1] * (own.total() - 1) for user, own in moments.items()}
+            for place, split in enumerate(("test", "validation")):
+                found = Counter(user for user, *_ in rows[split])
+                assert found == Counter({user: own[place] for user, own in sizes.items() if len(own) > place})
         elif isinstance(protocol, RatingConfig) and protocol.split == "user":
             users = [{row[0] for row in rows[split]} for split in SPLITS]
             assert sum(len(group) for group in users) == len(set.union(*users))
@@ -243,12 +274,16 @@ class TestEverySourceAndProtocol:
 
 
 events = st.tuples(st.integers(0, 5), st.integers(0, 7), st.integers(START, START + 12), st.integers(1, 5))
+# Users and items that every log has, so that few random logs leave a split empty or a user without items that are new to him.
+BACKGROUND = [(user, 10 * user + item, START + 2 * item + user - 9, 4 + item % 2) for user in (9, 10, 11) for item in range(6)]
 
 
 @pytest.mark.parametrize(
     ("protocol", "columns"),
     [
         (NextItemConfig(), {}),
+        (NextItemConfig(history_lag=3), {}),
+        (NextItemConfig(ties="position"), {}),
         (NextItemConfig(), {"label": "clicked"}),
         (RatingConfig(), {"rating": "rating"}),
         (RatingConfig(split="time"), {"rating": "rating"}),
@@ -256,15 +291,78 @@ events = st.tuples(st.integers(0, 5), st.integers(0, 7), st.integers(START, STAR
     ],
     ids=lambda value: value.name if hasattr(value, "name") else "-".join(value) or "clicks",
 )
-@given(log=st.lists(events, min_size=12, max_size=60))
+@given(log=st.lists(events, max_size=60))
 @settings(max_examples=25)
 def test_no_log_makes_a_history_hold_its_impression_or_anything_after_it(protocol, columns, log):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        data = validate(LogConfig, log_values(folder, log, columns))
+        data = validate(LogConfig, log_values(folder, [*log, *BACKGROUND], columns))
         try:
             dataset = prepare(data, protocol, folder / "home")
         except DataError as error:
-            assume("would be empty" not in str(error))
+            assume("would be empty" not in str(error) and "have no negative" not in str(error))
             raise
         assert_histories_are_right(check(data.read(data.files(folder)), data), protocol, dataset)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{source.__name__}-{protocol.name}" for source, protocol in CASES])
+def test_the_order_of_the_rows_in_the_files_changes_no_byte(case, tmp_path, monkeypatch):
+    """Every source is asked for the same log twice, the second time with the rows of its tables shuffled as they are read."""
+    source, protocol = case
+    folder = tmp_path / "source"
+    folder.mkdir()
+    data = source(folder)
+    first = prepare(data, protocol, tmp_path / "first")
+    read = type(data).read
+
+    def shuffled(self: DataConfig, files: tuple[Path, ...]) -> RawLog:
+        raw = read(self, files)
+        tables = {"interactions": raw.interactions, "items": raw.items, "behaviours": raw.behaviours}
+        mixed = {
+            name: frame.collect().sample(fraction=1.0, shuffle=True, seed=3).lazy() for name, frame in tables.items() if frame is not None
+        }
+        return dataclasses.replace(raw, **mixed)
+
+    monkeypatch.setattr(type(data), "read", shuffled)
+    second = prepare(data, protocol, tmp_path / "second")
+    assert second.manifest == first.manifest
+
+
+unlike = st.tuples(st.integers(0, 3), st.integers(0, 4), st.integers(START, START + 8), st.integers(1, 5), st.integers(0, 3) | st.none())
+
+
+@pytest.mark.parametrize(
+    ("protocol", "columns"),
+    [
+        (NextItemConfig(), {}),
+        (NextItemConfig(ties="position", negatives="popularity"), {}),
+        (NextItemConfig(split="time"), {}),
+        (RatingConfig(), {"rating": "rating"}),
+        (ImpressionsConfig(), {"label": "clicked"}),
+    ],
+    ids=lambda value: value.name if hasattr(value, "name") else "-".join(value) or "clicks",
+)
+@given(st.data(), st.lists(unlike, max_size=60), st.sampled_from(["keep", "drop"]))
+@settings(max_examples=25)
+def test_a_log_in_another_order_gives_the_same_fingerprint(protocol, columns, data, log, duplicates):
+    def prepared(rows: list[tuple[int, ...]], folder: Path) -> PreparedDataset:
+        folder.mkdir()
+        values = log_values(folder, [row[:4] for row in rows], columns)
+        frame = pl.read_parquet(folder / "log.parquet")
+        fields = {"price": [row[4] for row in rows], "device": [row[3] for row in rows]}
+        frame.with_columns(pl.Series(name, column, pl.Int64) for name, column in fields.items()).write_parquet(folder / "log.parquet")
+        own = {
+            "item_fields": {"price": {"column": "price", "kind": "numeric"}, "brand": {"column": "device"}},
+            "context_fields": {"device": {"column": "device"}, "amount": {"column": "price", "kind": "numeric"}},
+        }
+        return prepare(validate(LogConfig, values | own | {"duplicates": duplicates}), protocol, folder / "home")
+
+    with tempfile.TemporaryDirectory() as name:
+        log = [*log, *((*row, None) for row in BACKGROUND)]
+        try:
+            first = prepared(log, Path(name) / "first")
+        except DataError as error:
+            assume("would be empty" not in str(error) and "have no negative" not in str(error))
+            raise
+        second = prepared(data.draw(st.permutations(log)), Path(name) / "second")
+        assert second.manifest == first.manifest

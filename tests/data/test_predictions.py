@@ -14,6 +14,9 @@ def test_predictions_come_with_the_raw_ids_and_labels_of_the_log(small_log, smal
     rows = log.filter(pl.col("timestamp").is_between(bounds.first_timestamp, bounds.last_timestamp))
     table = pl.read_parquet(tmp_path / "preds.parquet")
     assert table.columns == ["user", "item", "label", "preds"]
-    for name in ("user", "item", "label"):
-        assert table[name].to_list() == rows[name].to_list()
+    keys = ["user", "item", "label"]
+    assert sorted(table.select(keys).rows()) == sorted(rows.select(keys).rows())
+    split_rows = small_dataset.split(split).rows
+    assert table["user"].to_list() == small_dataset.raw_users().gather(split_rows["group"]).to_list()
+    assert table["label"].to_list() == split_rows["label"].tolist()
     assert table["preds"].to_numpy().tolist() == preds.tolist()

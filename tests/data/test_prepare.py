@@ -24,7 +24,7 @@ from clickflow.data.prepare import prepare
 from clickflow.data.protocols import ImpressionsConfig, NextItemConfig, RatingConfig
 from clickflow.data.sources.log import LogConfig
 from clickflow.data.sources.synthetic import SyntheticConfig
-from clickflow.errors import DataError
+from clickflow.errors import ConfigError, DataError
 
 START = 1_700_000_000
 SPLITS = ("train", "validation", "test")
@@ -52,12 +52,12 @@ def clicks(num_rows: int = 300, num_users: int = 20, num_items: int = 30, *, tex
 
 
 def raw_rows(dataset: PreparedDataset, split: str) -> list[tuple[object, object, int, tuple[object, ...]]]:
-    """(user, item, label, history) of each row of a split, in raw ids."""
+    """(user, item, label, history) of each row of a split, in raw ids; the items of a history are sorted."""
     users, items = dataset.raw_users().to_list(), [None, *dataset.raw_items().to_list()]
     opened = dataset.split(split)
     columns = [opened.rows[name].tolist() for name in ("group", "item", "label", "history_start", "history_end")]
     past = [items[row] for row in opened.behaviours]
-    return [(users[u], items[i], label, tuple(past[start:end])) for u, i, label, start, end in zip(*columns, strict=True)]
+    return [(users[u], items[i], label, tuple(sorted(past[start:end]))) for u, i, label, start, end in zip(*columns, strict=True)]
 
 
 def all_rows(dataset: PreparedDataset) -> list[tuple[object, object, int, tuple[object, ...]]]:
@@ -275,8 +275,8 @@ def test_impressions_keep_their_users_items_labels_and_histories(tmp_path, texts
     frame = clicks(texts=texts)
     dataset = prepare(write_log(tmp_path, frame), ImpressionsConfig(), tmp_path / "home")
     rows = frame.rows()
-    past = sorted((row for row in rows if row[3]), key=lambda row: row[2])
-    expected = [(u, i, label, tuple(b[1] for b in past if b[0] == u and b[2] < t)) for u, i, t, label in rows]
+    past = [row for row in rows if row[3]]
+    expected = [(u, i, label, tuple(sorted(b[1] for b in past if b[0] == u and b[2] < t))) for u, i, t, label in rows]
     assert Counter(all_rows(dataset)) == Counter(expected)
     assert dataset.manifest.num_users == frame["user"].n_unique()
     assert dataset.manifest.num_items == frame["item"].n_unique()
@@ -301,10 +301,11 @@ def test_next_item_on_a_log_with_labels_takes_the_clicks_only(tmp_path):
     frame = clicks()
     dataset = prepare(write_log(tmp_path, frame), NextItemConfig(), tmp_path / "home")
     clicked = frame.filter(pl.col("label") == 1)
-    counts = Counter(clicked["user"])
-    positives = Counter(user for user, _, label, _ in all_rows(dataset) if label)
-    assert positives == Counter({user: count - 1 for user, count in counts.items() if count > 1})
-    assert dataset.manifest.num_behaviours == clicked.height
+    distinct = clicked.unique()
+    later = distinct.filter(pl.col("timestamp") > pl.col("timestamp").min().over("user"))
+    positives = Counter((user, item) for user, item, label, _ in all_rows(dataset) if label)
+    assert positives == Counter(later.select("user", "item").rows())
+    assert dataset.manifest.num_behaviours == distinct.height
     own = set(clicked.select("user", "item").rows())
     assert all(((user, item) in own) == bool(label) for user, item, label, _ in all_rows(dataset))
 
@@ -314,10 +315,11 @@ def test_next_item_takes_a_behaviour_table_of_its_own(tmp_path):
     past.write_parquet(tmp_path / "past.parquet")
     table = {"path": str(tmp_path / "past.parquet"), "columns": {name: name for name in ("user", "item", "timestamp")}}
     dataset = prepare(write_log(tmp_path, clicks(), behaviours=table), NextItemConfig(), tmp_path / "home")
-    assert dataset.manifest.num_behaviours == 200
+    distinct = past.unique(subset=["user", "item", "timestamp"])
+    assert dataset.manifest.num_behaviours == distinct.height
+    later = distinct.filter(pl.col("timestamp") > pl.col("timestamp").min().over("user"))
     positives = Counter((user, item) for user, item, label, _ in all_rows(dataset) if label)
-    assert positives <= Counter(past.select("user", "item").rows())
-    assert positives.total() == 200 - past["user"].n_unique()
+    assert positives == Counter(later.select("user", "item").rows())
 
     with_field = write_log(tmp_path, clicks(), behaviours=table, context_fields={"hour": {"column": "timestamp"}})
     with pytest.raises(DataError, match=r"^data set mine: next_item takes its rows from the behaviour table, which has no user or context"):
@@ -344,11 +346,22 @@ def test_train_negatives_are_items_of_train_and_the_others_of_the_whole_log(tmp_
 
 
 def test_a_positive_of_a_user_who_knows_the_whole_catalogue_stays_without_a_negative(tmp_path):
-    frame = pl.DataFrame({"user": [1] * 6 + [2] * 4, "item": [1, 2, 3, 1, 2, 3, 1, 2, 1, 2], "timestamp": range(START, START + 10)})
+    knows_all = {"user": [1] * 6, "item": [1, 2, 3, 1, 2, 3]}
+    others = {"user": [2 + n // 4 for n in range(400)], "item": [1, 2, 1, 2] * 100}
+    frame = pl.DataFrame({name: knows_all[name] + others[name] for name in ("user", "item")})
+    frame = frame.with_columns(timestamp=START + pl.int_range(frame.height))
     dataset = prepare(write_log(tmp_path, frame), NextItemConfig(), tmp_path / "home")
-    assert Counter((user, label) for user, _, label, _ in all_rows(dataset)) == {(1, 1): 5, (2, 1): 3, (2, 0): 3}
-    assert {item for user, item, label, _ in all_rows(dataset) if user == 2 and not label} == {3}
+    assert Counter((user == 1, label) for user, _, label, _ in all_rows(dataset)) == {(True, 1): 5, (False, 1): 300, (False, 0): 300}
+    assert {item for user, item, label, _ in all_rows(dataset) if user != 1 and not label} == {3}
     assert dataset.manifest.counts["positives_without_negative"] == 5
+
+
+def test_a_log_whose_users_know_the_whole_catalogue_is_refused(tmp_path):
+    frame = pl.DataFrame({"user": [1] * 6 + [2] * 4, "item": [1, 2, 3, 1, 2, 3, 1, 2, 1, 2], "timestamp": range(START, START + 10)})
+    message = r"^data set mine: 5 of 8 positives have no negative, since their users acted on every item; at most 5% may; leave out users"
+    with pytest.raises(DataError, match=message):
+        prepare(write_log(tmp_path, frame), NextItemConfig(), tmp_path / "home")
+    assert not list((tmp_path / "home" / "datasets").iterdir())
 
 
 def test_ratings_become_labels_by_the_threshold_and_users_stay_whole(tmp_path):
@@ -368,8 +381,8 @@ def test_ratings_with_a_behaviour_table_of_their_own_keep_their_labels(tmp_path)
     table = {"path": str(tmp_path / "past.parquet"), "columns": {name: name for name in ("user", "item", "timestamp")}}
     frame = clicks().rename({"label": "rating"})
     dataset = prepare(write_log(tmp_path, frame, behaviours=table), RatingConfig(threshold=1), tmp_path / "home")
-    before = sorted(past.rows(), key=lambda row: row[2])
-    expected = [(u, i, rating, tuple(b[1] for b in before if b[0] == u and b[2] < t)) for u, i, t, rating in frame.rows()]
+    before = past.rows()
+    expected = [(u, i, rating, tuple(sorted(b[1] for b in before if b[0] == u and b[2] < t))) for u, i, t, rating in frame.rows()]
     assert Counter(all_rows(dataset)) == Counter(expected)
 
 
@@ -433,7 +446,8 @@ def test_vocabularies_know_what_train_saw_and_nothing_else(tmp_path):
 def full_log(folder: Path, **more: object) -> LogConfig:
     """Log with every kind of field, each with missing values."""
     rng = np.random.default_rng(3)
-    frame = clicks(texts=True)
+    # No two rows of one moment, so that the order of the prepared rows is known.
+    frame = clicks(texts=True).with_columns(timestamp=START + 3600 * pl.Series(rng.permutation(300)))
 
     def gappy(values: pl.Series) -> pl.Series:
         return values.set(pl.Series(rng.random(len(values)) < 0.2), None)
@@ -471,9 +485,9 @@ def full(tmp_path_factory):
 
 
 def source_rows(frame: pl.DataFrame, dataset: PreparedDataset, split: str) -> pl.DataFrame:
-    """The rows of the log that make up a split, in its order."""
+    """The rows of the log that make up a split, in its order where no user has two rows at one moment."""
     bounds = dataset.manifest.splits[split]
-    return frame.filter(pl.col("timestamp").is_between(bounds.first_timestamp, bounds.last_timestamp))
+    return frame.filter(pl.col("timestamp").is_between(bounds.first_timestamp, bounds.last_timestamp)).sort("user", "timestamp")
 
 
 @pytest.mark.parametrize("name", ["country", "position"])
@@ -524,8 +538,9 @@ def test_next_item_takes_user_and_context_fields_from_the_behaviour_itself(tmp_p
     frame = pl.read_parquet(tmp_path / "log.parquet").filter(pl.col("label") == 1)
     dataset = prepare(log, NextItemConfig(), tmp_path / "home")
     expected, found = Counter(), Counter()
-    for (user,), own in frame.sort("timestamp", maintain_order=True).group_by("user"):
-        expected.update((user, item, position) for item, position in own[1:].select("item", "position").iter_rows())
+    for (user,), own in frame.group_by("user"):
+        later = own.filter(pl.col("timestamp") > pl.col("timestamp").min())
+        expected.update((user, item, position) for item, position in later.select("item", "position").iter_rows())
     raw = [None, *dataset.vocabulary("position")["raw"]]
     for split in SPLITS:
         index = dataset.split(split).rows["index/position"].tolist()
@@ -590,6 +605,121 @@ def test_true_probabilities_stay_with_their_impressions(tmp_path):
     dataset = prepare(log, ImpressionsConfig(), tmp_path)
     frame = log.read(()).interactions.collect()
     for split in SPLITS:
-        rows = source_rows(frame, dataset, split)
-        assert dataset.split(split).true_probability().tolist() == rows["true_probability"].to_list()
+        expected = Counter(source_rows(frame, dataset, split).select("user", "item", "true_probability").rows())
+        rows = raw_rows(dataset, split)
+        probabilities = dataset.split(split).true_probability().tolist()
+        assert Counter((user, item, p) for (user, item, *_), p in zip(rows, probabilities, strict=True)) == expected
     assert prepare(log, NextItemConfig(), tmp_path).split("train").true_probability() is None
+
+
+# The order of the file
+
+
+def baskets() -> pl.DataFrame:
+    """Random items, eight at each of six moments per user: nothing tells which item of a basket came first."""
+    rng = np.random.default_rng(0)
+    rows = [(user, int(item), START + 86_400 * day) for user in range(100) for day in range(6) for item in rng.permutation(300)[:8]]
+    return pl.DataFrame(rows, schema=["user", "item", "timestamp"], orient="row")
+
+
+@pytest.mark.parametrize("ties", ["exclude", "position"])
+def test_a_file_that_is_sorted_by_item_tells_nothing_about_the_next_item(tmp_path, ties):
+    frame, protocol = baskets(), NextItemConfig(ties=ties)
+    by_item = prepare(write_log(tmp_path / "sorted", frame.sort("user", "timestamp", "item")), protocol, tmp_path / "home")
+    by_chance = prepare(write_log(tmp_path / "shuffled", frame.sample(fraction=1.0, shuffle=True, seed=1)), protocol, tmp_path / "home")
+    assert by_item.manifest.fingerprint == by_chance.manifest.fingerprint
+    split = by_item.split("train")
+    positives = split.rows["label"] == 1
+    raw = np.array(by_item.raw_items())
+    target = raw[split.rows["item"][positives] - 1]
+    latest = raw[split.behaviours[split.rows["history_end"][positives] - 1] - 1]
+    # In the file's order the next item of a basket would be the larger one nearly always; five standard errors around one half.
+    assert abs((target > latest).mean() - 0.5) < 2.5 / len(target) ** 0.5
+
+
+def test_the_summary_counts_behaviours_that_share_a_moment(tmp_path):
+    manifest = prepare(write_log(tmp_path, baskets()), NextItemConfig(), tmp_path / "home").manifest
+    assert manifest.counts["behaviours_sharing_a_moment"] == manifest.num_behaviours == 4_800
+
+
+@pytest.mark.parametrize("ties", ["exclude", "position"])
+def test_an_event_that_was_exported_twice_is_not_in_its_own_history(tmp_path, ties):
+    once = baskets().unique(subset=["user", "timestamp"], maintain_order=True)
+    dataset = prepare(write_log(tmp_path / "twice", pl.concat([once, once])), NextItemConfig(ties=ties), tmp_path / "home")
+    assert dataset.manifest.counts["identical_events_merged"] == once.height
+    assert dataset.manifest.counts["duplicate_rows"] == once.height
+    expected = prepare(write_log(tmp_path / "once", once), NextItemConfig(ties=ties), tmp_path / "home")
+    assert dataset.manifest.fingerprint == expected.manifest.fingerprint
+
+
+# Splits that the log brings
+
+
+def three_parts(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    return {"train": frame[:200], "validation": frame[200:250], "test": frame[250:]}
+
+
+@pytest.mark.parametrize("protocol", [ImpressionsConfig(), NextItemConfig(), NextItemConfig(ties="position")], ids=str)
+def test_a_log_in_three_files_or_with_a_column_of_splits_keeps_its_splits(tmp_path, protocol):
+    frame = clicks()
+    parts = three_parts(frame.unique(maintain_order=True))
+    names = {"train": "Train", "validation": "valid", "test": "test "}
+    marked = pl.concat(part.with_columns(part=pl.lit(names[name])) for name, part in parts.items())
+    by_column = write_log(tmp_path / "column", marked)
+    by_column = by_column.model_copy(update={"columns": by_column.columns.model_copy(update={"split": "part"})})
+    for name, part in parts.items():
+        part.write_parquet(tmp_path / f"{name}.parquet")
+    by_files = by_column.model_copy(
+        update={
+            "path": (tmp_path / "train.parquet",),
+            "validation_path": (tmp_path / "validation.parquet",),
+            "test_path": (tmp_path / "test.parquet",),
+            "columns": by_column.columns.model_copy(update={"split": None}),
+        }
+    )
+    datasets = [prepare(config, protocol, tmp_path / "home") for config in (by_column, by_files)]
+    assert datasets[0].manifest.fingerprint == datasets[1].manifest.fingerprint
+    for name, part in parts.items():
+        given = Counter(part.select("user", "item", "label").rows())
+        found = Counter(
+            (user, item, label) for user, item, label, _ in raw_rows(datasets[0], name) if label or protocol.name != "next_item"
+        )
+        assert found == given if protocol.name == "impressions" else found <= given
+
+
+def test_an_unknown_split_is_refused_with_its_row(tmp_path):
+    frame = clicks().with_columns(part=pl.Series(["train"] * 299 + ["holdout"]))
+    config = write_log(tmp_path, frame)
+    config = config.model_copy(update={"columns": config.columns.model_copy(update={"split": "part"})})
+    message = r"log\.parquet, column 'part', row 300 = 'holdout': not train, validation \(valid, val, dev\) or test; fix the row or set"
+    with pytest.raises(DataError, match=message):
+        prepare(config, ImpressionsConfig(), tmp_path / "home")
+
+
+def test_next_item_with_a_behaviour_table_takes_no_splits_of_the_log(tmp_path):
+    clicks(200, seed=5).write_parquet(tmp_path / "past.parquet")
+    table = {"path": str(tmp_path / "past.parquet"), "columns": {name: name for name in ("user", "item", "timestamp")}}
+    config = write_log(tmp_path, clicks().with_columns(part=pl.lit("train")), behaviours=table)
+    config = config.model_copy(update={"columns": config.columns.model_copy(update={"split": "part"})})
+    with pytest.raises(DataError, match=r"^data set mine: next_item takes its rows from the behaviour table, which names no splits"):
+        prepare(config, NextItemConfig(), tmp_path / "home")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"validation_path": "v.csv"},
+            r"validation_path = v\.csv without test_path: a log that comes split has three parts; set test_path too",
+        ),
+        ({"test_path": "t.csv"}, r"test_path = t\.csv without validation_path: a log that comes split has three parts"),
+        (
+            {"validation_path": "v.csv", "test_path": "t.csv", "columns": {"user": "u", "item": "i", "timestamp": "t", "split": "s"}},
+            r"columns\.split = s: each split has files of its own already; remove one of them",
+        ),
+    ],
+)
+def test_splits_that_are_named_by_halves_or_twice_are_refused(values, message):
+    columns = {"user": "u", "item": "i", "timestamp": "t"}
+    with pytest.raises(ConfigError, match=message):
+        validate(LogConfig, {"name": "mine", "source": "log", "path": "a.csv", "columns": columns} | values)

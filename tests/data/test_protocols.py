@@ -1,5 +1,6 @@
 """Every protocol against a plain loop over the log as given, since the contents of a history must never be wrong."""
 
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -8,17 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clickflow.config import validate
-from clickflow.data.protocols import (
-    Behaviours,
-    ImpressionsConfig,
-    Interactions,
-    NextItemConfig,
-    RatingConfig,
-    sort_behaviours,
-    strictly_before,
-)
-from clickflow.data.splits import TEST, TRAIN, VALIDATION
-from clickflow.errors import ConfigError
+from clickflow.data.behaviours import Behaviours, time_order
+from clickflow.data.protocols import ImpressionsConfig, Interactions, NextItemConfig, RatingConfig
+from clickflow.data.splits import NO_SPLIT, TEST, TRAIN, VALIDATION
+from clickflow.errors import ConfigError, DataError
 
 NUM_USERS = 4
 
@@ -33,123 +27,219 @@ class Event(NamedTuple):
 # Few users, items and moments, so that ties, repeated events and users without behaviours are common.
 events = st.builds(Event, st.integers(0, NUM_USERS - 1), st.integers(0, 5), st.integers(-3, 6), st.integers(0, 5))
 logs = st.lists(events, min_size=1, max_size=40)
-wide_events = st.builds(Event, st.integers(0, NUM_USERS - 1), st.just(0), st.integers(-(2**62), 2**62), st.just(1))
+lags = st.integers(0, 4)
 
 
-def interactions_of(log: list[Event]) -> Interactions:
+def interactions_of(log, unit="seconds", split=None):
     user, item, timestamp, value = (np.array(column, np.int64) for column in zip(*log, strict=True))
-    return Interactions(user, item, timestamp, label=(value >= 3).astype(np.uint8), rating=value.astype(np.float64))
+    order = time_order(user, item, timestamp, NUM_USERS, 0)
+    label, rating = (value >= 3).astype(np.uint8), value.astype(np.float64)
+    given_split = None if split is None else np.array(split, np.uint8)[order]
+    return Interactions(user[order], item[order], timestamp[order], order, unit, label[order], rating[order], given_split)
 
 
-def sorted_behaviours(log: list[Event], rows: list[int] | None = None) -> Behaviours:
-    rows = list(range(len(log))) if rows is None else rows
-    columns = [np.array([getattr(log[row], name) for row in rows], np.int64) for name in ("user", "item", "timestamp")]
-    return sort_behaviours(*columns, np.array(rows, np.int64), NUM_USERS)
+def behaviours_of(log, is_behaviour=lambda event: True):
+    rows = interactions_of(log)
+    chosen = np.array([is_behaviour(log[row]) for row in rows.source_row])
+    return Behaviours.of(*(values[chosen] for values in (rows.group, rows.item, rows.timestamp, rows.source_row)), NUM_USERS)
 
 
-def clicks(log: list[Event]) -> list[int]:
-    return [row for row, event in enumerate(log) if event.value >= 3]
+def is_click(event):
+    return event.value >= 3
 
 
-def in_order(log: list[Event], rows: list[int], user: int) -> list[int]:
-    """Rows of a user by time, and in the order of the log within a moment."""
-    return sorted((row for row in rows if log[row].user == user), key=lambda row: log[row].timestamp)
+def earlier(log, user, timestamp, lag=0, is_behaviour=lambda event: True):
+    """The behaviours that a history must hold: (item, timestamp), each as often as it happened."""
+    known = (event for event in log if event.user == user and is_behaviour(event) and event.timestamp < timestamp)
+    return Counter((event.item, event.timestamp) for event in known if timestamp - event.timestamp >= lag)
 
 
-def earlier(log: list[Event], rows: list[int], user: int, timestamp: int) -> list[int]:
-    return [row for row in in_order(log, rows, user) if log[row].timestamp < timestamp]
+def histories(impressions, behaviours):
+    """What each history holds, and that it is in order of time."""
+    found = []
+    for start, end in zip(impressions.history_start, impressions.history_end, strict=True):
+        timestamp = behaviours.timestamp[start:end].tolist()
+        assert timestamp == sorted(timestamp)
+        found.append(Counter(zip(behaviours.item[start:end].tolist(), timestamp, strict=True)))
+    return found
 
 
-def histories(impressions, behaviours: Behaviours) -> list[list[int]]:
-    """Rows of the log in the history of each impression."""
-    ranges = zip(impressions.history_start, impressions.history_end, strict=True)
-    return [behaviours.source_row[start:end].tolist() for start, end in ranges]
-
-
-@given(logs)
-def test_behaviours_are_sorted_by_user_and_time_with_ties_in_the_order_of_the_log(log):
-    behaviours = sorted_behaviours(log)
-    expected = [row for user in range(NUM_USERS) for row in in_order(log, list(range(len(log))), user)]
-    assert behaviours.source_row.tolist() == expected
-    assert behaviours.item.tolist() == [log[row].item for row in expected]
+@given(logs, lags)
+def test_next_item_makes_what_follows_a_users_first_moment_a_positive_with_all_that_is_strictly_before_it(log, lag):
+    distinct = list({event[:3]: event for event in log}.values())
+    behaviours = behaviours_of(log).without_repeats()
+    impressions = NextItemConfig(history_lag=lag).impressions(interactions_of(log), behaviours)
+    expected = Counter()
     for user in range(NUM_USERS):
-        assert set(behaviours.group[behaviours.starts[user] : behaviours.starts[user + 1]]) <= {user}
-    assert behaviours.starts[-1] == len(log)
-
-
-@given(st.lists(wide_events, min_size=1, max_size=30))
-def test_sorting_holds_over_the_whole_range_of_64_bits(log):
-    expected = [row for user in range(NUM_USERS) for row in in_order(log, list(range(len(log))), user)]
-    assert sorted_behaviours(log).source_row.tolist() == expected
+        moments = sorted({event.timestamp for event in distinct if event.user == user})
+        for event in distinct:
+            if event.user == user and event.timestamp > moments[0]:
+                from_end = len(moments) - moments.index(event.timestamp)
+                split = {1: TEST, 2: VALIDATION}.get(from_end, TRAIN)
+                history = earlier(distinct, user, event.timestamp, lag)
+                expected[(user, event.item, event.timestamp, frozenset(history.items()), int(split))] += 1
+    columns = (impressions.group, impressions.item, impressions.timestamp, impressions.split)
+    rows = zip(*(column.tolist() for column in columns), histories(impressions, behaviours), strict=True)
+    assert Counter((user, item, moment, frozenset(history.items()), split) for user, item, moment, split, history in rows) == expected
+    assert impressions.label.all()
+    assert all(
+        log[row][:3] == (user, item, moment)
+        for row, (user, item, moment) in zip(impressions.source_row, zip(*columns[:3], strict=True), strict=True)
+    )
 
 
 @given(logs)
-def test_next_item_makes_every_behaviour_but_a_users_first_a_positive_whose_history_is_all_before_it(log):
-    behaviours = sorted_behaviours(log)
-    impressions = NextItemConfig().impressions(interactions_of(log), behaviours)
+def test_by_position_every_behaviour_but_a_users_first_is_a_positive_and_its_history_is_all_before_it(log):
+    behaviours = behaviours_of(log).without_repeats()
+    impressions = NextItemConfig(ties="position").impressions(interactions_of(log), behaviours)
     expected = []
     for user in range(NUM_USERS):
-        rows = in_order(log, list(range(len(log))), user)
+        rows = [row for row, owner in enumerate(behaviours.group) if owner == user]
         for position in range(1, len(rows)):
-            left = len(rows) - position
-            split = {1: TEST, 2: VALIDATION}.get(left, TRAIN)
-            expected.append((rows[position], user, log[rows[position]].item, rows[:position], 1, int(split)))
-    found = zip(
-        impressions.source_row.tolist(),
-        impressions.group.tolist(),
-        impressions.item.tolist(),
-        histories(impressions, behaviours),
-        impressions.label.tolist(),
-        impressions.split.tolist(),
-        strict=True,
-    )
-    assert list(found) == expected
+            split = {1: TEST, 2: VALIDATION}.get(len(rows) - position, TRAIN)
+            expected.append((rows[0], rows[position], int(behaviours.item[rows[position]]), int(split)))
+    columns = (impressions.history_start, impressions.history_end, impressions.item, impressions.split)
+    assert list(zip(*(column.tolist() for column in columns), strict=True)) == expected
+    # No event is in its own history, however often it was reported.
+    for group, item, moment, history in zip(
+        impressions.group, impressions.item, impressions.timestamp, histories(impressions, behaviours), strict=True
+    ):
+        assert (item, moment) not in history, (group, item, moment)
 
 
-@given(logs, st.sampled_from(["user", "time"]))
-def test_a_ratings_history_is_what_the_user_rated_strictly_before(log, split):
-    behaviours = sorted_behaviours(log)
-    impressions = RatingConfig(threshold=4.0, split=split).impressions(interactions_of(log), behaviours)
-    everything = list(range(len(log)))
-    assert sorted(impressions.source_row.tolist()) == everything
+@given(logs, st.sampled_from(["user", "time"]), lags)
+def test_a_ratings_history_is_what_the_user_rated_strictly_before(log, split, lag):
+    behaviours = behaviours_of(log)
+    impressions = RatingConfig(threshold=4.0, split=split, history_lag=lag).impressions(interactions_of(log), behaviours)
+    assert sorted(impressions.source_row.tolist()) == list(range(len(log)))
     for row, label, item, history in zip(
         impressions.source_row, impressions.label, impressions.item, histories(impressions, behaviours), strict=True
     ):
         assert label == (log[row].value >= 4)
         assert item == log[row].item
-        assert history == earlier(log, everything, log[row].user, log[row].timestamp)
+        assert history == earlier(log, log[row].user, log[row].timestamp, lag)
 
 
-@given(logs)
-def test_an_impressions_history_is_what_the_user_clicked_strictly_before(log):
-    behaviours = sorted_behaviours(log, clicks(log))
-    impressions = ImpressionsConfig().impressions(interactions_of(log), behaviours)
-    assert impressions.source_row.tolist() == list(range(len(log)))
-    assert impressions.label.tolist() == [int(event.value >= 3) for event in log]
-    assert histories(impressions, behaviours) == [earlier(log, clicks(log), event.user, event.timestamp) for event in log]
+@given(logs, lags)
+def test_an_impressions_history_is_what_the_user_clicked_strictly_before(log, lag):
+    behaviours = behaviours_of(log, is_click)
+    impressions = ImpressionsConfig(history_lag=lag).impressions(interactions_of(log), behaviours)
+    rows = impressions.source_row.tolist()
+    assert sorted(rows) == list(range(len(log)))
+    assert impressions.label.tolist() == [int(is_click(log[row])) for row in rows]
+    expected = [earlier(log, log[row].user, log[row].timestamp, lag, is_click) for row in rows]
+    assert histories(impressions, behaviours) == expected
 
 
 @given(logs, logs)
 def test_behaviours_of_a_table_of_their_own_serve_ratings_and_impressions_alike(log, past):
-    behaviours = sorted_behaviours(past)
-    everything = list(range(len(past)))
+    behaviours = behaviours_of(past)
     for protocol in (ImpressionsConfig(), RatingConfig()):
         impressions = protocol.impressions(interactions_of(log), behaviours)
-        expected = {row: earlier(past, everything, event.user, event.timestamp) for row, event in enumerate(log)}
-        assert dict(zip(impressions.source_row.tolist(), histories(impressions, behaviours), strict=True)) == expected
-        assert impressions.item.tolist() == [log[row].item for row in impressions.source_row]
+        rows = impressions.source_row.tolist()
+        assert histories(impressions, behaviours) == [earlier(past, log[row].user, log[row].timestamp) for row in rows]
+        assert impressions.item.tolist() == [log[row].item for row in rows]
 
 
-@given(st.lists(wide_events, min_size=1, max_size=30), st.integers(0, NUM_USERS - 1), st.integers(-(2**62), 2**62))
-def test_the_as_of_join_holds_over_the_whole_range_of_64_bits(log, user, timestamp):
-    behaviours = sorted_behaviours(log)
-    end = strictly_before(behaviours, np.array([user]), np.array([timestamp]))[0]
-    count = len(earlier(log, list(range(len(log))), user, timestamp))
-    assert end == behaviours.starts[user] + count
+@given(logs, st.sampled_from([NextItemConfig(split="time"), RatingConfig(split="time"), ImpressionsConfig()]))
+def test_dates_split_every_protocol_alike(log, protocol):
+    dated = protocol.model_copy(update={"train_from": -2, "validation_from": 1, "test_from": 3, "test_until": 5})
+    behaviours = behaviours_of(log).without_repeats()
+    impressions = dated.impressions(interactions_of(log), behaviours)
+
+    def split_of(moment):
+        if not -2 <= moment < 5:
+            return NO_SPLIT
+        return TRAIN if moment < 1 else VALIDATION if moment < 3 else TEST
+
+    assert impressions.split.tolist() == [split_of(moment) for moment in impressions.timestamp]
+
+
+@given(st.data(), logs, st.sampled_from([NextItemConfig(), NextItemConfig(ties="position"), RatingConfig(), ImpressionsConfig()]))
+def test_a_split_that_the_log_names_is_taken_as_it_is(data, log, protocol):
+    named = data.draw(st.lists(st.sampled_from([0, 1, 2]), min_size=len(log), max_size=len(log)))
+    impressions = protocol.impressions(interactions_of(log, split=named), behaviours_of(log).without_repeats())
+    assert impressions.split.tolist() == [named[row] for row in impressions.source_row]
+
+
+@pytest.mark.parametrize(
+    ("unit", "moment", "tick"),
+    [
+        ("seconds", "2024-05-01", 1_714_521_600),
+        ("milliseconds", "2024-05-01T00:00:01+02:00", 1_714_514_401_000),
+        ("microseconds", "2024-05-01 00:00:00.5", 1_714_521_600_500_000),
+        ("order", 17, 17),
+    ],
+)
+def test_a_date_is_read_in_the_unit_of_the_log(unit, moment, tick):
+    log = [Event(0, 0, tick - 1, 3), Event(0, 1, tick, 3), Event(0, 2, tick + 1, 3)]
+    protocol = validate(ImpressionsConfig, {"validation_from": moment, "test_from": moment + 1 if unit == "order" else "2030-01-01"})
+    impressions = protocol.impressions(interactions_of(log, unit), behaviours_of(log))
+    assert impressions.split.tolist()[:2] == [TRAIN, VALIDATION]
+
+
+def test_a_lag_is_in_seconds_whatever_the_unit():
+    log = [Event(0, 0, 0, 3), Event(0, 1, 59_999, 3), Event(0, 2, 60_000, 3)]
+    behaviours = behaviours_of(log)
+    ends = [
+        ImpressionsConfig(history_lag=lag).impressions(interactions_of(log, "milliseconds"), behaviours).history_end.tolist()
+        for lag in (0, 60, 61)
+    ]
+    assert ends == [[0, 1, 2], [0, 0, 1], [0, 0, 0]]
+
+
+def test_a_date_where_timestamps_are_positions_is_refused():
+    log = [Event(0, 0, 1, 3), Event(0, 1, 2, 3)]
+    protocol = ImpressionsConfig(validation_from="2024-05-01", test_from="2024-06-01")
+    message = r"^protocol: 2024-05-01 is a date, but data\.timestamp_unit is order, a position without a clock; write a position\.$"
+    with pytest.raises(DataError, match=message):
+        protocol.impressions(interactions_of(log, "order"), behaviours_of(log))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"test_from": "2024-05-01"},
+            r"test_from = 2024-05-01 without validation_from: a split by dates needs both; set validation_from too",
+        ),
+        ({"validation_from": 5}, r"validation_from = 5 without test_from: a split by dates needs both; set test_from too"),
+        (
+            {"validation_from": "2024-05-02", "test_from": "2024-05-01"},
+            r"test_from = 2024-05-01: must be after validation_from = 2024-05-02",
+        ),
+        (
+            {"validation_from": 5, "test_from": "2024-05-01"},
+            r"test_from = 2024-05-01, but validation_from = 5; write both as dates or both as",
+        ),
+        (
+            {"validation_from": "1 May", "test_from": "2024-05-01"},
+            r"validation_from = .?1 May.?: must be a date or date-time such as 2024-05-31 or",
+        ),
+        ({"train_from": 9, "test_until": 8}, r"test_until = 8: must be after train_from = 9"),
+    ],
+)
+def test_dates_that_make_no_split_are_refused(values, message):
+    for protocol, more in ((ImpressionsConfig, {}), (RatingConfig, {"split": "time"}), (NextItemConfig, {"split": "time"})):
+        with pytest.raises(ConfigError, match=message):
+            validate(protocol, values | more)
+
+
+@pytest.mark.parametrize("protocol", [RatingConfig, NextItemConfig])
+def test_dates_without_a_split_by_time_are_refused(protocol):
+    message = r"validation_from = 5: a date splits by time, but split = \w+; set protocol\.split=time or remove the date"
+    with pytest.raises(ConfigError, match=message):
+        validate(protocol, {"validation_from": 5, "test_from": 6})
+
+
+def test_a_lag_goes_by_time_and_not_by_position():
+    message = r"history_lag = 60: a lag is a time, but ties = position goes by position; set ties=exclude"
+    with pytest.raises(ConfigError, match=message):
+        validate(NextItemConfig, {"ties": "position", "history_lag": 60})
 
 
 def test_shares_that_leave_nothing_to_train_on_are_refused():
     message = r"validation_fraction = 0\.5 leaves no train rows beside test_fraction = 0\.5; their sum must be below 1"
-    for protocol in (RatingConfig, ImpressionsConfig):
+    for protocol in (RatingConfig, ImpressionsConfig, NextItemConfig):
         with pytest.raises(ConfigError, match=message):
             validate(protocol, {"validation_fraction": 0.5, "test_fraction": 0.5})

@@ -17,7 +17,7 @@ def test_no_user_is_in_two_splits(group, validation, test, seed):
 
 
 @pytest.mark.parametrize(("num_users", "expected"), [(100, [70, 10, 20]), (10, [7, 1, 2]), (4, [2, 1, 1]), (3, [1, 1, 1])])
-def test_the_shares_are_of_users_rounded_and_at_least_one_user_each(num_users, expected):
+def test_the_shares_are_of_users_and_at_least_one_user_each(num_users, expected):
     split = split_by_user(np.arange(num_users), num_users, 0.1, 0.2, seed=0)
     assert np.bincount(split).tolist() == expected
 
@@ -42,6 +42,12 @@ def test_time_never_runs_backwards_from_train_to_validation_to_test_and_no_momen
     assert in_time[-1] == TEST
 
 
+def test_fractions_count_as_they_are_written():
+    """As binary floats, 1 - 0.05 - 0.15 is less than 0.8, and 0.15 of 10 rounds to 2."""
+    assert np.bincount(split_by_time(np.arange(10), 0.15, 0.05)).tolist() == [8, 1, 1]
+    assert np.bincount(split_by_user(np.arange(10), 10, 0.15, 0.05, seed=0)).tolist() == [8, 1, 1]
+
+
 @pytest.mark.parametrize("num_rows", [10, 100, 1_000, 12_345])
 def test_the_shares_are_of_rows_where_no_moment_repeats(num_rows):
     timestamp = np.random.default_rng(0).permutation(num_rows)
@@ -56,7 +62,7 @@ def test_nothing_is_split_into_nothing():
 def test_an_empty_split_is_refused_with_the_sizes_of_all():
     message = (
         r"^data set mine: split validation would be empty \(train 2, validation 0, test 1\); every split needs at least one row; "
-        r"bring more rows or users, or choose another protocol, protocol\.split or fractions\.$"
+        r"bring more rows or users, or choose another protocol, protocol\.split, fractions or dates\.$"
     )
     with pytest.raises(DataError, match=message):
         refuse_empty_splits(np.array([TRAIN, TEST, TRAIN]), "data set mine")

@@ -9,6 +9,7 @@ import pytest
 import torch
 from matplotlib import pyplot
 from matplotlib.figure import Figure
+from scipy.stats import binomtest
 
 from clickflow.figures.metric_figures import gradient_norm_figure, pr_figure, reliability_figure, roc_figure
 from clickflow.figures.style import COLOURS
@@ -96,6 +97,7 @@ def test_the_whiskers_are_wilsons_interval(clicks, impressions):
         assert abs(end - rate) == pytest.approx(distance, rel=1e-4, abs=1e-6)
     assert 0 <= low <= rate <= high <= 1
     assert low < high
+    assert (low, high) == pytest.approx(binomtest(clicks, impressions).proportion_ci(method="wilson"), abs=1e-12)
 
 
 @pytest.mark.parametrize("num_rows", [0, 1, 30])

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from clickflow.metrics.calibration import calibration, log_loss
-from clickflow.metrics.click_metrics import ClickMetrics, ScoredRows
+from clickflow.metrics.click_metrics import ClickMetrics
 from clickflow.metrics.ranking import MetricUndefinedWarning, auc, gauc, pr_auc
+from clickflow.metrics.scored_rows import ScoredRows
 
 
 @pytest.fixture

@@ -90,12 +90,6 @@ def test_they_cover_the_truth_about_as_often_as_they_say():
         assert 0.90 <= covered <= 0.985, f"{name}: {covered}"
 
 
-def test_a_smaller_alpha_gives_wider_intervals():
-    log = user_log(3, users=40, rows=10)
-    for wide, narrow in zip(intervals(*log, alpha=0.01).values(), intervals(*log, alpha=0.2).values(), strict=True):
-        assert wide.low < narrow.low < narrow.high < wide.high
-
-
 @settings(max_examples=100, deadline=None)
 @given(rows, st.randoms(use_true_random=False))
 def test_the_order_of_rows_is_irrelevant_and_no_end_leaves_what_the_metric_can_be(drawn, random):
@@ -137,7 +131,6 @@ def test_one_user_with_both_classes_has_no_interval_of_the_gauc():
         ({"preds": torch.tensor([0.5, 2.0])}, "preds = 0.5 to 2: must be probabilities"),
         ({"target": torch.tensor([0, 3])}, "target = 3: must be 1"),
         ({"group": torch.tensor([0.0, 1.0])}, "group = torch.float32 of shape"),
-        ({"alpha": 1.5}, "alpha = 1.5: must be in"),
     ],
 )
 def test_bad_input_is_refused(change, message):

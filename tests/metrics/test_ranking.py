@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
+from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 
 from clickflow.metrics.ranking import GroupAUC, MetricUndefinedWarning, auc, gauc, pr_auc, rela_impr
 
@@ -56,6 +57,14 @@ def test_auc_and_pr_auc_agree_with_scikit_learn(num_rows, decimals):
     preds, target, _ = click_log(num_rows, decimals=decimals)
     assert auc(preds, target) == pytest.approx(roc_auc_score(target, preds), abs=1e-6)
     assert pr_auc(preds, target) == pytest.approx(average_precision_score(target, preds), abs=1e-6)
+
+
+@pytest.mark.parametrize("decimals", [7, 1], ids=["few ties", "many ties"])
+@pytest.mark.parametrize("num_rows", [17, 5000, 200_000])
+def test_auc_and_pr_auc_are_torchmetrics_to_the_last_digit(num_rows, decimals):
+    preds, target, _ = click_log(num_rows, decimals=decimals)
+    assert auc(preds, target) == float(binary_auroc(preds, target))
+    assert pr_auc(preds, target) == float(binary_average_precision(preds, target))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])

@@ -90,6 +90,11 @@ def quietly(function, *args, **kwargs) -> PairedDifference:
         return function(*args, **kwargs)
 
 
+def delong_of_rows(preds: Tensor, base_preds: Tensor, target: Tensor, **choices: float) -> PairedDifference:
+    """DeLong's test of independent rows: each is a user of its own."""
+    return delong(preds, base_preds, target, torch.arange(len(target)), **choices)
+
+
 def swapped(result: PairedDifference) -> tuple[float, float, float, float]:
     return -result.difference, -result.high, -result.low, result.p_value
 
@@ -102,14 +107,14 @@ def test_delong_equals_the_loop_over_all_pairs(decimals, seeds, base_seeds):
     error = math.sqrt(squared_error)
     normal = NormalDist(difference, error)
     expected = (difference, normal.inv_cdf(0.025), normal.inv_cdf(0.975), 2 * NormalDist().cdf(-abs(difference) / error))
-    assert delong(preds, base_preds, target) == pytest.approx(expected, abs=1e-12)
+    assert delong_of_rows(preds, base_preds, target) == pytest.approx(expected, abs=1e-12)
 
 
 @settings(max_examples=150, deadline=None)
 @given(rows)
 def test_delong_equals_the_loop_for_any_rows(drawn):
     preds, base_preds, target, _ = columns(drawn)
-    result = quietly(delong, preds, base_preds, target)
+    result = quietly(delong_of_rows, preds, base_preds, target)
     if not 2 <= target.sum() <= len(target) - 2:
         return
     difference, squared_error = delong_by_loop(preds, base_preds, target)
@@ -128,7 +133,7 @@ def test_delong_gives_the_contrasts_of_the_papers_patients(test, expected):
     albumin, protein, score, survived = torch.tensor([float(number) for number in OVARIAN_CANCER.split()]).view(-1, 4).T / 10
     base = 1 - score  # a high score indicates a bad outcome
     assert [round(auc(column, survived * 10), 4) for column in (albumin, protein, base)] == [0.7366, 0.6478, 0.7258]
-    result = delong({"albumin": albumin, "protein": protein}[test][None], base[None], survived * 10)
+    result = delong_of_rows({"albumin": albumin, "protein": protein}[test][None], base[None], survived * 10)
     assert result == pytest.approx(expected, abs=5e-5)
 
 
@@ -137,7 +142,7 @@ def test_delong_of_a_case_computed_by_hand():
     # Of the non-clicks: model 5/6 and 1, base 1/3 and 1, so d = 1/2, 0: variance 1/8. Together 1/16 / 3 + 1/8 / 2 = 1/12.
     preds = torch.tensor([[0.9, 0.8, 0.5, 0.5, 0.1]])
     base_preds = torch.tensor([[0.9, 0.5, 0.5, 0.8, 0.1]])
-    result = delong(preds, base_preds, torch.tensor([1, 1, 1, 0, 0]))
+    result = delong_of_rows(preds, base_preds, torch.tensor([1, 1, 1, 0, 0]))
     margin = 1.959963984540054 * math.sqrt(1 / 12)
     assert result == pytest.approx((0.25, 0.25 - margin, 0.25 + margin, 0.386476), abs=1e-6)
 
@@ -145,25 +150,25 @@ def test_delong_of_a_case_computed_by_hand():
 def test_the_difference_is_that_of_the_metrics_means_over_seeds():
     preds, base_preds, target, group = click_log(400, decimals=2)
     expected = fmean(auc(row, target) for row in preds) - fmean(auc(row, target) for row in base_preds)
-    assert delong(preds, base_preds, target).difference == pytest.approx(expected, abs=1e-6)
+    assert delong_of_rows(preds, base_preds, target).difference == pytest.approx(expected, abs=1e-6)
     expected = mean_gauc(preds, target, group) - mean_gauc(base_preds, target, group)
     assert bootstrap_gauc(preds, base_preds, target, group).difference == pytest.approx(expected, abs=1e-12)
 
 
 def test_averaging_seeds_narrows_the_interval_of_the_auc():
     preds, base_preds, target, _ = click_log(2000, seeds=5, base_seeds=5)
-    one, five = delong(preds[:1], base_preds[:1], target), delong(preds, base_preds, target)
+    one, five = delong_of_rows(preds[:1], base_preds[:1], target), delong_of_rows(preds, base_preds, target)
     assert five.high - five.low < 0.7 * (one.high - one.low)
 
 
 def test_delong_rejects_equal_models_about_as_often_as_it_should():
-    p_values = [delong(*click_log(150, seeds=1, base_seeds=1, better=0, random=random)[:3]).p_value for random in range(400)]
+    p_values = [delong_of_rows(*click_log(150, seeds=1, base_seeds=1, better=0, random=random)[:3]).p_value for random in range(400)]
     assert 0.02 <= np.mean(np.array(p_values) < 0.05) <= 0.09
     assert 0.4 <= np.mean(np.array(p_values) < 0.5) <= 0.6
 
 
 def test_delong_detects_a_better_model():
-    result = delong(*click_log(4000, better=0.5)[:3])
+    result = delong_of_rows(*click_log(4000, better=0.5)[:3])
     assert 0 < result.low < result.difference < result.high
     assert result.p_value < 1e-6
 
@@ -229,8 +234,8 @@ def user_log(random: int, *, users: int = 50, rows: int = 20) -> tuple[Tensor, T
 
 def test_only_clustered_tests_account_for_dependent_rows_of_a_user():
     logs = [user_log(random) for random in range(150)]
-    assert np.mean([delong(*log[:3]).p_value < 0.05 for log in logs]) > 0.15
-    assert 0.01 <= np.mean([delong(*log[:3], group=log[3]).p_value < 0.05 for log in logs]) <= 0.10
+    assert np.mean([delong_of_rows(*log[:3]).p_value < 0.05 for log in logs]) > 0.15
+    assert 0.01 <= np.mean([delong(*log).p_value < 0.05 for log in logs]) <= 0.10
     assert 0.01 <= np.mean([bootstrap_gauc(*log, num_replicates=400).p_value < 0.05 for log in logs]) <= 0.10
 
 
@@ -238,8 +243,8 @@ def test_only_clustered_tests_account_for_dependent_rows_of_a_user():
 def test_the_clustered_interval_covers_as_often_as_it_says_and_the_plain_one_does_not(alpha):
     # The two models differ by chance alone, so the true difference of their AUCs is 0.
     logs = [user_log(random, users=40, rows=12) for random in range(300)]
-    plain = [delong(*log[:3], alpha=alpha) for log in logs]
-    by_user = [delong(*log[:3], group=log[3], alpha=alpha) for log in logs]
+    plain = [delong_of_rows(*log[:3], alpha=alpha) for log in logs]
+    by_user = [delong(*log, alpha=alpha) for log in logs]
     covered, covered_plain = (np.mean([result.low <= 0 <= result.high for result in results]) for results in (by_user, plain))
     assert abs(covered - (1 - alpha)) <= 0.035 + alpha / 10  # three binomial standard errors
     assert covered_plain < covered - 0.05
@@ -261,13 +266,13 @@ def test_the_clustered_error_is_that_of_a_bootstrap_over_users():
 def test_if_each_row_is_a_user_the_clustered_test_is_the_plain_one():
     preds, base_preds, target, _ = click_log(300)
     users = torch.randperm(300) - 100
-    assert delong(preds, base_preds, target, group=users) == pytest.approx(delong(preds, base_preds, target), abs=1e-12)
+    assert delong(preds, base_preds, target, group=users) == pytest.approx(delong_of_rows(preds, base_preds, target), abs=1e-12)
 
 
 def test_a_smaller_alpha_gives_a_wider_interval_and_the_same_p_value():
     preds, base_preds, target, group = click_log(600)
     for narrow, wide in (
-        (delong(preds, base_preds, target, alpha=0.1), delong(preds, base_preds, target, alpha=0.01)),
+        (delong_of_rows(preds, base_preds, target, alpha=0.1), delong_of_rows(preds, base_preds, target, alpha=0.01)),
         (bootstrap_gauc(preds, base_preds, target, group, alpha=0.1), bootstrap_gauc(preds, base_preds, target, group, alpha=0.01)),
     ):
         assert wide.low < narrow.low < narrow.high < wide.high
@@ -277,7 +282,7 @@ def test_a_smaller_alpha_gives_a_wider_interval_and_the_same_p_value():
 @pytest.mark.parametrize("alpha", [0, 1, -0.1, math.nan])
 def test_an_alpha_that_is_not_a_probability_is_refused(alpha):
     with pytest.raises(ValueError, match=r"alpha = .*: must be in \(0, 1\), as 0\.05 for a 95 % interval"):
-        delong(*click_log(30)[:3], alpha=alpha)
+        delong_of_rows(*click_log(30)[:3], alpha=alpha)
     with pytest.raises(ValueError, match=r"alpha = .*: must be in \(0, 1\)"):
         bootstrap_gauc(*click_log(30), alpha=alpha)
 
@@ -296,7 +301,11 @@ def test_the_p_value_is_below_5_percent_exactly_where_the_interval_leaves_out_ze
 @given(rows)
 def test_swapping_the_models_flips_every_sign(drawn):
     preds, base_preds, target, group = columns(drawn)
-    for function, args, of in ((delong, (target,), {}), (delong, (target,), {"group": group}), (bootstrap_gauc, (target, group), {})):
+    for function, args, of in (
+        (delong_of_rows, (target,), {}),
+        (delong, (target,), {"group": group}),
+        (bootstrap_gauc, (target, group), {}),
+    ):
         forward, backward = quietly(function, preds, base_preds, *args, **of), quietly(function, base_preds, preds, *args, **of)
         assert swapped(backward) == pytest.approx(forward, abs=0, nan_ok=True)
 
@@ -305,8 +314,8 @@ def test_swapping_the_models_flips_every_sign(drawn):
 @given(rows, st.randoms(use_true_random=False))
 def test_the_order_of_rows_is_irrelevant(drawn, random):
     shuffled, drawn = columns(random.sample(drawn, len(drawn))), columns(drawn)
-    assert quietly(delong, *shuffled[:3]) == pytest.approx(quietly(delong, *drawn[:3]), abs=1e-12, nan_ok=True)
-    shuffled_by_user, by_user = (quietly(delong, *log[:3], group=log[3]) for log in (shuffled, drawn))
+    assert quietly(delong_of_rows, *shuffled[:3]) == pytest.approx(quietly(delong_of_rows, *drawn[:3]), abs=1e-12, nan_ok=True)
+    shuffled_by_user, by_user = (quietly(delong, *log) for log in (shuffled, drawn))
     assert shuffled_by_user == pytest.approx(by_user, abs=1e-12, nan_ok=True)
     assert quietly(bootstrap_gauc, *shuffled) == pytest.approx(quietly(bootstrap_gauc, *drawn), abs=0, nan_ok=True)
 
@@ -316,7 +325,7 @@ def test_the_order_of_rows_is_irrelevant(drawn, random):
 def test_the_numbers_keep_their_order_and_their_bounds(drawn):
     preds, base_preds, target, group = columns(drawn)
     by_user = quietly(delong, preds, base_preds, target, group=group)
-    for result in (quietly(delong, preds, base_preds, target), by_user, quietly(bootstrap_gauc, preds, base_preds, target, group)):
+    for result in (quietly(delong_of_rows, preds, base_preds, target), by_user, quietly(bootstrap_gauc, preds, base_preds, target, group)):
         assert math.isnan(result.difference) or -1 <= result.difference <= 1
         assert math.isnan(result.p_value) or (result.low <= result.high and 0 < result.p_value <= 1)
 
@@ -324,17 +333,17 @@ def test_the_numbers_keep_their_order_and_their_bounds(drawn):
 @pytest.mark.parametrize("factor", [1.0, 0.5], ids=["equal predictions", "equal order"])
 def test_models_that_order_alike_do_not_differ(factor):
     preds, _, target, group = click_log(300, seeds=3, decimals=2)
-    assert delong(preds, factor * preds.flip(0), target) == PairedDifference(0, 0, 0, 1)
+    assert delong_of_rows(preds, factor * preds.flip(0), target) == PairedDifference(0, 0, 0, 1)
     assert bootstrap_gauc(preds, factor * preds.flip(0), target, group) == PairedDifference(0, 0, 0, 1)
     # The numbers of seeds may differ: a row counts the same in the mean over one seed as in that over three.
-    assert delong(preds[:1], preds[:1].expand(3, -1), target) == PairedDifference(0, 0, 0, 1)
+    assert delong_of_rows(preds[:1], preds[:1].expand(3, -1), target) == PairedDifference(0, 0, 0, 1)
 
 
 @pytest.mark.parametrize("target", [[], [1], [0, 0]], ids=["no rows", "one row", "one class"])
 def test_rows_of_one_class_have_no_difference(target):
     preds, group = torch.full((2, len(target)), 0.5), torch.zeros(len(target), dtype=torch.long)
     with pytest.warns(MetricUndefinedWarning, match=r"delong: undefined, (there are no rows|all \d targets are \d); the value is NaN"):
-        assert all(math.isnan(value) for value in delong(preds, preds, torch.tensor(target)))
+        assert all(math.isnan(value) for value in delong_of_rows(preds, preds, torch.tensor(target)))
     with pytest.warns(MetricUndefinedWarning, match="bootstrap_gauc: undefined, no user has both a click and a non-click"):
         assert all(math.isnan(value) for value in bootstrap_gauc(preds, preds, torch.tensor(target), group))
 
@@ -348,9 +357,9 @@ def test_users_of_one_class_have_no_difference_of_the_gauc():
 def test_a_difference_that_does_not_vary_has_no_interval():
     preds, target = torch.tensor([[0.9, 0.8, 0.2, 0.1]]), torch.tensor([1, 1, 0, 0])
     with pytest.warns(
-        MetricUndefinedWarning, match="delong, interval: undefined, the differences of 2 clicks and 2 non-clicks do not vary"
+        MetricUndefinedWarning, match="delong, interval: undefined, the differences of 2 clicks and 2 non-clicks of 4 users do not vary"
     ):
-        result = delong(preds, 1 - preds, target)
+        result = delong_of_rows(preds, 1 - preds, target)
     assert result == pytest.approx((1.0, math.nan, math.nan, math.nan), nan_ok=True)
     with pytest.warns(MetricUndefinedWarning, match="bootstrap_gauc, interval: undefined, all 2 users have the same difference"):
         result = bootstrap_gauc(preds, 1 - preds, target, torch.tensor([5, 6, 6, 5]))
@@ -368,8 +377,8 @@ def test_users_of_different_size_that_gain_a_third_alike_have_no_interval():
 
 def test_a_single_click_or_a_single_user_has_a_difference_but_no_interval():
     preds, base_preds = torch.tensor([[0.9, 0.8, 0.2]]), torch.tensor([[0.5, 0.8, 0.2]])
-    with pytest.warns(MetricUndefinedWarning, match="differences of 1 clicks and 2 non-clicks do not vary"):
-        result = delong(preds, base_preds, torch.tensor([1, 0, 0]))
+    with pytest.warns(MetricUndefinedWarning, match="differences of 1 clicks and 2 non-clicks of 3 users do not vary"):
+        result = delong_of_rows(preds, base_preds, torch.tensor([1, 0, 0]))
     assert result == pytest.approx((0.5, math.nan, math.nan, math.nan), nan_ok=True)
     with pytest.warns(MetricUndefinedWarning, match="all 1 users have the same difference"):
         result = bootstrap_gauc(preds, base_preds, torch.tensor([1, 0, 0]), torch.tensor([7, 7, 7]))
@@ -394,7 +403,7 @@ def test_a_single_click_or_a_single_user_has_a_difference_but_no_interval():
 def test_predictions_that_are_not_paired_are_refused(preds, base_preds, target, message):
     args = torch.tensor(preds), torch.tensor(base_preds), torch.tensor(target)
     with pytest.raises(ValueError, match=message):
-        delong(*args)
+        delong_of_rows(*args)
     with pytest.raises(ValueError, match=message):
         bootstrap_gauc(*args, torch.zeros(len(target), dtype=torch.long))
 
@@ -412,7 +421,7 @@ def test_a_single_user_has_a_difference_of_the_auc_but_no_interval():
     preds, base_preds, target, _ = click_log(40)
     with pytest.warns(MetricUndefinedWarning, match=r"delong, interval: undefined, .* non-clicks of 1 users do not vary"):
         result = delong(preds, base_preds, target, group=torch.zeros(40, dtype=torch.long))
-    assert result == pytest.approx((delong(preds, base_preds, target).difference, math.nan, math.nan, math.nan), nan_ok=True)
+    assert result == pytest.approx((delong_of_rows(preds, base_preds, target).difference, math.nan, math.nan, math.nan), nan_ok=True)
 
 
 def test_too_few_replicates_for_the_tails_are_refused():

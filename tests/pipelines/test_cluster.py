@@ -15,16 +15,20 @@ from types import SimpleNamespace
 import hydra
 import psutil
 import pytest
+from hydra.core.plugins import Plugins
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 from tests.processes import still_alive
 from tests.runs.small import SMALL
 
 from clickflow.cli.cluster import Cluster, ClusterWorkers
+from clickflow.cli.composer import prepared_sweep
 from clickflow.cli.search_path import CONF, REPOSITORY
+from clickflow.cli.sweep_arguments import into_space
 from clickflow.errors import TrainingError
 from clickflow.sweep.study_storage import open_storage
 from clickflow.sweep.trials import is_surplus, retries, worker_of
+from clickflow.sweep.worker_spec import WorkerSpec
 from clickflow.tracking.owner import Owner
 
 pytestmark = pytest.mark.slow
@@ -314,14 +318,69 @@ def test_a_missing_plugin_is_named_with_what_installs_it(tmp_path, arguments, me
     assert not (tmp_path / "home").exists()
 
 
+def worker_spec(arguments, config_dir=None, **config):
+    prepared = prepared_sweep(into_space(arguments), config_dir)
+    return WorkerSpec(
+        config=prepared.config.model_copy(update=config),
+        space=prepared.space,
+        overrides=tuple(prepared.composer.overrides),
+        config_dir=config_dir,
+        parent_run_id="parent",
+        dataset_folder=Path(".clickflow/datasets/synthetic"),
+        fingerprint="abc",
+        total=1,
+        threads=1,
+        start_id="start",
+    )
+
+
+@pytest.mark.parametrize("config_dir", [None, "more"])
+def test_a_worker_in_another_folder_composes_the_same_configs_and_has_the_same_home(tmp_path, monkeypatch, config_dir):
+    here, there = tmp_path / "here", tmp_path / "there"
+    for file, width in {"conf/model/wide.yaml": 3, "more/model/wider.yaml": 5}.items():
+        (here / file).parent.mkdir(parents=True)
+        (here / file).write_text(f"defaults: [base, _self_]\nembedding_dim: {width}\n")
+    there.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setattr("clickflow.cli.compose.REPOSITORY", here)  # as when it runs from a wheel
+    model = "wide" if config_dir is None else "wider"
+    given = [f"model={model}", "sweep=base", "optimizer.learning_rate=0.1", "model.dropout=interval(0.0, 0.5)"]
+    spec = worker_spec(given, config_dir, home=Path(".clickflow"))
+    tasks, seen = [], []
+
+    def launcher(task_function, **given):
+        tasks.append(task_function)
+        return JobsThatFail()
+
+    def work(told, composer):
+        seen.append((told.config.home, told.dataset_folder, composer.compose({})))
+
+    monkeypatch.setattr("clickflow.cli.cluster.work", work)
+    monkeypatch.setattr(Plugins.instance(), "instantiate_launcher", launcher)
+    workers = ClusterWorkers(Cluster(context=None, config=composed()), spec)
+    workers.start_missing(1, [])
+    workers.wait()
+    monkeypatch.chdir(there)
+    monkeypatch.setattr("clickflow.cli.compose.REPOSITORY", there)
+    handler = signal.getsignal(signal.SIGUSR2)
+    try:
+        assert tasks[0](None) is None
+    finally:
+        signal.signal(signal.SIGUSR2, handler)
+
+    [(home, dataset_folder, config)] = seen
+    assert home == config.home == here / ".clickflow"
+    assert dataset_folder == here / ".clickflow/datasets/synthetic"
+    assert config.model.embedding_dim == (3 if config_dir is None else 5)
+
+
 class JobsThatFail:
     def launch(self, job_overrides, initial_job_idx):
         return [SimpleNamespace(return_value="DataError: data set clicks: every machine needs the same source files")]
 
 
 def test_jobs_that_never_come_to_a_trial_end_the_sweep_with_their_reason(tmp_path, monkeypatch):
-    order = SimpleNamespace(config=SimpleNamespace(home=tmp_path, sweep=SimpleNamespace(num_workers=1)))
-    workers = ClusterWorkers(None, order)
+    workers = ClusterWorkers(None, worker_spec([f"home={tmp_path}", "sweep.num_workers=1"]))
     monkeypatch.setattr(workers, "_launcher", JobsThatFail)
 
     for _ in range(3):

@@ -40,6 +40,8 @@ def test_train_then_evaluate_by_the_commands_it_prints(tmp_path):
     done = run("train", home, *QUICK)
     assert done.returncode == 0
     assert "epoch 1: rows/s" in done.stdout
+    assert "synthetic, protocol impressions" in done.stdout
+    assert "users 300, items 200, behaviours" in done.stdout
     assert "Traceback" not in done.stderr
     [trained] = runs(home)
     [line] = [line for line in done.stdout.splitlines() if "clickflow evaluate" in line]
@@ -54,7 +56,9 @@ def test_train_then_evaluate_by_the_commands_it_prints(tmp_path):
 
 def test_a_grid_trains_every_combination(tmp_path):
     home = tmp_path / "home"
-    assert run("train", home, "-m", "model=base,din", "seed=0,1", *QUICK).returncode == 0
+    done = run("train", home, "-m", "model=base,din", "seed=0,1", *QUICK)
+    assert done.returncode == 0
+    assert done.stdout.count("synthetic, protocol impressions") == 1, "what was prepared is shown once"
     [parent] = [found for found in runs(home) if found.data.tags.get("kind") == "grid"]
     children = [found for found in runs(home) if found.info.run_id != parent.info.run_id]
     assert {found.info.run_name for found in children} == {"base-seed0", "base-seed1", "din-seed0", "din-seed1"}

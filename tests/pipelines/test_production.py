@@ -97,7 +97,7 @@ def test_everything_goes_through_a_server_with_passwords_over_postgresql(server,
     store = open_store(config.tracking, home)
     assert load_model(store, trained.model_uri).metadata.run_id == trained.run_id
     champion = PromoteConfig(name="ctr", experiment_name="synthetic", home=home, tracking=where)
-    assert promote(champion).candidate.run.run_id == trained.run_id  # and not its reproduction
+    assert promote(champion).challenger.run.run_id == trained.run_id  # and not its reproduction
     assert load_model(store, "models:/ctr@champion").metadata.run_id == trained.run_id
     trials = finished_sweep(store)
     assert "run gc with tracking.uri=DATABASE there" in cleaned(home, where)

@@ -4,6 +4,7 @@ import io
 import itertools
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -14,10 +15,12 @@ from clickflow.cli.overrides import experiment_as_key
 from clickflow.cli.search_path import REPOSITORY
 from clickflow.config import validate
 from clickflow.errors import ConfigError, PromotionError
-from clickflow.pipelines.promote import main
+from clickflow.metrics.intervals import ConfidenceInterval
+from clickflow.pipelines.promote import _print_test, main
 from clickflow.promotion.config import PromoteConfig
 from clickflow.promotion.decisions import log_of, moves_of
 from clickflow.promotion.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry
+from clickflow.runs.evaluate import Openings
 from clickflow.runs.train import train
 from clickflow.tracking.config import TrackingConfig
 from clickflow.tracking.store import open_store
@@ -113,6 +116,15 @@ def check_chain(home, name):
     assert (found.alias(CHAMPION), found.alias(PREVIOUS)) == (moves[-1].successor, moves[-1].champion)
     assert [model.name for model in found.store.client.search_registered_models(f"name LIKE '{name}%'")] == [name]
     return moves
+
+
+@pytest.mark.parametrize(("openings", "words"), [(Openings(1, 1), "1 time, by 1 run"), (Openings(1200, 30), "1,200 times, by 30 runs")])
+def test_the_openings_of_the_test_split_are_counted(openings, words):
+    scored = SimpleNamespace(metrics={"gauc": 0.7})
+    evaluation = SimpleNamespace(scored=scored, intervals={"gauc": ConfidenceInterval(0.6, 0.8)}, openings=openings)
+    out = io.StringIO()
+    _print_test(Console(file=out, width=200), PromoteConfig(name="ctr", home=".", tracking=TrackingConfig()), evaluation)
+    assert out.getvalue() == f"on the test split: GAUC 0.7000, 95 % interval [0.6000, 0.8000]; it has been opened {words}\n"
 
 
 @pytest.mark.slow

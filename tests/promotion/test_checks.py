@@ -52,7 +52,7 @@ def test_callers_notice_nothing_of_a_model_that_takes_all_they_send(challenger):
 )
 def test_a_model_that_callers_could_not_call_is_refused(challenger, problem, monkeypatch):
     monkeypatch.setattr(checks, "read_signature", lambda store, uri: {"models:/ctr/1": CHAMPION}[uri])
-    checked = SimpleNamespace(chosen=SimpleNamespace(uri="models:/m-1"), signature=challenger)
+    checked = SimpleNamespace(challenger=SimpleNamespace(uri="models:/m-1"), signature=challenger)
     with pytest.raises(PromotionError, match=rf"model models:/m-1: callers of the champion models:/ctr/1 could not call it: it {problem}"):
         check_calls(None, checked, "models:/ctr/1")
 

@@ -1,5 +1,7 @@
 """A promotion opens each thing once: no file is hashed twice, no bundle read twice, and the store is asked a few times."""
 
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from clickflow.serving.bundle import ServingBundle
 
 pytestmark = pytest.mark.slow
 
+NEEDLESS = {"torchmetrics", "pytorch_lightning", "scipy.stats", "matplotlib.pyplot", "torch._dynamo"}
 ASKED = ("get_run", "get_registered_model", "search_model_versions", "get_model_version_by_alias")
 
 
@@ -64,3 +67,12 @@ def test_a_promotion_against_a_champion_reads_each_thing_once(trained, name, cou
     counted.clear()
     roll_back(trained.config(name, rollback=True))
     assert list(of_kind(counted, "bundle").values()) == [1]
+
+
+def test_a_promotion_imports_nothing_that_only_training_needs(trained, name):
+    run_id = trained.runs[0].run_id
+    command = [sys.executable, "-X", "importtime", "-m", "clickflow", "promote", f"home={trained.home}", f"name={name}", f"run_id={run_id}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert {"torch", "mlflow", "matplotlib.figure"} <= imported
+    assert not imported & NEEDLESS

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from clickflow.errors import PromotionError
-from clickflow.metrics.click_metrics import ScoredRows
+from clickflow.metrics.scored_rows import ScoredRows
 from clickflow.metrics.significance import bootstrap_gauc, delong
 from clickflow.promotion.gate import Verdict, gate_verdict
 

@@ -51,7 +51,7 @@ def test_promote_refuse_promote_and_roll_back(trained, name, tmp_path):
         roll_back(trained.config(name, rollback=True))
 
     # The better run on validation was taken back, so it is not chosen by itself.
-    assert promote(trained.config(name)).candidate.run.run_id == first
+    assert promote(trained.config(name)).challenger.run.run_id == first
 
     kinds = [(one.kind, one.version) for one in log_of(registry.versions())]
     assert kinds == [("promoted", 1), ("not better", 2), ("promoted", 2), ("rolled back", 2)]

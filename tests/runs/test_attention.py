@@ -176,7 +176,7 @@ class TestTitles:
             for item, title in table.select(f"{side}_item", f"{side}_title").iter_rows():
                 assert title == (None if item == "good7" else f"{item.removeprefix('good')} $ 茶")
         labels = [label.get_text() for axes in run.figures["figures/validation/attention.png"].axes for label in axes.get_yticklabels()]
-        assert r"0 \$ 茶 (family0)" in labels
+        assert "0 $ 茶 (family0)" in labels
         assert "good7" in labels  # neither title nor family
 
     def test_they_are_of_the_item_rows_and_change_no_fingerprint(self, tmp_path):

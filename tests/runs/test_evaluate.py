@@ -16,6 +16,7 @@ from clickflow.data.dataset import PreparedDataset
 from clickflow.errors import ConfigError, DataError, TrackingError, TrainingError
 from clickflow.metrics.intervals import intervals
 from clickflow.runs import evaluate as evaluate_module
+from clickflow.runs import split_report
 from clickflow.runs.config import EvaluateConfig
 from clickflow.runs.evaluate import TIMES_OPENED, Openings, evaluate
 from clickflow.runs.train import train
@@ -195,6 +196,29 @@ def test_evaluating_again_replaces_what_was_there(trained, client, evaluated, tm
     assert len(re.findall(r"^\| test +\| +value \|", run.data.tags["mlflow.note.content"], flags=re.MULTILINE)) == 1
     assert "category" not in Path(client.download_artifacts(trained.run_id, "slices/test.md", str(tmp_path))).read_text()
     assert set(again.slices["slice"]) == {"all rows", "history length", "item count in train"}
+
+
+def test_figures_are_drawn_again_only_where_they_are_missing_or_of_other_scores(trained, client, evaluated, altered, monkeypatch):
+    drawn = []
+    draw = split_report.roc_figure
+    monkeypatch.setattr(split_report, "roc_figure", lambda curves, aucs: drawn.append(aucs["test"]) or draw(curves, aucs))
+    auc, folder = evaluated.scored.metrics["auc"], Path(client.get_run(trained.run_id).info.artifact_uri.removeprefix("file://"))
+
+    evaluation(trained.config.home, trained.run_id)
+    assert drawn == []
+
+    client.log_metric(trained.run_id, "test/log_loss", 0.1, step=0)  # of another model's evaluation
+    evaluation(trained.config.home, trained.run_id)
+    assert drawn == [auc]
+
+    altered(evaluation__status="FAILED")  # it may have ended between the metrics and the figures
+    evaluation(trained.config.home, trained.run_id)
+    assert drawn == [auc] * 2
+
+    (folder / "figures/test/roc.png").rename(folder / "roc.png")
+    evaluation(trained.config.home, trained.run_id)
+    assert drawn == [auc] * 3
+    (folder / "roc.png").rename(folder / "figures/test/roc.png")
 
 
 def test_a_field_to_slice_by_that_is_none_is_refused_before_the_test_split_is_opened(trained, client):

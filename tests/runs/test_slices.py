@@ -13,7 +13,7 @@ from clickflow.data.prepare import prepare
 from clickflow.data.protocols import ImpressionsConfig
 from clickflow.data.sources.log import LogConfig
 from clickflow.errors import ConfigError
-from clickflow.metrics.click_metrics import ScoredRows
+from clickflow.metrics.scored_rows import ScoredRows
 from clickflow.runs.slices import COUNTS, LENGTHS, NUM_VALUES, OTHER, UNKNOWN, check_fields, slice_table, slices_as_markdown
 
 DEVICE = pl.when(pl.col("user") < 185).then(pl.format("d{}", pl.col("user") % 30)).otherwise(pl.format("new{}", "user"))

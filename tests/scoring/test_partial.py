@@ -31,14 +31,14 @@ def made(output, **identity):
 
 
 def write_one_row(partial):
-    with partial.writer(SCHEMA) as writer:
-        writer.write(pa.record_batch([[1]], schema=SCHEMA))
+    with partial.writer(SCHEMA) as write:
+        write(pa.record_batch([[1]], schema=SCHEMA))
 
 
 def test_the_output_appears_whole_and_nothing_else_is_left(output):
-    with made(output) as partial, partial.writer(SCHEMA) as writer:
+    with made(output) as partial, partial.writer(SCHEMA) as write:
         for value in range(3):
-            writer.write(pa.record_batch([[value]], schema=SCHEMA))
+            write(pa.record_batch([[value]], schema=SCHEMA))
             assert not output.exists()
     assert pq.read_table(output).to_pydict() == {"a": [0, 1, 2]}
     assert list(output.parent.iterdir()) == [output]
@@ -52,9 +52,9 @@ def test_an_output_without_rows_has_its_columns(output):
 
 def test_rows_are_written_in_row_groups_of_one_size(output, monkeypatch):
     monkeypatch.setattr(module, "ROWS_PER_ROW_GROUP", 4)
-    with made(output) as partial, partial.writer(SCHEMA) as writer:
+    with made(output) as partial, partial.writer(SCHEMA) as write:
         for start in range(0, 10, 2):
-            writer.write(pa.record_batch([[start, start + 1]], schema=SCHEMA))
+            write(pa.record_batch([[start, start + 1]], schema=SCHEMA))
     metadata = pq.read_metadata(output)
     assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [4, 4, 2]
 

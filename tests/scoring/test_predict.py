@@ -209,6 +209,25 @@ def test_a_fault_in_a_late_row_leaves_nothing_behind(folder, home):
 
 
 @pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["columns.item=itm"], r"rows\.parquet, column 'itm' \(columns\.item\): no such column; did you mean item\?"),
+        (["columns.history=past"], r"rows\.parquet, column 'past' \(columns\.history\): no such column"),
+        (["columns.fields={city: town}"], r"rows\.parquet, column 'town' \(columns\.fields\.city\): no such column"),
+        (["keep=[user,row]"], r"rows\.parquet, column 'user' \(keep\): no such column"),
+        (
+            ["candidates={folder}/rows.parquet", "top_k=1", "columns.item=itm"],
+            r"rows\.parquet, column 'itm' \(columns\.item\): no such column",
+        ),
+    ],
+)
+def test_a_column_that_is_not_there_is_named_before_the_model_is_looked_for(folder, tmp_path, overrides, message):
+    overrides = [override.replace("{folder}", str(folder)) for override in overrides]
+    with pytest.raises(DataError, match=message):
+        predict(config(folder, tmp_path / "no store", *overrides))
+
+
+@pytest.mark.parametrize(
     ("override", "error", "message"),
     [
         ("model=models:/ctr@nobody", TrackingError, "no such version or alias; ctr has versions: "),

@@ -8,7 +8,7 @@ from mlflow.exceptions import MlflowException
 from clickflow.errors import TrackingError
 from clickflow.tracking import search
 from clickflow.tracking.contents import fetch_artifact, metric_histories
-from clickflow.tracking.lifecycle import open_run
+from clickflow.tracking.lifecycle import open_run, resume_run
 from clickflow.tracking.search import find_run, find_runs, last_values, read_run, search_runs
 
 
@@ -53,9 +53,36 @@ def test_artifacts_are_copied(store, tmp_path):
         fetch_artifact(store, run_id, "notes/b.txt", tmp_path)
 
 
-def test_an_unknown_run_is_refused(store):
-    with pytest.raises(TrackingError, match="run_id = nosuch: no such run in"):
-        read_run(store, "nosuch")
+@pytest.mark.parametrize("run_id", ["nosuch", "000000", "12345", "'; --", "a_cdef"])
+def test_an_unknown_run_is_refused(store, run_id):
+    message = rf"run_id = {run_id}: no such run in .*; copy the id, or its first 6 characters or more, from the run's page"
+    with pytest.raises(TrackingError, match=message):
+        read_run(store, run_id)
+
+
+def test_a_run_is_found_by_the_beginning_of_its_id_if_no_other_one_begins_with_it(store):
+    run_id = finished(store, "short", {})
+
+    assert read_run(store, run_id[:6]).run_id == read_run(store, run_id[:-1]).run_id == run_id
+    with resume_run(store, run_id[:8], "evaluation") as run:
+        assert run.id == run_id
+    with pytest.raises(TrackingError, match=f"run_id = {run_id[:5]}: no such run"):
+        read_run(store, run_id[:5])
+
+    store.client.delete_run(run_id)
+    assert read_run(store, run_id[:6]).is_deleted
+
+
+def test_the_beginning_of_several_ids_is_refused_with_the_whole_ids(store, monkeypatch):
+    runs = [replace(read_run(store, finished(store, f"run{k}", {})), run_id=f"abcdef{k}", is_deleted=k == 0) for k in range(8)]
+    monkeypatch.setattr(search, "search_runs", lambda *condition, **options: runs)
+
+    with pytest.raises(
+        TrackingError, match=r"run_id = abcdef: 7 runs begin with it: abcdef1 \(run1\), .*abcdef5 \(run5\) and 2 more; write more"
+    ):
+        read_run(store, "abcdef")
+    del runs[2:]
+    assert read_run(store, "abcdef").run_id == "abcdef1"
 
 
 def test_a_run_below_another_one_names_its_parent(store):

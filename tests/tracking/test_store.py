@@ -212,3 +212,28 @@ def test_a_database_that_does_not_answer_is_told_before_mlflow_tries_for_minutes
     monkeypatch.setattr("clickflow.tracking.store.MlflowClient", lambda uri: pytest.fail("MLflow was asked"))
     with pytest.raises(TrackingError, match=r"tracking.uri = postgresql\+psycopg://me:\*\*\*@127.0.0.1:9/x: the store cannot be opened"):
         open_store(TrackingConfig(uri="postgresql+psycopg://me:secret@127.0.0.1:9/x", experiment_name="x"), tmp_path)
+
+
+KILLED_IN_A_MIGRATION = """
+import os, sys
+from pathlib import Path
+from sqlalchemy import Engine, event
+from clickflow.tracking.config import TrackingConfig
+from clickflow.tracking.store import open_store
+
+def end(connection, cursor, statement, *rest):
+    if statement.startswith("INSERT INTO _alembic_tmp_"):
+        os._exit(9)
+
+event.listen(Engine, "before_cursor_execute", end)
+open_store(TrackingConfig(experiment_name="mine"), Path(sys.argv[1]))
+"""
+"""Ends in the middle of a migration, of which SQLite takes nothing back."""
+
+
+def test_a_store_whose_maker_was_killed_is_made_by_the_next_command(tmp_path):
+    killed = subprocess.run([sys.executable, "-c", KILLED_IN_A_MIGRATION, tmp_path], timeout=120, check=False)
+    assert killed.returncode == 9
+
+    store = open_store(TrackingConfig(experiment_name="mine"), tmp_path)
+    assert store.client.get_experiment_by_name("mine").experiment_id == store.experiment_id

@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
@@ -28,6 +29,7 @@ from clickflow.cli.composer import HydraComposer
 from clickflow.cli.hydra_internals import launch_context
 from clickflow.cli.launch import set_environment
 from clickflow.cli.overrides import first_paragraph, override_text
+from clickflow.cli.search_path import folder_of_command
 from clickflow.errors import ClickflowError, ConfigError, TrainingError, interrupt
 from clickflow.sweep.processes import LOG_LINES, MAX_IDLE_DEATHS, STOP_SECONDS
 from clickflow.sweep.worker import work
@@ -131,7 +133,7 @@ class ClusterWorkers:
 
     def __init__(self, cluster: Cluster, spec: WorkerSpec) -> None:
         self._cluster = cluster
-        self._spec = spec
+        self._spec = _with_absolute_folders(spec)
         self._places: list[_Launch | None] = [None] * spec.config.sweep.num_workers
         self._idle_ends = 0
 
@@ -170,12 +172,28 @@ class ClusterWorkers:
         with open_dict(config), read_write(config.hydra):
             config.home = str(self._spec.config.home)  # the launchers' folders lie below it
             config.hydra.overrides.hydra = []  # those of the launcher; a job has none
-        task = functools.partial(work_on_cluster, self._spec.model_dump_json())
+        task = functools.partial(work_on_cluster, self._spec.model_dump_json(), Path.cwd())
         return Plugins.instance().instantiate_launcher(hydra_context=self._cluster.context, task_function=task, config=config)
 
 
-def work_on_cluster(spec: str, composed: Any) -> str | None:
+def _with_absolute_folders(spec: WorkerSpec) -> WorkerSpec:
+    """The spec for machines on which a job starts in another folder, where the default home is another one too."""
+    home = spec.config.home.absolute()
+    overrides = [text for text in spec.overrides if not text.startswith("home=")]
+    return spec.model_copy(
+        update={
+            "config": spec.config.model_copy(update={"home": home}),
+            "overrides": (*overrides, override_text("home", str(home))),
+            "config_dir": None if spec.config_dir is None else str(Path(spec.config_dir).absolute()),
+            "dataset_folder": spec.dataset_folder.absolute(),
+        }
+    )
+
+
+def work_on_cluster(spec: str, folder: Path, composed: Any) -> str | None:
     """The task that a launcher runs on each machine: the worker spec, as JSON, has all that counts of what Hydra composed.
+
+    ``folder`` is the one in which the sweep was started.
 
     Returns how it ended, if badly. An error itself might not come through to where it is read.
     """
@@ -183,7 +201,8 @@ def work_on_cluster(spec: str, composed: Any) -> str | None:
     signal.signal(signal.SIGUSR2, interrupt)  # submitit's, some time before the job's own comes to an end
     try:
         told = WorkerSpec.model_validate_json(spec, strict=False)
-        work(told, HydraComposer(told.overrides, told.config_dir))
+        with folder_of_command(folder):
+            work(told, HydraComposer(told.overrides, told.config_dir))
     except KeyboardInterrupt:
         return None  # its trial goes on elsewhere
     except ClickflowError as error:

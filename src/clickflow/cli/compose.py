@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
+from clickflow.cli.config_files import check_file, group_file, not_utf8, seen_elsewhere
 from clickflow.cli.overrides import first_paragraph, lenient, parsed_overrides
 from clickflow.cli.search_path import CONF, GROUPS, REPOSITORY, config_folders, further_configs
 from clickflow.config import suggest
@@ -33,41 +34,57 @@ def compose(config_name: str, overrides: Sequence[str], config_dir: str | None, 
     """A command's config, from ``conf`` and the user's folder with more configs."""
     if config_dir is not None and not Path(config_dir).is_dir():
         raise ConfigError(f"--config-dir = {config_dir}: no such folder; name one that holds groups, as conf/data/my_clicks.yaml")
-    _refuse_nameless_choices(overrides, config_dir)
+    _refuse_unusable_choices(overrides, config_dir)
     GlobalHydra.instance().clear()
     try:
         with further_configs(config_dir), hydra.initialize_config_dir(str(CONF), version_base="1.3"):
             return hydra.compose(config_name, overrides=list(overrides), return_hydra_config=with_hydra)
     except MissingConfigException as error:
-        group, _, choice = str(error.missing_cfg_file).rpartition("/")
-        what_to_do = LAUNCHERS.get(choice) if group == "hydra/launcher" else None
-        what_to_do = what_to_do or suggest(choice, list(error.options or []))
-        raise ConfigError(f"{group or config_name} = {choice}: no such config; {what_to_do}") from error
+        raise ConfigError(_no_such_config(error, config_name, overrides, config_dir)) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(first_paragraph(error)) from error
-    except (MarkedYAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(_not_yaml(error, config_dir)) from error
+    except MarkedYAMLError as error:
+        raise ConfigError(_not_yaml(error)) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError("\n".join(not_utf8(config_dir))) from error
     finally:
         GlobalHydra.instance().clear()
 
 
-def _not_yaml(error: MarkedYAMLError | UnicodeDecodeError, config_dir: str | None) -> str:
+def _no_such_config(error: MissingConfigException, config_name: str, overrides: Sequence[str], config_dir: str | None) -> str:
+    """Say which choice of a group has no file, and what to do."""
+    file = str(error.missing_cfg_file)
+    group, _, choice = file.rpartition("/")
+    parsed = [override for override in parsed_overrides(overrides) if not override.is_sweep_override()]
+    typed = next((override for override in parsed if f"{override.key_or_group}/{override.value()}" == file), None)
+    what_to_do = LAUNCHERS.get(choice) if group == "hydra/launcher" else None
+    if typed is not None:
+        group, choice = typed.key_or_group, str(typed.value())  # which may be a path
+        what_to_do = what_to_do or seen_elsewhere(group, choice, config_dir)
+    elif group == "sweep":
+        what_to_do = f"name the search space of this model, as in sweep=base, or write a conf/sweep/{choice}.yaml of your own"
+    what_to_do = what_to_do or suggest(choice, list(error.options or group_options(group, config_dir)))
+    return f"{group or config_name} = {choice}: no such config; {what_to_do}"
+
+
+def _not_yaml(error: MarkedYAMLError) -> str:
     """Say where a YAML file cannot be read."""
-    if isinstance(error, UnicodeDecodeError):
-        folders = ", ".join(str(folder) for folder in config_folders(config_dir))
-        return f"a YAML file in {folders}: not UTF-8 (byte {error.start:,} of {bytes(error.object)[:20]!r} …); save it as UTF-8"
     mark = error.problem_mark
     where = "a YAML file" if mark is None else f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}"
     what = (error.problem or error.context or "").replace("'\\t'", "a tab")
     return f"{where}: not YAML ({what}); indent with spaces, close quotes and brackets, and name each key once"
 
 
-def _refuse_nameless_choices(overrides: Sequence[str], config_dir: str | None) -> None:
-    """``model=null`` and ``data=1``: Hydra itself fails on them with a traceback."""
+def _refuse_unusable_choices(overrides: Sequence[str], config_dir: str | None) -> None:
+    """Files without keys; and ``model=null`` and ``data=1``, on which Hydra itself fails with a traceback."""
     for override in parsed_overrides(overrides):
-        if override.is_delete() or override.is_sweep_override() or isinstance(override.value(), str):
+        if override.is_delete() or override.is_sweep_override():
             continue
-        if options := group_options(override.key_or_group, config_dir):
+        if isinstance(override.value(), str):
+            file = group_file(override.key_or_group, str(override.value()), config_dir)
+            if file is not None and not file.is_relative_to(CONF):
+                check_file(file)
+        elif options := group_options(override.key_or_group, config_dir):
             typed = str(override.input_line).partition("=")[2]
             raise ConfigError(f"{override.key_or_group} = {typed}: no such config; {suggest(typed, options)}")
 
@@ -99,9 +116,3 @@ def group_options(key: str, config_dir: str | None = None) -> list[str]:
         return []
     found = {path.stem for folder in config_folders(config_dir) for path in (folder / key).glob("*.yaml")}
     return sorted(found | set(models_of_packages() if key in GROUPS else ()))
-
-
-def group_file(group: str, choice: str, config_dir: str | None) -> Path | None:
-    """The file of a group's config; None if there is none."""
-    files = (folder / group / f"{choice}.yaml" for folder in config_folders(config_dir))
-    return next((file for file in files if file.is_file()), None)

@@ -61,7 +61,8 @@ class HydraComposer:
         chosen = tuple(groups.items())
         if chosen not in self._composed:
             shared = lenient(self.overrides, config_groups(self.config_dir))
-            self._composed[chosen] = compose("sweep", [*shared, *as_overrides(groups)], self.config_dir)
+            own = [*shared, *as_overrides(groups), "sweep=default"]  # a trial needs no space, and a model of the user's need not have one
+            self._composed[chosen] = compose("sweep", own, self.config_dir)
         return self._composed[chosen]
 
 

@@ -13,7 +13,8 @@ from typing import Any
 from omegaconf import open_dict
 
 from clickflow.cli.commands import COMMANDS, Command
-from clickflow.cli.compose import compose, group_file, group_options, plain
+from clickflow.cli.compose import compose, group_options, plain
+from clickflow.cli.config_files import group_file
 from clickflow.models.entry_points import config_class, models_of_packages
 
 MAX_WIDTH = 100

@@ -7,10 +7,9 @@ import os
 import re
 import signal
 import sys
-import threading
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
@@ -24,13 +23,11 @@ from clickflow.cli.commands import COMMANDS, Command
 from clickflow.cli.compose import compose, config_groups, plain
 from clickflow.cli.hydra_internals import grid_jobs, parsed_arguments
 from clickflow.cli.main import show
-from clickflow.cli.next_command import progress_printer
-from clickflow.cli.overrides import first_paragraph, lenient, parsed_overrides, quoted_argument
-from clickflow.cli.search_path import CONF, further_configs
+from clickflow.cli.next_command import HOME_VARIABLE, default_home, progress_printer
+from clickflow.cli.overrides import first_paragraph, lenient, override_text, parsed_overrides, quoted_argument
+from clickflow.cli.search_path import CONF, folder_of_command, further_configs
 from clickflow.config import validate
 from clickflow.errors import EXIT_CODE_ERROR, EXIT_CODE_INTERRUPTED, ClickflowError, ConfigError, interrupt
-
-SILENT_SECONDS = 0.7
 
 
 class _CheckedJobs(dict[tuple[str, ...], Any]):
@@ -50,14 +47,17 @@ def launch(name: str, arguments: Sequence[str]) -> None:
     set_environment()
     failed: list[str] = []
     try:
-        with _saying_what_takes_long():
-            given = _given(command, arguments)
-            if given is None:
-                return
-            jobs = _CheckedJobs() if given.hydra_help or given.cfg or given.info else _checked_jobs(command, given)
+        given = _given(command, arguments)
+        if given is None:
+            return
+        if given.cfg:  # a fault is told here, in other words than Hydra's
+            [overrides] = _jobs(given.overrides, multirun=False)
+            compose(name, overrides, given.config_dir)
+        jobs = _CheckedJobs() if given.hydra_help or given.cfg or given.info else _checked_jobs(command, given)
         if jobs and command.heavy:
             progress_printer(console)(f"loading {command.heavy}")
         story = command.story if jobs else None
+        folder = Path.cwd()
         # From here on an interrupt is an exception: runs are closed, nothing half-written stays.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, interrupt)
@@ -66,13 +66,16 @@ def launch(name: str, arguments: Sequence[str]) -> None:
             assert story is not None
             overrides = tuple(HydraConfig.get().overrides.task)
             try:
-                story(jobs[overrides] if overrides in jobs else _checked(command, overrides, given.config_dir), console)
+                with folder_of_command(folder):
+                    story(jobs[overrides] if overrides in jobs else _checked(command, overrides, given.config_dir), console)
             except ClickflowError as error:
                 report(error)
                 failed.append(str(error))
 
         with command.around(list(jobs.values()), is_grid=given.multirun) as further:
             sys.argv += further
+            if given.multirun:  # the default home is below the working folder, and a launcher's machine may start a job in another one
+                sys.argv.append(override_text(f"++hydra.job.env_set.{HOME_VARIABLE}", str(default_home().absolute())))
             with further_configs(given.config_dir):
                 hydra.main(version_base="1.3", config_path=str(CONF), config_name=name)(run_job)()
     except ClickflowError as error:
@@ -171,16 +174,3 @@ def _with_quoted_paths(message: str, overrides: Sequence[str]) -> str:
         fault = rf"(?m)^(  {re.escape(key)} = .*: must be a path.*|  {re.escape(key)} = .*: a path or a list of paths)$"
         message = re.sub(fault, lambda found, key=key, text=text: f"{found[0]}; if it is one, write {quoted_argument(key, text)}", message)  # type: ignore[misc]
     return message
-
-
-@contextmanager
-def _saying_what_takes_long() -> Iterator[None]:
-    """A wrong command line is answered in less time; a slow disk or many jobs take more, and a person who waits is told."""
-    timer = threading.Timer(SILENT_SECONDS, lambda: print("· reading the config …", file=sys.stderr, flush=True))
-    timer.daemon = True
-    if sys.stderr.isatty():
-        timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()

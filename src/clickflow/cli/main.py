@@ -1,15 +1,20 @@
 """The console command: ``clickflow COMMAND …``, which does what ``python pipelines/COMMAND.py …`` does.
 
-Only the standard library is imported here: what to do on Ctrl-C has to be settled before the first import that takes time.
+Imported here is only what Python has loaded at its start: what to do on Ctrl-C has to be settled before the first import that takes time.
 """
 
-import difflib
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from types import FrameType
-from typing import NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # as mypy knows it, without importing typing for it
+    from collections.abc import Sequence
+    from types import FrameType
+    from typing import NoReturn
+
+ANSWERED_AT_ONCE = ("-h", "--help", "-c", "--cfg", "-i", "--info", "--hydra-help", "-sc", "--shell-completion", "--version")
+"""Options whose answer may be read by another program, so that nothing else is printed."""
 
 
 def main() -> None:
@@ -33,18 +38,23 @@ def main() -> None:
 
         complete_or_report(arguments)
     else:
+        import difflib
+
         close = difflib.get_close_matches(name.lower(), COMMANDS, n=1)
         hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(COMMANDS)}"
         print(f"clickflow {name}: no such command; {hint}", file=sys.stderr)
         sys.exit(2)
 
 
-def run(name: str, arguments: Sequence[str] | None = None) -> NoReturn:
+def run(name: str, arguments: "Sequence[str] | None" = None) -> "NoReturn":
     """Run one command with its arguments, or with those of this process, and end the process."""
     end_at_once_on_signals()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not any(argument.partition("=")[0] in ANSWERED_AT_ONCE for argument in arguments):
+        print(f"· {name}: reading the config …", flush=True)  # what follows takes a second or more on a busy machine
     from clickflow.cli.launch import launch
 
-    launch(name, sys.argv[1:] if arguments is None else arguments)
+    launch(name, arguments)
     sys.exit()
 
 
@@ -61,6 +71,6 @@ def end_at_once_on_signals() -> None:
     signal.signal(signal.SIGTERM, _end_at_once)
 
 
-def _end_at_once(number: int, frame: FrameType | None) -> None:
+def _end_at_once(number: int, frame: "FrameType | None") -> None:
     os.write(2, b"\ninterrupted\n")
     os._exit(130)  # EXIT_CODE_INTERRUPTED

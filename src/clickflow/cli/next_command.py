@@ -13,6 +13,8 @@ from clickflow.cli.search_path import REPOSITORY
 from clickflow.errors import without_passwords
 from clickflow.tracking.config import TrackingConfig
 
+HOME_VARIABLE = "CLICKFLOW_HOME"
+
 
 def progress_printer(console: Console) -> Callable[[str], None]:
     """Print each stage as it starts."""
@@ -40,7 +42,12 @@ def or_ui(home: Path, tracking: TrackingConfig) -> str:
     return f" or {ui_command(home)}" if tracking.uri is None else ""
 
 
+def default_home() -> Path:
+    """The home folder of a command that names none, as the YAML files have it."""
+    return Path(os.environ.get(HOME_VARIABLE, REPOSITORY / ".clickflow"))
+
+
 def store_overrides(home: Path, tracking: TrackingConfig) -> list[str]:
     """Overrides with which a command finds this store, where it is not the default one; a password is for the user to fill in."""
-    overrides = [] if home == Path(os.environ.get("CLICKFLOW_HOME", REPOSITORY / ".clickflow")) else [argument("home", str(home))]
+    overrides = [] if home == default_home() else [argument("home", str(home))]
     return overrides if tracking.uri is None else [*overrides, argument("tracking.uri", without_passwords(tracking.uri))]

@@ -14,6 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType, Quote, QuotedString, ValueType
 from hydra.errors import HydraException
 
+from clickflow.cli.misspelt import meant_assignment
 from clickflow.errors import ConfigError
 
 
@@ -24,10 +25,11 @@ def parsed_overrides(overrides: Sequence[str], parser: OverridesParser | None = 
         ConfigError: an argument that is no override, or whose text Hydra would read as another one.
     """
     parser = parser or OverridesParser.create()
-    return [_parsed(text, parser) for text in overrides]
+    return [_parsed(overrides, position, parser) for position in range(len(overrides))]
 
 
-def _parsed(text: str, parser: OverridesParser) -> Override:
+def _parsed(overrides: Sequence[str], position: int, parser: OverridesParser) -> Override:
+    text = overrides[position]
     where = f"command line, {text.removeprefix('++')}"
     key, equals, typed = text.removeprefix("++").partition("=")
     if equals and not key:
@@ -36,6 +38,8 @@ def _parsed(text: str, parser: OverridesParser) -> Override:
         parsed = parser.parse_override(text)
         value = None if parsed.is_sweep_override() or parsed.is_delete() else parsed.value()
     except HydraException as error:
+        if not equals and (meant := meant_assignment([other.removeprefix("++") for other in overrides], position)):
+            raise ConfigError(f"command line, {meant[0]}: not key=value; write {meant[1]}") from error
         quoted = f"if the value is one text, write {quoted_argument(key, typed)}"
         what_to_do = quoted if equals else "write key=value, as in model.embedding_dim=32"
         raise ConfigError(f"{where}: {first_paragraph(error)}; {what_to_do}") from error
@@ -55,6 +59,7 @@ def lenient(arguments: Sequence[str], groups: Collection[str]) -> list[str]:
         key = re.match(r"([A-Za-z_][\w.]*)=", argument)
         return key is not None and not key[1].startswith("hydra.") and key[1] not in {*groups, "hydra"}
 
+    arguments = [re.sub(r"^run_id=(\w+)$", r"run_id='\1'", argument) for argument in arguments]  # some read as numbers, as 12345678 and 1e5
     uris_apart = [re.sub(r"^model=(?=['\"]?\w*:/)", "model.uri=", argument) for argument in arguments]
     return [f"++{argument}" if is_config_key(argument) else argument for argument in uris_apart]
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 from rich.console import Console
+from rich.markup import escape
 
 from clickflow.cli.next_command import progress_printer
 from clickflow.cli.tables import print_table
@@ -14,20 +15,23 @@ from clickflow.data.dataset import PreparedDataset
 from clickflow.data.field_values import DISTINCT, JOINED, MISSING, TOKENS, UNREADABLE, VALUES
 from clickflow.data.manifest import Manifest
 from clickflow.data.prepare import prepare
-from clickflow.data.schema import CategoricalField, NumericField, TimestampUnit
+from clickflow.data.schema import TICKS_PER_SECOND, CategoricalField, NumericField, TimestampUnit
+from clickflow.data.splits import SPLITS
 from clickflow.data.validation import DROPPED
+from clickflow.errors import DataError
 from clickflow.metrics.headings import heading_of, shown_value
 from clickflow.runs.config import PrepareConfig
 from clickflow.runs.evaluate import Evaluation
+from clickflow.runs.run_dataset import refuse_one_class
 from clickflow.runs.slices import slice_columns
 from clickflow.runs.split_report import shown_metrics
+from clickflow.text import counted
 
 SLICE_HEADINGS = ("slice", "value", "rows", "click rate", "AUC [95 %]", "GAUC", "log loss", "calibration")
 SLICES_SHOWN = 8
 """Lines per sort of slice; the run has all of them."""
 SLICE_WIDTH = 130
 """Columns that the table of slices fits into."""
-PER_SECOND = {"seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000}
 
 
 def timed_prepare(config: PrepareConfig, console: Console) -> tuple[PreparedDataset, float | None]:
@@ -44,7 +48,7 @@ def timed_prepare(config: PrepareConfig, console: Console) -> tuple[PreparedData
 
 
 def print_dataset(console: Console, dataset: PreparedDataset, seconds: float | None) -> None:
-    """Sizes, splits, history lengths, fields, what was dropped for which reason, and the speed of preparing."""
+    """Sizes, splits, history lengths, fields, what was dropped for which reason, what a training lacks, and the speed of preparing."""
     manifest = dataset.manifest
     splits = [
         {
@@ -62,12 +66,20 @@ def print_dataset(console: Console, dataset: PreparedDataset, seconds: float | N
     console.print(f"users {manifest.num_users:,}, items {manifest.num_items:,}, behaviours {manifest.num_behaviours:,}")
     console.print(f"history length: mean {manifest.history_length_quantiles['mean']:.1f}, {quantiles}", soft_wrap=True)
     print_table(console, "fields", _field_rows(manifest), left=["field", "kind", "note"])
+    if simultaneous := manifest.counts.get("behaviours_sharing_a_moment"):
+        effect = "are in an order drawn by seed" if manifest.protocol.get("ties") == "position" else "are not in each other's history"
+        share = f"{simultaneous / manifest.num_behaviours:.1%}"
+        console.print(f"{share} of the behaviours share their moment with another one of the same user; they {effect}", soft_wrap=True)
     noted = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in manifest.counts.items() if count and ": " not in name)
     if noted:
         console.print(f"noted: {noted}", soft_wrap=True)
     for name, count in manifest.counts.items():
         if name.startswith((DROPPED, TOKENS)):
-            console.print(f"{name} ({_counted(count, 'row')})", soft_wrap=True, markup=False)
+            console.print(f"{name} ({counted(count, 'row')})", soft_wrap=True, markup=False)
+    try:
+        refuse_one_class(dataset, SPLITS)
+    except DataError as error:  # preparing is done, and a training or an evaluation will refuse it
+        console.print(f"[yellow]beware: {escape(str(error))}[/]", soft_wrap=True)
     rows = sum(split.rows for split in manifest.splits.values())
     console.print(f"{dataset.num_bytes / 1e6:,.1f} MB in {dataset.folder}", soft_wrap=True)
     if seconds is None:
@@ -104,7 +116,7 @@ def print_evaluation(console: Console, evaluation: Evaluation) -> None:
     print_table(console, "by slice", _slice_rows(evaluation.slices), left=["slice", "value"], width=SLICE_WIDTH)
     times, runs = evaluation.openings.times, evaluation.openings.runs
     console.print(
-        f"the test split of this data set has been opened {_counted(times, 'time')}, by {_counted(runs, 'run')}; the more often it decides "
+        f"the test split of this data set has been opened {counted(times, 'time')}, by {counted(runs, 'run')}; the more often it decides "
         "between models, the less it tells of new users",
         soft_wrap=True,
     )
@@ -123,12 +135,8 @@ def _slice_rows(slices: pl.DataFrame) -> Iterator[dict[str, str] | None]:
         yield None
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}" + ("" if count == 1 else "s")
-
-
 def _date(moment: int, unit: TimestampUnit | str) -> str:
     """A date, or the bare number where the log knows only an order."""
-    if unit not in PER_SECOND:
+    if unit not in TICKS_PER_SECOND:
         return str(moment)
-    return datetime.fromtimestamp(moment / PER_SECOND[unit], UTC).strftime("%Y-%m-%d")
+    return datetime.fromtimestamp(moment / TICKS_PER_SECOND[unit], UTC).strftime("%Y-%m-%d")

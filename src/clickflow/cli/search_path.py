@@ -4,7 +4,7 @@ A model of another package needs no YAML: Hydra finds the defaults of its config
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, chdir, contextmanager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,11 @@ def further_configs(config_dir: str | None) -> Iterator[None]:
         yield
     finally:
         _config_dir.reset(token)
+
+
+def folder_of_command(folder: Path) -> AbstractContextManager[None]:
+    """Work in the folder of the command that started a job, if this machine has it: there ``./conf`` and relative paths mean the same."""
+    return chdir(folder) if folder.is_dir() else nullcontext()
 
 
 class _SearchPath(SearchPathPlugin):

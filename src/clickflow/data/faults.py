@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from clickflow.data.schema import ITEM, LABEL, RATING, TIMESTAMP, USER
+from clickflow.data.schema import ITEM, LABEL, RATING, SPLIT, TICKS_PER_SECOND, TIMESTAMP, USER
 from clickflow.data.sources.columns import EXPECTED, given, qualified
 from clickflow.data.sources.parts import FILE
 from clickflow.data.sources.raw import RawLog, RefusedLines
@@ -21,7 +21,6 @@ from clickflow.data.sources.texts import token
 DAY_SECONDS = 86_400
 CLICK_LOGS_SINCE_SECONDS = 631_152_000
 """1990-01-01: a number that is older in its declared unit and plausible in another one has the wrong unit."""
-TICKS_PER_SECOND = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 
 
 class Fault(NamedTuple):
@@ -53,14 +52,9 @@ class RawTable:
     raw: RawLog
 
     @property
-    def is_derived(self) -> bool:
-        """Whether these are item fields read from the log itself: one row per interaction, no item table."""
-        return self.name == "items" and "items" not in self.raw.origins
-
-    @property
     def origin(self) -> str:
-        """The file or files; item fields without an item table come from the interactions' files."""
-        return self.raw.origins.get(self.name) or self.raw.origins.get("interactions") or self.name
+        """The file or files."""
+        return self.raw.origins.get(self.name) or self.name
 
     def column(self, name: str) -> str:
         """Name of a canonical column in the user's file."""
@@ -114,15 +108,14 @@ def row_faults(table: RawTable, unit_is_right: bool = True) -> Iterator[Fault]:
     """All faults of single rows.
 
     Missing and unreadable ids, times, labels and ratings; times before 1970 or in the future, unless the unit is wrong already
-    (:func:`wrong_unit`); rows of an item table that contradict each other. Item fields that come from the log itself are checked without
-    its ids, which are checked there.
+    (:func:`wrong_unit`); rows of an item table that contradict each other.
     """
-    for name in (USER, ITEM, TIMESTAMP, LABEL, RATING):
-        if not table.is_derived and name in table.frame.columns and table.frame[name].null_count():
+    for name in (USER, ITEM, TIMESTAMP, LABEL, RATING, SPLIT):
+        if name in table.frame.columns and table.frame[name].null_count():
             yield from _missing_or_unreadable(table, name)
     if unit_is_right and TIMESTAMP in table.frame.columns:
         yield from _impossible_times(table)
-    if table.name == "items" and not table.is_derived:
+    if table.name == "items":
         yield from _contradicting_items(table)
 
 
@@ -187,7 +180,7 @@ def _missing_or_unreadable(table: RawTable, name: str) -> Iterator[Fault]:
             yield Fault(name, unreadable, f"not {table.expected(name)}")
         absent = absent & ~unreadable
     if absent.any():
-        yield Fault(name, absent, f"missing, and every row needs {'an' if name == ITEM else 'a'} {name}")
+        yield Fault(name, absent, f"missing, and every row needs {'an' if name == ITEM else 'a'} {name.removeprefix('given ')}")
 
 
 def _impossible_times(table: RawTable) -> Iterator[Fault]:

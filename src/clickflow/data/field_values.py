@@ -30,7 +30,7 @@ def count_missing(table: RawTable, config: SourceConfig, counts: dict[str, int])
         A problem for each field with more unreadable values than ``max_bad_share`` allows and than :data:`FEW`.
     """
     names = [column.removeprefix(token("")) for column in table.frame.columns if column.startswith(token(""))]
-    for name in [] if table.is_derived else names:
+    for name in names:
         found = table.frame[token(name)].drop_nulls()
         if len(found):
             counts[f"{TOKENS}{table.column(name)}"] = len(found)

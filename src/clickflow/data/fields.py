@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from clickflow.data.item_values import item_values
 from clickflow.data.rows import LogRows
 from clickflow.data.schema import ITEM, CategoricalField, FieldSpec, NumericField, Schema
 from clickflow.data.splits import TRAIN
@@ -32,20 +33,20 @@ class EncodedFields:
         vocabularies: of the categorical fields, the item id first.
         item_columns: ``index/<field>`` and ``numeric/<field>``, each (I + 1,); row 0 is the unknown item.
         row_columns: the same of user and context fields, each (R,), in the order of the log.
+        counts: items noted, by reason.
     """
 
     schema: Schema
     vocabularies: dict[str, Vocabulary]
     item_columns: dict[str, Column]
     row_columns: dict[str, Column]
+    counts: dict[str, int]
 
 
 def encode_fields(log: CheckedLog, rows: LogRows) -> EncodedFields:
     """Fit and encode the item id and all fields of a log."""
     specs = (FieldSpec(name=ITEM, role="item"), *log.raw.fields)
-    items = pl.DataFrame({ITEM: rows.items})
-    if log.items is not None:
-        items = items.join(log.items, on=ITEM, how="left", maintain_order="left")
+    items, noted = item_values(log, rows)
     train_rows = rows.impressions.source_row[rows.impressions.split == TRAIN]
     vocabularies: dict[str, Vocabulary] = {}
     numeric: dict[str, NumericField] = {}
@@ -70,6 +71,7 @@ def encode_fields(log: CheckedLog, rows: LogRows) -> EncodedFields:
         vocabularies=vocabularies,
         item_columns={key: np.concatenate([np.zeros(1, column.dtype), column]) for key, column in columns["item"].items()},
         row_columns=columns["user"] | columns["context"],
+        counts=noted,
     )
 
 

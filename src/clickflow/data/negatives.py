@@ -1,4 +1,4 @@
-"""Sampled negatives: for a positive row an item that its user never acted on, for a behaviour another item of train."""
+"""Negatives beside what they belong to: a positive row and its sampled item, a behaviour and another item of train."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,46 +8,6 @@ from numpy.typing import NDArray
 
 from clickflow.data.arrays import IntArray
 from clickflow.data.schema import ITEM, LABEL
-
-# After this many rounds of rejection only users who know nearly the whole catalogue are left; they are served one by one.
-MAX_ROUNDS = 20
-
-
-def sample_negatives(group: IntArray, own_keys: IntArray, weights: IntArray, *, uniform: bool, rng: np.random.Generator) -> IntArray:
-    """One negative item for each row, by rejection.
-
-    Args:
-        group: (R,) user of each row.
-        own_keys: sorted ``group * num_items + item`` of every behaviour in the log.
-        weights: (I,) occurrences of each item; items of weight 0 are never drawn.
-        uniform: whether all items are equally likely; otherwise in proportion to their weight.
-        rng: source of randomness.
-
-    Returns:
-        (R,) items, -1 for a user who acted on every candidate.
-    """
-    num_items = len(weights)
-    candidates = np.flatnonzero(weights)
-    cumulative = np.cumsum(weights[candidates])
-
-    def draw(size: int) -> IntArray:
-        if uniform:
-            return candidates[rng.integers(0, len(candidates), size)]
-        return candidates[np.searchsorted(cumulative, rng.integers(0, cumulative[-1], size), side="right")]
-
-    items = draw(len(group))
-    open_rows = np.flatnonzero(_contains(own_keys, group * num_items + items))
-    for _ in range(MAX_ROUNDS):
-        if not len(open_rows):
-            return items
-        items[open_rows] = draw(len(open_rows))
-        open_rows = open_rows[_contains(own_keys, group[open_rows] * num_items + items[open_rows])]
-    for row in open_rows:
-        low, high = np.searchsorted(own_keys, [group[row] * num_items, (group[row] + 1) * num_items])
-        free = np.setdiff1d(candidates, own_keys[low:high] - group[row] * num_items)
-        shares = None if uniform else weights[free] / max(1, weights[free].sum())
-        items[row] = rng.choice(free, p=shares) if len(free) else -1
-    return items
 
 
 class OtherItems:
@@ -94,9 +54,3 @@ def interleave(columns: Mapping[str, NDArray[Any]], negatives: IntArray) -> dict
             doubled[1::2] = 0
         interleaved[name] = doubled[kept]
     return interleaved
-
-
-def _contains(sorted_keys: IntArray, keys: IntArray) -> NDArray[np.bool_]:
-    position = np.minimum(np.searchsorted(sorted_keys, keys), len(sorted_keys) - 1)
-    found: NDArray[np.bool_] = sorted_keys[position] == keys
-    return found

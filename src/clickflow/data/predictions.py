@@ -11,7 +11,7 @@ from clickflow.data.schema import ITEM, LABEL, USER
 
 
 def write_predictions(path: Path, dataset: PreparedDataset, split: str, preds: NDArray[np.float32]) -> None:
-    """Write one Parquet row per impression of a split, in the split's order: ``user``, ``item``, ``label``, ``preds``."""
+    """Write one Parquet row per impression of a split, by user and time: ``user``, ``item``, ``label``, ``preds``."""
     rows = dataset.split(split).rows
     pl.DataFrame(
         {

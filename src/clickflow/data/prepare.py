@@ -29,6 +29,8 @@ from clickflow.data.validation import CheckedLog, check
 from clickflow.data.vocabulary import RAW
 from clickflow.digests import digest_values
 
+ORDERED_BY = "time, ties shuffled"
+"""Part of a folder's name, so that folders which were prepared by the order of a file are not taken for those of now."""
 Progress = Callable[[str], None]
 
 HISTORY_QUANTILES = (10, 25, 50, 75, 90, 99, 100)
@@ -67,7 +69,7 @@ def prepare(data: DataConfig, protocol: ProtocolConfig, home: Path, progress: Pr
 def _identity(data: DataConfig, protocol: ProtocolConfig, files: tuple[Path, ...]) -> str:
     """SHA-256 of everything that determines a prepared dataset; the location of the log is not part of it."""
     contents = [storage.digest_source(path) for path in files]
-    values = [FORMAT_VERSION, _described(data), protocol.model_dump(mode="json"), contents]
+    values = [FORMAT_VERSION, ORDERED_BY, _described(data), protocol.model_dump(mode="json"), contents]
     return digest_values(values)
 
 
@@ -106,7 +108,7 @@ def _write(folder: Path, data: DataConfig, protocol: ProtocolConfig, log: Checke
         has_order=rows.has_order,
         history_length_quantiles=_history_lengths(rows.impressions),
         splits=splits,
-        counts=log.counts | rows.counts,
+        counts=log.counts | rows.counts | fields.counts,
         versions={name: importlib.metadata.version(name) for name in ("clickflow", "polars", "pyarrow", "numpy")},
         checksums=written.checksums,
         files=written.files,

@@ -4,16 +4,19 @@ Raw ids become dense codes at once; everything after that is arithmetic on array
 most frequent in train first: the order of vocabularies and so of embedding tables.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from clickflow.data.arrays import IntArray
-from clickflow.data.negatives import sample_negatives
-from clickflow.data.protocols import Behaviours, Impressions, Interactions, NextItemConfig, ProtocolConfig, sort_behaviours
-from clickflow.data.schema import ITEM, LABEL, RATING, TIMESTAMP, USER
-from clickflow.data.splits import TRAIN, refuse_empty_splits
+from clickflow.data.behaviours import Behaviours
+from clickflow.data.coding import coded, distinct_ids
+from clickflow.data.next_item_negatives import draw_negatives, refuse_without_negatives
+from clickflow.data.protocols import Impressions, Interactions, NextItemConfig, ProtocolConfig
+from clickflow.data.schema import ITEM, SPLIT, USER
+from clickflow.data.splits import NO_SPLIT, TRAIN, refuse_empty_splits
 from clickflow.data.validation import CheckedLog
 from clickflow.errors import DataError
 
@@ -27,6 +30,7 @@ class LogRows:
         items: (I,) raw id of item row 1, 2, ...: items of train by count, then items that train never saw; ties by raw id.
         item_counts: (I,) occurrences in train, in the order of ``items``.
         behaviours: ``item`` holds item rows.
+        in_train: (N,) whether a behaviour is in some history of train.
         impressions: R rows of the log (under ``next_item`` the positives); ``item`` holds item rows.
         negatives: (R,) item row of the negative of each positive, 0 for none; None if the log has its own negatives.
         counts: number of rows left out or noted, by reason.
@@ -36,6 +40,7 @@ class LogRows:
     items: pl.Series
     item_counts: IntArray
     behaviours: Behaviours
+    in_train: NDArray[np.bool_]
     impressions: Impressions
     negatives: IntArray | None
     counts: dict[str, int]
@@ -58,15 +63,22 @@ def make_rows(log: CheckedLog, protocol: ProtocolConfig, name: str) -> LogRows:
     Raises:
         DataError: a split would be empty, or the log has fields that the protocol's rows cannot have.
     """
+    seed = protocol.seed if isinstance(protocol, NextItemConfig) else 0
+    users, items = distinct_ids(log, USER), distinct_ids(log, ITEM)
+    interactions = coded(log, log.interactions, users, items, seed)
+    past = interactions if log.behaviours is None else coded(log, log.behaviours, users, items, seed)
+    behaviours = _clicks(past, len(users))
+    counts = {"identical_events_merged": 0}
     if isinstance(protocol, NextItemConfig):
         _refuse_fields_without_rows(log, name)
-    users, items = _distinct(log, USER), _distinct(log, ITEM)
-    interactions = _code(log.interactions, users, items)
-    behaviours = _sorted_behaviours(log, interactions, users, items)
-    impressions = protocol.impressions(interactions, behaviours)
+        distinct = behaviours.without_repeats()
+        counts["identical_events_merged"] = len(behaviours.group) - len(distinct.group)
+        behaviours = distinct
+    impressions = _inside(protocol.impressions(interactions, behaviours))
     refuse_empty_splits(impressions.split, f"data set {name}")
-    item_counts = _occurrences_in_train(impressions, behaviours, len(items))
-    counts = {
+    in_train, item_counts = _train(impressions, behaviours, len(items))
+    counts |= {
+        "behaviours_sharing_a_moment": behaviours.num_simultaneous,
         "users_with_one_behaviour": int((np.diff(behaviours.starts) == 1).sum()),
         "items_unseen_in_train": int((item_counts == 0).sum()),
     }
@@ -75,13 +87,15 @@ def make_rows(log: CheckedLog, protocol: ProtocolConfig, name: str) -> LogRows:
     row[order] = np.arange(1, len(order) + 1)
     negatives = None
     if isinstance(protocol, NextItemConfig):
-        negatives = row[_draw_negatives(protocol, impressions, behaviours, item_counts)]
+        negatives = row[draw_negatives(protocol, impressions, behaviours, item_counts)]
         counts["positives_without_negative"] = int((negatives == 0).sum())
+        refuse_without_negatives(counts["positives_without_negative"], len(negatives), name)
     return LogRows(
         users=users,
         items=items[order],
         item_counts=item_counts[order],
         behaviours=replace(behaviours, item=row[behaviours.item]),
+        in_train=in_train,
         impressions=replace(impressions, item=row[impressions.item]),
         negatives=negatives,
         counts=counts,
@@ -89,66 +103,37 @@ def make_rows(log: CheckedLog, protocol: ProtocolConfig, name: str) -> LogRows:
 
 
 def _refuse_fields_without_rows(log: CheckedLog, name: str) -> None:
-    if log.behaviours is not None and any(field.role != "item" for field in log.raw.fields):
+    if log.behaviours is None:
+        return
+    if SPLIT in log.interactions.columns:
+        raise DataError(
+            f"data set {name}: next_item takes its rows from the behaviour table, which names no splits; leave out data.behaviours or the "
+            "splits, or choose protocol=impressions."
+        )
+    if any(field.role != "item" for field in log.raw.fields):
         raise DataError(
             f"data set {name}: next_item takes its rows from the behaviour table, which has no user or context fields; "
             "leave out data.behaviours or the fields, or choose protocol=impressions."
         )
 
 
-def _distinct(log: CheckedLog, column: str) -> pl.Series:
-    """Sorted raw ids of the whole log; items that occur only in the item table are left out."""
-    frames = [log.interactions] if log.behaviours is None else [log.interactions, log.behaviours]
-    return pl.concat([frame.select(column).unique() for frame in frames]).unique().sort(column)[column]
+def _clicks(past: Interactions, num_users: int) -> Behaviours:
+    """The clicks, where the table has labels, else all rows."""
+    chosen = slice(None) if past.label is None else np.flatnonzero(past.label)
+    return Behaviours.of(past.group[chosen], past.item[chosen], past.timestamp[chosen], past.source_row[chosen], num_users)
 
 
-def _code(frame: pl.DataFrame, users: pl.Series, items: pl.Series) -> Interactions:
-    return Interactions(
-        group=_codes(frame[USER], users),
-        item=_codes(frame[ITEM], items),
-        timestamp=frame[TIMESTAMP].to_numpy(),
-        label=frame[LABEL].to_numpy().astype(np.uint8) if LABEL in frame.columns else None,
-        rating=frame[RATING].to_numpy().astype(np.float64) if RATING in frame.columns else None,
-    )
+def _inside(impressions: Impressions) -> Impressions:
+    """The impressions of a split."""
+    kept = impressions.split != NO_SPLIT
+    return impressions if kept.all() else Impressions(*(getattr(impressions, column.name)[kept] for column in fields(impressions)))
 
 
-def _codes(raw: pl.Series, distinct: pl.Series) -> IntArray:
-    """Position of each raw id among the sorted distinct ones."""
-    table = pl.DataFrame({"raw": distinct}).with_row_index("code")
-    joined = pl.DataFrame({"raw": raw}).join(table, on="raw", how="left", maintain_order="left")
-    return joined["code"].to_numpy().astype(np.int64)
-
-
-def _sorted_behaviours(log: CheckedLog, interactions: Interactions, users: pl.Series, items: pl.Series) -> Behaviours:
-    """The behaviour table, else the clicks, else all interactions."""
-    past = interactions if log.behaviours is None else _code(log.behaviours, users, items)
-    group, item, timestamp, source_row = past.group, past.item, past.timestamp, np.arange(len(past.group))
-    if past.label is not None:
-        source_row = np.flatnonzero(past.label)
-        group, item, timestamp = group[source_row], item[source_row], timestamp[source_row]
-    return sort_behaviours(group, item, timestamp, source_row, len(users))
-
-
-def _occurrences_in_train(impressions: Impressions, behaviours: Behaviours, num_items: int) -> IntArray:
-    """(I,) occurrences of each item in train: as a target, and as a behaviour within some train history."""
-    is_train = impressions.split == TRAIN
-    num_edges = len(behaviours.group) + 1
+def _train(impressions: Impressions, behaviours: Behaviours, num_items: int) -> tuple[NDArray[np.bool_], IntArray]:
+    """What train sees: (N,) whether a behaviour is in one of its histories, and (I,) occurrences of each item in targets and histories."""
+    is_train, num_edges = impressions.split == TRAIN, len(behaviours.group) + 1
     begin = np.bincount(impressions.history_start[is_train], minlength=num_edges)
     end = np.bincount(impressions.history_end[is_train], minlength=num_edges)
     covered = np.cumsum(begin - end)[:-1] > 0
     targets = np.bincount(impressions.item[is_train], minlength=num_items)
-    return targets + np.bincount(behaviours.item[covered], minlength=num_items)
-
-
-def _draw_negatives(protocol: NextItemConfig, positives: Impressions, behaviours: Behaviours, item_counts: IntArray) -> IntArray:
-    """(R,) one item per positive, -1 for none: train draws among the items of train, the other splits among all items."""
-    num_items = len(item_counts)
-    own_keys = np.sort(behaviours.group * num_items + behaviours.item)
-    everywhere = np.bincount(behaviours.item, minlength=num_items)
-    rng = np.random.default_rng(protocol.seed)
-    negatives = np.empty(len(positives.item), np.int64)
-    is_train = positives.split == TRAIN
-    for chosen, weights in ((is_train, item_counts), (~is_train, everywhere)):
-        uniform = protocol.negatives == "uniform"
-        negatives[chosen] = sample_negatives(positives.group[chosen], own_keys, weights, uniform=uniform, rng=rng)
-    return negatives
+    return covered, targets + np.bincount(behaviours.item[covered], minlength=num_items)

@@ -17,6 +17,8 @@ TRUE_PROBABILITY = "true_probability"
 HISTORY = "history"
 TITLE = "item title"
 """A title for people; not a field, so it has a name that no field can have."""
+SPLIT = "given split"
+"""Code of the split that the log itself gives to a row; no field can have this name either."""
 RESERVED_NAMES = frozenset(
     {USER, ITEM, TIMESTAMP, LABEL, RATING, TRUE_PROBABILITY, HISTORY, "group", "history_start", "history_end", "row", "preds"}
 )
@@ -24,6 +26,7 @@ RESERVED_NAMES = frozenset(
 Role = Literal["item", "user", "context"]
 Kind = Literal["categorical", "numeric"]
 TimestampUnit = Literal["seconds", "milliseconds", "microseconds", "order"]
+TICKS_PER_SECOND = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 
 
 class FieldSpec(StrictConfig):

@@ -65,7 +65,7 @@ def check(raw: RawLog, config: SourceConfig) -> CheckedLog:
         if name in frames:
             frames[name] = _count_duplicates(name, frames[name], config, counts)
     if "items" in frames:
-        frames["items"] = _one_row_an_item(tables["items"], frames["items"], counts)
+        frames["items"] = _one_row_per_item(frames["items"], counts)
         if not any(table.frame.is_empty() for table in tables.values()):
             problems += _missing_items(tables, frames, config, counts)
     if problems:
@@ -82,14 +82,13 @@ def _collect(name: str, frame: pl.LazyFrame, raw: RawLog) -> RawTable:
 def _sound_rows(table: RawTable, config: SourceConfig, problems: list[str], counts: dict[str, int]) -> pl.DataFrame:
     """The rows without a fault, in canonical columns; adds to ``problems`` and ``counts``."""
     frame = table.frame.select(pl.exclude("^given:.*$"))
-    if not table.is_derived:
-        counts[_count("rows_read", table.name)] = table.num_rows
-        if not table.num_rows:
-            problems.append(f"{table.origin} = 0 rows: there is nothing in it but column names; write it again with its rows.")
+    counts[_count("rows_read", table.name)] = table.num_rows
+    if not table.num_rows:
+        problems.append(f"{table.origin} = 0 rows: there is nothing in it but column names; write it again with its rows.")
     if sentence := wrong_unit(table):  # never dropped: that could remove half of a log
         problems.append(sentence)
     faults = list(row_faults(table, unit_is_right=sentence is None))
-    refused = 0 if table.is_derived else table.refused.count
+    refused = table.refused.count
     if not faults and not refused:
         return frame
     bad = reduce(or_, (fault.bad for fault in faults), pl.repeat(False, frame.height, eager=True))
@@ -137,7 +136,9 @@ def _count_duplicates(name: str, frame: pl.DataFrame, config: SourceConfig, coun
     if not duplicates or config.duplicates == "keep":
         return frame
     counts[_count("duplicate_rows_dropped", name)] = duplicates
-    return frame.unique(subset=keys, keep="first", maintain_order=True)
+    repeated = frame.select(keys).is_duplicated()
+    first = frame.filter(repeated).sort(pl.all()).unique(subset=keys, keep="first", maintain_order=True)
+    return pl.concat([frame.filter(~repeated), first])
 
 
 def _duplicates(rows: pl.DataFrame) -> int:
@@ -150,20 +151,11 @@ def _duplicates(rows: pl.DataFrame) -> int:
     return alike.height - alike.n_unique()
 
 
-def _one_row_an_item(table: RawTable, frame: pl.DataFrame, counts: dict[str, int]) -> pl.DataFrame:
-    """First row of each item. Fields from the log: the first value that is present; items with several values are counted."""
-    distinct = frame.drop_nulls(ITEM).unique(maintain_order=True)
-    if not table.is_derived:
-        counts["items_duplicate_rows"] = frame.height - distinct.height
-    if distinct[ITEM].n_unique() == distinct.height:
-        return distinct
-    values = pl.exclude(ITEM).drop_nulls()
-    by_item = distinct.group_by(ITEM, maintain_order=True)
-    conflicts = by_item.agg(values.n_unique() > 1).select(pl.any_horizontal(pl.exclude(ITEM)).sum()).item()
-    if conflicts:
-        counts["items_with_conflicting_fields"] = conflicts
-        logger.warning("%s items have several values of a field in the log; the first one is used", f"{conflicts:,}")
-    return by_item.agg(values.first())
+def _one_row_per_item(frame: pl.DataFrame, counts: dict[str, int]) -> pl.DataFrame:
+    """Each item once; its fields agree, its title may not."""
+    distinct = frame.drop_nulls(ITEM).unique()
+    counts["items_duplicate_rows"] = frame.height - distinct.height
+    return distinct.sort(pl.all(), nulls_last=True).unique(subset=ITEM, keep="first", maintain_order=True)
 
 
 def _missing_items(
@@ -173,10 +165,9 @@ def _missing_items(
     events = [frames[name].select(ITEM) for name in ("interactions", "behaviours") if name in frames]
     # The table as read: an item with a bad row is not told to be missing too.
     absent = pl.concat(events).lazy().unique().join(table.frame.lazy(), on=ITEM, how="anti").sort(ITEM).collect()[ITEM]
-    # Fields read from the log itself can lack only items of a behaviour table, and there is no table to add them to.
     if absent.is_empty():
         return
-    if config.on_missing_items == "unknown" or table.is_derived:
+    if config.on_missing_items == "unknown":
         counts["items_without_fields"] = len(absent)
         logger.warning("%s items have no fields: index 0 = unknown", f"{len(absent):,}")
         return

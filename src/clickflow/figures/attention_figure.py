@@ -26,29 +26,19 @@ AROUND_BARS_INCHES = 1.3
 
 @dataclass(frozen=True)
 class AttentionSample:
-    """One impression with those of its behaviours that are shown.
-
-    Attributes:
-        target: name of the target item.
-        outcome: label and prediction as text.
-        behaviours: (H,) name of each behaviour's item, oldest first.
-        weights: (H,) attention weight of each behaviour.
-        is_alike: (H,) whether a behaviour is of the target's kind.
-    """
+    """Names of one impression's target and of H of its behaviours, oldest first, with label and prediction as text."""
 
     target: str
     outcome: str
     behaviours: Sequence[str]
-    weights: npt.NDArray[np.floating]
-    is_alike: npt.NDArray[np.bool_]
+    weights: npt.NDArray[np.floating]  # (H,)
+    is_alike: npt.NDArray[np.bool_]  # (H,): of the target's kind
 
 
 def attention_figure(samples: Sequence[AttentionSample], kind: str) -> Figure:
-    """Draw one panel of horizontal bars per sample, with the oldest behaviour on top.
+    """Draw one panel of horizontal bars per sample, of which there is at least one, with the oldest behaviour on top.
 
-    Args:
-        samples: at least one.
-        kind: field whose value behaviours of the target's kind share with it, such as ``category``.
+    ``kind`` is the field whose value behaviours of the target's kind share with it, such as ``category``.
     """
     columns = min(COLUMNS, len(samples))
     most = [max(len(one.weights) for one in samples[start : start + columns]) for start in range(0, len(samples), columns)]
@@ -71,19 +61,11 @@ def _draw(axes: Axes, sample: AttentionSample, most: int) -> None:
     axes.barh(positions, sample.weights, color=colours, height=0.72, zorder=2)
     axes.axvline(0, color=INK, linewidth=0.9, zorder=3)
     label_axes(axes, "", "Attention weight", "")
-    axes.set_title(f"{_plain(sample.target)}\n{sample.outcome}", fontsize=10.5, color=INK, loc="left")
-    axes.set_yticks(positions, [_plain(label) for label in sample.behaviours], fontsize=8.5)
+    # The names are the user's: a $ is a $.
+    axes.set_title(f"{sample.target}\n{sample.outcome}", fontsize=10.5, color=INK, loc="left", parse_math=False)
+    axes.set_yticks(positions, sample.behaviours, fontsize=8.5, parse_math=False)
     axes.set_ylim(most - 0.4, -0.6)  # bars of one thickness in all panels of a row
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.tick_params(axis="x", labelbottom=True)
-
-
-def _plain(text: str) -> str:
-    r"""Escape the dollar signs of a text, each of which would begin a formula.
-
-    >>> _plain("$5 a Day (2008)")
-    '\\$5 a Day (2008)'
-    """
-    return text.replace("$", r"\$")

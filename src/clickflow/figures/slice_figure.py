@@ -20,16 +20,7 @@ NARROWEST = 0.02  # least width of the AUC axis, so that equal slices do not loo
 
 
 class SlicePoint(NamedTuple):
-    """One line of the figure; AUC and interval are NaN if the rows of the slice do not define them.
-
-    Attributes:
-        name: field that the rows are sliced by.
-        value: its value in the slice.
-        rows: number of impressions in the slice.
-        auc: AUC on them.
-        low: lower end of the interval of the AUC.
-        high: upper end of the interval.
-    """
+    """Field and value of a slice, its number of rows, and its AUC with an interval, NaN if the rows do not define them."""
 
     name: str
     value: str
@@ -40,14 +31,10 @@ class SlicePoint(NamedTuple):
 
 
 def slice_figure(points: Sequence[SlicePoint], whole: float, title: str) -> Figure:
-    """Draw one line per slice, grouped by name, and a vertical line at the AUC of all rows.
+    """Draw one line per slice, in the given order from the top, and a vertical line at ``whole``, the AUC of all rows unless NaN.
 
-    Slices without a defined AUC are left out; those without an interval are hollow, because their AUC is that of a handful of rows.
-
-    Args:
-        points: slices in the order from the top, those of one name together.
-        whole: AUC of all rows; NaN if they are of one class.
-        title: title of the figure.
+    Slices of one name are neighbours. Those without a defined AUC are left out; those without an interval are hollow, because their AUC is
+    that of a handful of rows.
     """
     defined = [point for point in points if math.isfinite(point.auc)]
     placed, headings = _placed(defined[:MOST])

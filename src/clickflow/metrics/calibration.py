@@ -39,8 +39,6 @@ def log_loss(preds: Tensor, target: Tensor) -> float:
     Predictions are first clamped to [eps, 1 - eps], eps = machine epsilon of their type (1.2e-7 for float32), as in scikit-learn: a click
     predicted with exactly 0 costs 16 nats, not infinity.
 
-    NaN without rows.
-
     >>> round(log_loss(torch.tensor([0.5, 0.25]), torch.tensor([1, 0])), 4)
     0.4904
     """
@@ -62,8 +60,6 @@ def calibration(preds: Tensor, target: Tensor) -> float:
 
     He et al., "Practical Lessons from Predicting Clicks on Ads at Facebook", section 3.
 
-    NaN without a click.
-
     >>> calibration(torch.tensor([0.5, 0.5, 0.5, 0.0]), torch.tensor([1, 0, 0, 0]))
     1.5
     """
@@ -75,12 +71,10 @@ def calibration(preds: Tensor, target: Tensor) -> float:
 
 
 def reliability(preds: Tensor, target: Tensor, num_bins: int = 20) -> ReliabilityBins:
-    """Mean prediction and click rate in bins of equally many impressions.
+    """Mean prediction and click rate in at most ``num_bins`` bins of equally many impressions; none without rows.
 
     Equal predictions stay in one bin, so the bins do not depend on the order of the rows; heavy ties therefore give fewer and less
     equal bins. An edge is halfway between the predictions on its two sides.
-
-    ``num_bins`` (at least 1) is the most bins to make. There are none without rows.
 
     >>> reliability(torch.tensor([0.1, 0.3, 0.6, 0.8]), torch.tensor([0, 0, 0, 1]), num_bins=2).click_rate
     tensor([0.0000, 0.5000], dtype=torch.float64)

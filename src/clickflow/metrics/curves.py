@@ -13,11 +13,10 @@ Inputs, errors and warnings are those of :mod:`~clickflow.metrics.ranking`.
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from clickflow.data.arrays import FloatArray, IntArray
-from clickflow.metrics.ranking import check_inputs, one_class, undefined
+from clickflow.metrics.ranking import check_inputs, one_class, operating_points, undefined
 
 NUM_POINTS = 1000
 
@@ -47,14 +46,12 @@ def roc_curve(preds: Tensor, target: Tensor) -> Curve:
     Between two thresholds TPR is interpolated linearly, which corresponds to ties counting one half in the AUC. If the exact curve rises
     vertically at an FPR of the grid, the upper end is taken: that TPR is reached at this FPR. With the ends (0, 0) and (1, 1) the
     area under the points is within 0.0005 of the exact AUC: a monotone curve cannot move further between the points.
-
-    y is NaN without a click or without a non-click.
     """
     preds, target = check_inputs(preds, target)
     x = np.arange(NUM_POINTS) / NUM_POINTS
     if reason := one_class(target):
         return Curve("roc/tpr", x, np.full(NUM_POINTS, undefined("roc_curve", reason)))
-    true_positives, false_positives = _operating_points(preds, target)
+    true_positives, false_positives = (counts.cpu().numpy() for counts in operating_points(preds, target))
     tpr, fpr = true_positives / true_positives[-1], false_positives / false_positives[-1]
     left = np.searchsorted(fpr, x, side="right") - 1  # the last point at or before x: the upper end of a vertical rise
     right = left + 1  # exists and is beyond x, because fpr ends at 1 > x
@@ -69,24 +66,11 @@ def pr_curve(preds: Tensor, target: Tensor) -> Curve:
     really attains. That is the step function whose area is the average precision (``pr_auc``). Linear interpolation would be too optimistic
     (Davis & Goadrich, "The Relationship Between Precision-Recall and ROC Curves", 2006), and so would the best precision at this recall or
     more.
-
-    y is NaN without a click or without a non-click.
     """
     preds, target = check_inputs(preds, target)
     x = np.arange(1, NUM_POINTS + 1) / NUM_POINTS
     if reason := one_class(target):
         return Curve("pr/precision", x, np.full(NUM_POINTS, undefined("pr_curve", reason)))
-    true_positives, false_positives = _operating_points(preds, target)
+    true_positives, false_positives = (counts.cpu().numpy() for counts in operating_points(preds, target))
     first = np.searchsorted(true_positives / true_positives[-1], x, side="left")
     return Curve("pr/precision", x, true_positives[first] / (true_positives[first] + false_positives[first]))
-
-
-def _operating_points(preds: Tensor, target: Tensor) -> tuple[IntArray, IntArray]:
-    """True and false positives, (T,) each, from "nothing is positive" (0, 0) down the distinct predictions to "all are"."""
-    preds, order = preds.sort(descending=True)
-    is_last_of_tie = torch.cat([preds[1:] != preds[:-1], torch.ones(1, dtype=torch.bool, device=preds.device)])
-    predicted = is_last_of_tie.nonzero().squeeze(1) + 1
-    true_positives = target[order].cumsum(0)[predicted - 1]
-    counts = torch.stack([true_positives, predicted - true_positives])
-    counts = torch.nn.functional.pad(counts, (1, 0)).cpu()  # the point (0, 0)
-    return counts[0].numpy(), counts[1].numpy()

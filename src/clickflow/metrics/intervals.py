@@ -22,36 +22,22 @@ from torch import Tensor
 
 from clickflow.metrics.calibration import row_losses
 from clickflow.metrics.placements import auc_variance, twice_placements
-from clickflow.metrics.ranking import check_alpha, check_group, check_inputs, differs_from_previous, segments, user_statistics
+from clickflow.metrics.ranking import check_group, check_inputs, differs_from_previous, segments, user_statistics
 
 
 class ConfidenceInterval(NamedTuple):
-    """Interval that covers a metric with probability 1 - alpha; both ends are NaN if the rows do not determine it.
-
-    Attributes:
-        low: lower end.
-        high: upper end.
-    """
+    """95 % interval of a metric; both ends are NaN if the rows do not determine it."""
 
     low: float
     high: float
 
 
-def intervals(preds: Tensor, target: Tensor, group: Tensor, *, alpha: float = 0.05) -> dict[str, ConfidenceInterval]:
+def intervals(preds: Tensor, target: Tensor, group: Tensor) -> dict[str, ConfidenceInterval]:
     """Intervals of ``auc``, ``gauc``, ``pr_auc``, ``log_loss`` and ``calibration``, in O(B log B).
 
-    An interval that is NaN gives no warning: measuring the metric itself gives one.
-
-    Args:
-        preds: (B,) click probabilities.
-        target: (B,) 1 click, 0 no click.
-        group: (B,) integer, the user of each impression; any values, in any order.
-        alpha: in (0, 1), the probability that an interval misses.
-
-    Raises:
-        ValueError: ``preds`` are not probabilities, ``target`` or ``group`` differ from them in length, or ``alpha`` is not in (0, 1).
+    Inputs and errors are those of :mod:`~clickflow.metrics.ranking`. An interval that is NaN gives no warning: measuring the metric itself
+    gives one.
     """
-    check_alpha(alpha)
     preds, click = check_inputs(preds, target)
     check_group(group, preds)
     users, user = torch.unique(group, return_inverse=True)
@@ -65,26 +51,19 @@ def intervals(preds: Tensor, target: Tensor, group: Tensor, *, alpha: float = 0.
     pairs = clicks * (impressions - clicks)
     weight = torch.where(pairs > 0, impressions, 0)  # a user of one class has no weight in the GAUC
     found = {
-        "auc": logit_interval(*auc_and_error(preds, click, user, torch.zeros_like(users)), alpha),
-        "gauc": logit_interval(*_ratio(weight * twice_u / (2 * pairs.clamp(min=1)), weight), alpha),
-        "pr_auc": logit_interval(*_average_precision(preds, click, of_users), alpha),
-        "log_loss": _log_interval(*_ratio(of_users(row_losses(preds, click)), impressions), alpha),
-        "calibration": _log_interval(*_ratio(of_users(preds), clicks), alpha),
+        "auc": logit_interval(*auc_and_error(preds, click, user, torch.zeros_like(users))),
+        "gauc": logit_interval(*_ratio(weight * twice_u / (2 * pairs.clamp(min=1)), weight)),
+        "pr_auc": logit_interval(*_average_precision(preds, click, of_users)),
+        "log_loss": _log_interval(*_ratio(of_users(row_losses(preds, click)), impressions)),
+        "calibration": _log_interval(*_ratio(of_users(preds), clicks)),
     }
     return {name: ConfidenceInterval(float(low), float(high)) for name, (low, high) in found.items()}
 
 
 def auc_and_error(preds: Tensor, click: Tensor, cluster: Tensor, stratum: Tensor) -> tuple[Tensor, Tensor]:
-    """AUC of each of K strata and its standard error, with the clusters of :func:`~clickflow.metrics.placements.auc_variance`.
+    """AUC (K,) of each of K strata and its standard error (K,), NaN for a stratum that does not determine them.
 
-    Args:
-        preds: (B,) click probabilities.
-        click: (B,) bool.
-        cluster: (B,) 0 ... C - 1, the cluster of each row.
-        stratum: (C,) 0 ... K - 1, the stratum of each cluster; every stratum occurs.
-
-    Returns:
-        (K,) and (K,) float64, NaN for a stratum that does not determine them.
+    Rows, clusters and strata are those of :func:`~clickflow.metrics.placements.auc_variance`.
     """
     of_row = stratum[cluster]
     rows = torch.bincount(of_row)
@@ -95,19 +74,19 @@ def auc_and_error(preds: Tensor, click: Tensor, cluster: Tensor, stratum: Tensor
     return value, auc_variance(placements, click, cluster, stratum).sqrt()
 
 
-def logit_interval(value: Tensor, error: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    """Ends of the interval of an area, normal on the logit scale; NaN if the error is 0 or NaN."""
-    margin = _margin(error / (value * (1 - value)), alpha)
+def logit_interval(value: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
+    """Ends of the 95 % interval of an area, normal on the logit scale; NaN if the error is 0 or NaN."""
+    margin = _margin(error / (value * (1 - value)))
     return torch.sigmoid(torch.logit(value) - margin), torch.sigmoid(torch.logit(value) + margin)
 
 
-def _log_interval(value: Tensor, error: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    margin = _margin(error / value, alpha)
+def _log_interval(value: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
+    margin = _margin(error / value)
     return value * torch.exp(-margin), value * torch.exp(margin)
 
 
-def _margin(error: Tensor, alpha: float) -> Tensor:
-    return torch.where(error > 0, NormalDist().inv_cdf(1 - alpha / 2) * error, math.nan)
+def _margin(error: Tensor) -> Tensor:
+    return torch.where(error > 0, NormalDist().inv_cdf(0.975) * error, math.nan)
 
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> tuple[Tensor, Tensor]:

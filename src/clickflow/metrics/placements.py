@@ -21,13 +21,7 @@ def twice_placements(preds: Tensor, click: Tensor, stratum: Tensor | None = None
     The non-clicks below a click are its midrank among all rows minus that among the clicks, which Sun & Xu (2014) get from three sorts.
     A running count of the non-clicks gives them from one.
 
-    Args:
-        preds: (B,) scores.
-        click: (B,) bool.
-        stratum: (B,) integer; None: all rows are one stratum.
-
-    Returns:
-        (B,) int64.
+    ``preds`` (B,), ``click`` (B,) bool and ``stratum`` (B,) integer, None for a single one -> (B,) int64.
     """
     order = preds.argsort()
     is_first = torch.zeros_like(click)
@@ -87,15 +81,7 @@ def auc_variance(placements: Tensor, click: Tensor, cluster: Tensor, stratum: Te
 
 
 def clustered(user: Tensor, stratum: Tensor) -> tuple[Tensor, Tensor]:
-    """Clusters and strata for :func:`auc_variance`: the rows of a user in a stratum are a cluster.
-
-    Args:
-        user: (B,) 0 ... U - 1.
-        stratum: (B,) 0 ... K - 1.
-
-    Returns:
-        (B,) cluster of each row, and (C,) stratum of each cluster.
-    """
+    """Cluster (B,) of each row and stratum (C,) of each cluster for :func:`auc_variance`: a cluster is a user (B,) in a stratum (B,)."""
     width = int(user.max()) + 1 if len(user) else 1
     keys, cluster = torch.unique(stratum * width + user, return_inverse=True)
     return cluster, keys // width

@@ -1,7 +1,10 @@
 """How well predictions order impressions: AUC, average precision and the AUC within each user.
 
-Plain functions on tensors; :class:`~clickflow.metrics.click_metrics.ClickMetrics` is the shell that collects over batches. ``auc`` and
-``pr_auc`` are torchmetrics' exact ones. ``gauc`` is our own: torchmetrics' ``RetrievalAUROC`` loops over users and weights them equally.
+Plain functions on tensors; :class:`~clickflow.metrics.click_metrics.ClickMetrics` is the shell that collects over batches.
+
+Decision: no torchmetrics here. Its import loads SciPy's signal processing and matplotlib's ``pyplot``, a fifth of what a promotion costs,
+and only training needs it. ``auc`` and ``pr_auc`` equal its exact ones to the last digit (tests), so that values logged before still
+reproduce. ``gauc`` it lacks: ``RetrievalAUROC`` loops over users and weights them equally.
 
 All metrics take columns of B rows: ``preds`` (click probabilities), ``target`` (1 click, 0 no click) and ``group`` (integer, the user of
 each impression; any values, in any order). They raise a ValueError for anything else, and warn with a :class:`MetricUndefinedWarning`
@@ -18,7 +21,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 
 _INTEGER_TYPES = (torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8)
 
@@ -28,13 +30,7 @@ class MetricUndefinedWarning(UserWarning):
 
 
 class GroupAUC(NamedTuple):
-    """GAUC and the users behind it.
-
-    Attributes:
-        value: mean AUC of the users, weighted by their impressions; NaN if no user has both classes.
-        users: number of users that count in ``value``.
-        users_skipped: number of users left out because all their impressions are of one class.
-    """
+    """GAUC, the number of users that count in it, and that of the users whose impressions are all of one class."""
 
     value: float
     users: int
@@ -44,21 +40,18 @@ class GroupAUC(NamedTuple):
 def auc(preds: Tensor, target: Tensor) -> float:
     """Area under the ROC curve, exact: the probability that a click is scored above a non-click, ties counting one half.
 
-    NaN without a click or without a non-click.
-
     >>> auc(torch.tensor([0.1, 0.4, 0.4, 0.8]), torch.tensor([0, 0, 1, 1]))
     0.875
     """
     preds, target = check_inputs(preds, target)
     if reason := one_class(target):
         return undefined("auc", reason)
-    return float(binary_auroc(preds, target.long(), thresholds=None, validate_args=False))
+    true_positives, false_positives = operating_points(preds, target)
+    return float(torch.trapezoid(true_positives / true_positives[-1], false_positives / false_positives[-1]))
 
 
 def pr_auc(preds: Tensor, target: Tensor) -> float:
     """Average precision, exact: sum over thresholds of (recall gained) * (precision there), without interpolation.
-
-    NaN without a click or without a non-click.
 
     >>> round(pr_auc(torch.tensor([0.1, 0.4, 0.35, 0.8]), torch.tensor([0, 0, 1, 1])), 4)
     0.8333
@@ -66,17 +59,17 @@ def pr_auc(preds: Tensor, target: Tensor) -> float:
     preds, target = check_inputs(preds, target)
     if reason := one_class(target):
         return undefined("pr_auc", reason)
-    return float(binary_average_precision(preds, target.long(), thresholds=None, validate_args=False))
+    true_positives, false_positives = operating_points(preds, target)
+    precision = true_positives[1:] / (true_positives + false_positives)[1:]
+    recall_gained = (true_positives / true_positives[-1]).diff()
+    return float((recall_gained * precision).flip(0).sum())  # from the lowest threshold up, which is torchmetrics' order
 
 
 def gauc(preds: Tensor, target: Tensor, group: Tensor) -> GroupAUC:
     """Mean of the users' AUC, weighted by their impressions (DIN, Zhou et al. 2018, equation 10).
 
-    A user whose impressions are all clicks or all non-clicks has no AUC and is skipped and counted.
-
-    NaN if no user has both a click and a non-click.
-
-    User 7 (AUC 1, 2 impressions) and user 8 (AUC 1/2, 3 impressions) count, user 9 has no click:
+    A user whose impressions are all clicks or all non-clicks has no AUC and is skipped. User 7 (AUC 1, 2 impressions) and user 8 (AUC 1/2,
+    3 impressions) count, user 9 has no click:
 
     >>> gauc(torch.tensor([0.9, 0.2, 0.3, 0.5, 0.7, 0.6]), torch.tensor([1, 0, 0, 1, 0, 0]), torch.tensor([7, 7, 8, 8, 8, 9]))
     GroupAUC(value=0.7, users=2, users_skipped=1)
@@ -98,9 +91,7 @@ def gauc(preds: Tensor, target: Tensor, group: Tensor) -> GroupAUC:
 def rela_impr(auc: float, base_auc: float) -> float:
     """Relative improvement over a base model, (AUC - 0.5) / (base AUC - 0.5) - 1 (DIN, Zhou et al. 2018, equation 11).
 
-    A random order reaches 0.5, so only the part above it counts. Works for AUC and GAUC alike.
-
-    NaN if the base model's AUC, on the same rows, is not above 0.5, so that there is nothing to improve on.
+    A random order reaches 0.5, so only the part above it counts; NaN if the base model's AUC or GAUC is not above it.
 
     >>> round(rela_impr(0.75, base_auc=0.7), 4)
     0.25
@@ -110,16 +101,22 @@ def rela_impr(auc: float, base_auc: float) -> float:
     return (auc - 0.5) / (base_auc - 0.5) - 1
 
 
-def check_inputs(preds: Tensor, target: Tensor, name: str = "preds") -> tuple[Tensor, Tensor]:
-    """Check the inputs of a metric.
+def operating_points(preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """True and false positives, (T + 1,) int64 each, from "nothing is positive" (0, 0) down the T distinct predictions to "all are".
 
     Args:
-        preds: (B,) click probabilities of any floating type.
-        target: (B,) 1 click, 0 no click, of any type.
-        name: name of ``preds`` in messages.
+        preds: (B,) click probabilities, at least one.
+        target: (B,) bool.
+    """
+    preds, order = preds.sort(descending=True)
+    predicted = torch.cat([preds.diff().nonzero().squeeze(1) + 1, order.new_tensor([len(order)])])  # (T,) rows down to each
+    true_positives = target[order].cumsum(0)[predicted - 1]
+    pad = torch.nn.functional.pad
+    return pad(true_positives, (1, 0)), pad(predicted - true_positives, (1, 0))
 
-    Returns:
-        ``preds`` (B,) as float32 or float64, without gradient, and ``target`` (B,) as bool.
+
+def check_inputs(preds: Tensor, target: Tensor, name: str = "preds") -> tuple[Tensor, Tensor]:
+    """Return (B,) probabilities as float32 or float64 without gradient, and (B,) targets of any type as bool.
 
     Raises:
         ValueError: names the input and what is wrong with it.
@@ -149,12 +146,6 @@ def check_group(group: Tensor, preds: Tensor) -> None:
     """Raise a ValueError unless ``group`` is an integer column as long as ``preds`` (B,)."""
     if group.shape != preds.shape or group.dtype not in _INTEGER_TYPES:
         raise ValueError(f"group = {group.dtype} of shape {tuple(group.shape)}: must be an integer column of shape {tuple(preds.shape)}")
-
-
-def check_alpha(alpha: float) -> None:
-    """Raise a ValueError unless an interval can miss with probability ``alpha``."""
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha = {alpha}: must be in (0, 1), as 0.05 for a 95 % interval")
 
 
 def one_class(target: Tensor) -> str:

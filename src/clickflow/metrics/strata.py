@@ -16,25 +16,13 @@ from clickflow.metrics.ranking import check_group, check_inputs, user_statistics
 
 FEWEST = 10
 """Clicks, and non-clicks, below which a stratum's AUC has no interval: a variance of a handful of placements is a guess."""
-ALPHA = 0.05
-"""Probability that an interval misses."""
 
 
 def metrics_by_stratum(preds: Tensor, target: Tensor, user: Tensor, stratum: Tensor) -> dict[str, Tensor]:
-    """Measure each of K strata.
+    """Measure each of K strata, one column (K,) per measure; ``auc_low`` and ``auc_high`` are the 95 % interval of the AUC.
 
-    Args:
-        preds: (B,) click probabilities.
-        target: (B,) 1 click, 0 no click.
-        user: (B,) 0 ... U - 1, the user of each impression.
-        stratum: (B,) 0 ... K - 1; every stratum occurs.
-
-    Returns:
-        columns (K,): ``rows``, ``users``, ``clicks``, int64; ``click_rate``, ``auc``, ``auc_low`` and ``auc_high`` (its 95 % interval),
-        ``gauc``, ``log_loss``, ``calibration``, float64.
-
-    Raises:
-        ValueError: as in :func:`~clickflow.metrics.ranking.gauc`.
+    ``user`` (B,) counts from 0, and so does ``stratum`` (B,), of which every one occurs; inputs and errors are otherwise those of
+    :func:`~clickflow.metrics.ranking.gauc`.
     """
     preds, click = check_inputs(preds, target)
     check_group(user, preds)
@@ -48,7 +36,7 @@ def metrics_by_stratum(preds: Tensor, target: Tensor, user: Tensor, stratum: Ten
     clicks = torch.bincount(stratum[click], minlength=len(rows))
     auc, error = auc_and_error(preds, click, cluster, of_cluster)
     enough = torch.minimum(clicks, rows - clicks) >= FEWEST
-    low, high = logit_interval(auc, torch.where(enough, error, math.nan), ALPHA)
+    low, high = logit_interval(auc, torch.where(enough, error, math.nan))
     impressions, user_clicks, twice_u = user_statistics(preds, click, cluster)
     pairs = user_clicks * (impressions - user_clicks)
     weight = torch.where(pairs > 0, impressions, 0)  # a user of one class does not count

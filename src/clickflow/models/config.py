@@ -87,11 +87,7 @@ class WideDeepConfig(PooledConfig):
     """Weights that the pairs of each crossed field share."""
 
     def build(self, schema: Schema) -> "nn.Module":
-        """Build the model for a data set.
-
-        Raises:
-            ConfigError: one of ``cross_fields`` is no item field of the data set.
-        """
+        """Build the model for a data set; a ConfigError if one of ``cross_fields`` is no item field of it."""
         from clickflow.models.wide_deep import WideDeep
 
         return WideDeep(self, schema)
@@ -184,11 +180,7 @@ class DIENConfig(TowerConfig):
     """Widths of that MLP's hidden layers, with sigmoids as in the released code."""
 
     def build(self, schema: Schema) -> "nn.Module":
-        """Build the model for a data set.
-
-        Raises:
-            ConfigError: the inner product of states and behaviours of different widths.
-        """
+        """Build the model for a data set; a ConfigError for the inner product of states and behaviours of different widths."""
         from clickflow.models.dien import DIEN
 
         return DIEN(self, schema)

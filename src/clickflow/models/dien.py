@@ -99,16 +99,7 @@ class AuxiliaryLoss(nn.Module):
             self.rest = MLP(first, rest, "sigmoid")
 
     def forward(self, states: Tensor, following: Tensor, negatives: Tensor) -> Tensor:
-        """Weighted mean over M states of -(log sigma(state, following) + log(1 - sigma(state, negative))); 0 for M = 0.
-
-        Args:
-            states: (M, H).
-            following: (M, D) behaviour after each state.
-            negatives: (M, D) sampled behaviour in its place.
-
-        Returns:
-            scalar.
-        """
+        """Weighted mean over (M, H) states, (M, D) following and (M, D) sampled behaviours of the module's formula; 0 for M = 0."""
         positive_logits, negative_logits = self._logits(states, following, negatives)
         total = F.softplus(-positive_logits).sum() + F.softplus(negative_logits).sum()
         return self.weight * total / max(1, len(states))

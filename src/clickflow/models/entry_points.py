@@ -31,11 +31,7 @@ def models_of_packages() -> dict[str, tuple[EntryPoint, ...]]:
 
 @cache
 def config_class(name: str) -> type[StrictConfig]:
-    """The config class of another package's model, imported now.
-
-    Raises:
-        ConfigError: the entry point cannot be imported, is no config of that name, or is one of two; names it.
-    """
+    """The config class of another package's model, imported now; a ConfigError if it cannot be, is no such config, or is one of two."""
     point, *others = models_of_packages()[name]
     if others:
         both = " and ".join(_shown(each) for each in (point, *others))
@@ -60,15 +56,7 @@ def package_of(name: str) -> str | None:
 
 
 def check_installed(name: str, package: str | None) -> None:
-    """Refuse a logged model whose package is not here.
-
-    Args:
-        name: the model's.
-        package: from :func:`package_of` when it was logged.
-
-    Raises:
-        ConfigError: names the package.
-    """
+    """Refuse a logged model, by a ConfigError, if the package is not here that :func:`package_of` gave when it was logged."""
     if package is not None and name not in models_of_packages():
         raise ConfigError(f"model.name = {name}: comes from the package {package}, which is not installed; pip install '{package}'")
 

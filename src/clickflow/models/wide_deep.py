@@ -70,26 +70,15 @@ def hash_bucket(keys: Tensor, num_buckets: int) -> Tensor:
     The mix is the last step of SplitMix64 (Steele et al., Fast Splittable Pseudorandom Number Generators, OOPSLA 2014) on 64 bits: each
     bit of a key changes each bit of the result for about half of all keys, so that no pattern of ids crowds into few buckets.
 
-    Args:
-        keys: (N,) int64.
-        num_buckets: more than 0.
-
-    Returns:
-        (N,) int64 in 0 ... num_buckets - 1.
-
     >>> hash_bucket(torch.arange(5), 100)
     tensor([ 0, 94, 65, 28, 26])
     """
-    mixed = (keys ^ _shift(keys, 30)) * _signed(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ _shift(mixed, 27)) * _signed(0x94D049BB133111EB)
+    # The constants as int64: multiplication modulo 2^64 is the same for both signs.
+    mixed = (keys ^ _shift(keys, 30)) * (0xBF58476D1CE4E5B9 - 2**64)
+    mixed = (mixed ^ _shift(mixed, 27)) * (0x94D049BB133111EB - 2**64)
     return _shift(mixed ^ _shift(mixed, 31), 1) % num_buckets
 
 
 def _shift(values: Tensor, bits: int) -> Tensor:
     """Shift right and fill with zeros, as for unsigned integers; torch's ``>>`` on int64 repeats the sign."""
     return (values >> bits) & ((1 << (64 - bits)) - 1)
-
-
-def _signed(constant: int) -> int:
-    """A constant of 64 bits as int64; multiplication modulo 2^64 is the same for both."""
-    return constant - (1 << 64) if constant >= 1 << 63 else constant

@@ -18,7 +18,7 @@ from clickflow.data.dataset import PreparedDataset
 from clickflow.data.predictions import read_predictions
 from clickflow.data.raw_rows import raw_rows
 from clickflow.errors import ClickflowError, PromotionError, TrackingError
-from clickflow.promotion.candidate import Candidate
+from clickflow.promotion.challenger import Challenger
 from clickflow.runs.config import RunConfig
 from clickflow.runs.evaluate import LoadedModel, check_schema
 from clickflow.runs.logged_config import read_config
@@ -35,57 +35,54 @@ TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
-class CheckedCandidate:
-    """A candidate that passed its checks, with everything that its evaluation needs.
+class CheckedChallenger:
+    """A challenger that passed its checks, with everything that its evaluation needs.
 
     Attributes:
-        chosen: the candidate.
-        config: config of its run.
-        dataset: data set of its run.
+        challenger: the run to promote.
+        config: of its run.
+        dataset: of its run.
         model: the model that would be served.
-        signature: the model's inputs and outputs; None if it was logged without a signature.
+        signature: inputs and outputs of the model; None if it was logged without a signature.
     """
 
-    chosen: Candidate
+    challenger: Challenger
     config: RunConfig
     dataset: PreparedDataset
     model: LoadedModel
     signature: ModelSignature | None
 
 
-def check_model(store: Store, candidate: Candidate, home: Path) -> CheckedCandidate:
-    """Load a candidate's model and try it on its input example and on rows of the validation split, as raw ids.
+def check_model(store: Store, challenger: Challenger, home: Path) -> CheckedChallenger:
+    """Load a challenger's model and try it on its input example and on rows of the validation split, as raw ids.
 
     Raises:
         TrackingError: its files are missing or not as they were logged.
         PromotionError: it predicts nothing useful, or not what its run predicted.
     """
-    run_id = candidate.run.run_id
-    served = check_served(store, candidate.uri)
+    run_id = challenger.run.run_id
+    served = check_served(store, challenger.uri)
     model: ClickModel = served.unwrap_python_model()
-    config = read_config(store, candidate.run)
-    dataset = open_dataset(candidate.run, config, home)
-    check_schema(FoundModel(candidate.uri, run_id), model.schema, dataset)
+    config = read_config(store, challenger.run)
+    dataset = open_dataset(challenger.run, config, home)
+    check_schema(FoundModel(challenger.uri, run_id), model.schema, dataset)
     with fetched(store, run_id, "predictions/validation.parquet") as predictions:
         expected, _, _ = read_predictions(predictions)
     rows = np.unique(np.linspace(0, len(expected) - 1, VALIDATION_ROWS).astype(np.int64))
-    preds = _predict(served, candidate.uri, raw_rows(dataset, "validation", rows))
+    preds = _predict(served, challenger.uri, raw_rows(dataset, "validation", rows))
     worst = float(np.abs(preds - expected[rows]).max())
     if worst > TOLERANCE:
         raise PromotionError(
-            f"model {candidate.uri}: predicts other probabilities than its run {run_id} did (by up to {worst:.2g}, on "
+            f"model {challenger.uri}: predicts other probabilities than its run {run_id} did (by up to {worst:.2g}, on "
             f"{len(rows)} validation rows; {TOLERANCE:g} is allowed): its files are not those of the run, or this machine computes "
             "otherwise than the one it was trained on; train it again here."
         )
     trainer = config.trainer.model_copy(update={"max_history": model.max_history})
-    return CheckedCandidate(candidate, config, dataset, LoadedModel(model.network, trainer), served.metadata.signature)
+    return CheckedChallenger(challenger, config, dataset, LoadedModel(model.network, trainer), served.metadata.signature)
 
 
 def check_served(store: Store, uri: str) -> Any:
-    """Load a model by URI as a server does, and try it on its input example.
-
-    Returns:
-        MLflow's pyfunc model.
+    """Load a model by URI as a server does, try it on its input example, and return MLflow's pyfunc model.
 
     Raises:
         TrackingError: its files are missing or not as they were logged, or it is not a clickflow model.
@@ -99,13 +96,13 @@ def check_served(store: Store, uri: str) -> Any:
     return served
 
 
-def check_calls(store: Store, candidate: CheckedCandidate, champion_uri: str) -> None:
-    """Raise a PromotionError if the champion's callers could not call the candidate."""
-    problems = call_problems(candidate.signature, read_signature(store, champion_uri))
+def check_calls(store: Store, checked: CheckedChallenger, champion_uri: str) -> None:
+    """Raise a PromotionError if the champion's callers could not call the challenger."""
+    problems = call_problems(checked.signature, read_signature(store, champion_uri))
     if problems:
         raise PromotionError(
-            f"model {candidate.chosen.uri}: callers of the champion {champion_uri} could not call it: it {'; it '.join(problems)}; train a "
-            "model on the champion's fields, or set name=NAME to register it beside the champion."
+            f"model {checked.challenger.uri}: callers of the champion {champion_uri} could not call it: it {'; it '.join(problems)}; "
+            "train a model on the champion's fields, or set name=NAME to register it beside the champion."
         )
 
 

@@ -19,12 +19,9 @@ from typing import Any
 
 from clickflow.errors import TrackingError
 from clickflow.promotion.registry import CHALLENGER, CHAMPION, PREVIOUS, Registry, Version
+from clickflow.tracking.names import DECISION_PREFIX, DECISION_TAG, MOVE_TAG
 
-LOG_PREFIX = "decision."
-STATE_TAG = "decision"
-"""Tag of a version: the last decision about it, in words."""
 PROMOTED, ROLLED_BACK, REFUSED = "promoted", "rolled back", "not better"
-MOVE_TAG = "move"
 
 
 @dataclass(frozen=True)
@@ -34,11 +31,11 @@ class Decision:
     Attributes:
         kind: ``promoted``, ``rolled back`` or ``not better``.
         version: the version that is decided about.
-        champion: the version that was champion before; None if there was none.
+        champion: the version that was champion before.
         successor: the version that is champion afterwards.
         at: time in UTC, ISO 8601.
         by: user and machine.
-        number: number of the move; None for a refusal, which moves nothing.
+        number: of the move; None for a refusal, which moves nothing.
         undoes: for a rollback, the number of the promotion that it takes back.
         details: JSON values for readers of the log: run, metric, difference, …
     """
@@ -56,12 +53,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class RegistryState:
-    """A registered model as it was read for one decision.
-
-    Attributes:
-        versions: all versions, the oldest first.
-        champion: number of the champion; None if there is none.
-    """
+    """A registered model as it was read for one decision: its versions, the oldest first, and the champion's number."""
 
     versions: list[Version]
     champion: int | None
@@ -80,7 +72,7 @@ def read_state(registry: Registry) -> RegistryState:
 
 def log_of(versions: Iterable[Version]) -> list[Decision]:
     """All decisions in the order of their times, which may differ from machine to machine."""
-    decisions = [_read(text) for version in versions for key, text in version.tags.items() if key.startswith(LOG_PREFIX)]
+    decisions = [_read(text) for version in versions for key, text in version.tags.items() if key.startswith(DECISION_PREFIX)]
     return sorted(decisions, key=lambda decision: (decision.at, decision.number or 0))
 
 
@@ -110,7 +102,7 @@ def next_number(versions: Iterable[Version]) -> int:
 
 def refuse(registry: Registry, decision: Decision) -> None:
     """Write a refusal to the log."""
-    registry.set_tags(decision.version, {f"{LOG_PREFIX}{decision.at}": _write(decision), STATE_TAG: _in_words(decision)})
+    _record(registry, decision, decision.at)
 
 
 def move(registry: Registry, decision: Decision) -> bool:
@@ -147,10 +139,10 @@ def _carry_out(registry: Registry, claim: str, move: Decision) -> bool:
     champion (somebody moved the alias by hand): then the claim is only removed.
     """
     champion = registry.alias(CHAMPION)  # before the log: the log then has this move if the champion is a later move's
-    recorded = _recorded(registry, move)
+    recorded = next((one for one in moves_of(registry.versions()) if one.number == move.number), None)
     if recorded is None and champion in (move.champion, move.successor):
         _set_aliases(registry, move)
-        registry.set_tags(move.version, {f"{LOG_PREFIX}{move.number:04}": _write(move), STATE_TAG: _in_words(move)})
+        _record(registry, move, f"{move.number:04}")
         recorded = move
     registry.release(claim)
     last = moves_of(registry.versions())[-1:]
@@ -171,17 +163,14 @@ def _set_aliases(registry: Registry, move: Decision) -> None:
         registry.set_alias(CHALLENGER, None)
 
 
-def _recorded(registry: Registry, move: Decision) -> Decision | None:
-    """The move that the log has under the same number."""
-    return next((one for one in moves_of(registry.versions()) if one.number == move.number), None)
-
-
 def _claim(registry: Registry, number: int | None) -> str:
     return f"{registry.name}.decision-{number}"
 
 
-def _in_words(decision: Decision) -> str:
-    return f"{decision.kind} {decision.at} by {decision.by}"
+def _record(registry: Registry, decision: Decision, key: str) -> None:
+    """Write a decision to the log, and in words onto its version."""
+    words = f"{decision.kind} {decision.at} by {decision.by}"
+    registry.set_tags(decision.version, {f"{DECISION_PREFIX}{key}": _write(decision), DECISION_TAG: words})
 
 
 def _write(decision: Decision) -> str:

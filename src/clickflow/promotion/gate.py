@@ -11,13 +11,12 @@ from dataclasses import dataclass
 import torch
 
 from clickflow.errors import PromotionError
-from clickflow.metrics.click_metrics import ScoredRows
 from clickflow.metrics.headings import HEADINGS
 from clickflow.metrics.ranking import MetricUndefinedWarning
-from clickflow.metrics.significance import PairedDifference, bootstrap_gauc, delong
+from clickflow.metrics.scored_rows import ScoredRows
+from clickflow.metrics.significance import NO_DIFFERENCE, PairedDifference, bootstrap_gauc, delong
 
 LEAST_REPLICATES = 2_000
-NO_DIFFERENCE = PairedDifference(0.0, 0.0, 0.0, 1.0)
 TAIL_REPLICATES = 20
 """Half of these replicates, at least, are beyond each end of the interval."""
 
@@ -28,8 +27,8 @@ class Verdict:
 
     Attributes:
         metric: ``auc`` or ``gauc``.
-        found: the paired difference to the champion on the same test rows, with its interval.
-        min_effect: the difference that the interval's lower end must exceed.
+        found: the difference to the champion, paired on the same test rows.
+        min_effect: what the lower end of its interval must exceed.
         alpha: probability that the interval misses the true difference.
     """
 
@@ -66,14 +65,9 @@ class Verdict:
 
 
 def gate_verdict(rows: ScoredRows, champion: ScoredRows, metric: str, *, min_effect: float, alpha: float) -> Verdict:
-    """Judge a challenger by its predictions and the champion's.
+    """Judge a challenger by its predictions and the champion's of the same R rows in the same order.
 
-    Args:
-        rows: the challenger's predictions, (R,) each.
-        champion: the champion's predictions of the same rows in the same order, (R,) each.
-        metric: ``auc`` (DeLong, clustered by user) or ``gauc`` (bootstrap over users).
-        min_effect: the difference that the interval's lower end must exceed.
-        alpha: probability that the interval misses the true difference.
+    ``metric`` is ``auc`` (DeLong, clustered by user) or ``gauc`` (bootstrap over users); the rest is a :class:`Verdict`'s.
 
     Raises:
         PromotionError: the rows are not the same.

@@ -18,25 +18,17 @@ from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, RESOURCE_ALREADY_EXI
 from clickflow.errors import TrackingError
 from clickflow.text import first_line
 from clickflow.tracking.location import NOT_THERE
+from clickflow.tracking.names import MODEL_VERSIONS_TAG
 from clickflow.tracking.store import PATIENCE, Store, keep_environment
 
 Answer = TypeVar("Answer")
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
-MODEL_VERSIONS_TAG = "mlflow.modelVersions"
-"""The tag that tells the pages of a logged model and of its run under which name and version it is registered."""
 
 
 @dataclass(frozen=True)
 class Version:
-    """A registered version as it was when it was read.
-
-    Attributes:
-        number: 1, 2, …
-        run_id: id of the run that trained it; empty if it was registered without one.
-        source: where its files are.
-        tags: all its tags.
-    """
+    """A registered version as it was when it was read; ``run_id`` is empty if it was registered without a run."""
 
     number: int
     run_id: str
@@ -45,12 +37,7 @@ class Version:
 
 
 class Registry:
-    """One registered model of a store; it need not exist yet.
-
-    Attributes:
-        store: the store whose registry it is.
-        name: name of the registered model.
-    """
+    """One registered model of a store; it need not exist yet."""
 
     def __init__(self, store: Store, name: str) -> None:
         self.store = store
@@ -138,7 +125,7 @@ class Registry:
         return self.store.page(f"models/{self.name}/versions/{number}")
 
     def _registered(self, source: str) -> Version | None:
-        """The first version with these files."""
+        """The first version with the files at ``source``."""
         return next((version for version in self.versions() if version.source == source), None)
 
     def _link(self, model_id: str, number: int) -> None:

@@ -12,19 +12,14 @@ from clickflow.promotion.checks import check_served
 from clickflow.promotion.config import PromoteConfig
 from clickflow.promotion.decisions import ROLLED_BACK, Decision, finish_pending_move, move, moves_of, next_number, promotion_of, read_state
 from clickflow.promotion.registry import Registry
+from clickflow.text import counted
 from clickflow.tracking.lineage import now, who
 from clickflow.tracking.store import open_store
 
 
 @dataclass(frozen=True)
 class Rollback:
-    """What a rollback did, or would do.
-
-    Attributes:
-        taken_back: the version that was champion.
-        champion: the version that is champion now.
-        url: URL of its page.
-    """
+    """What a rollback did, or would do: the version that it took back, and the one that is champion now with its page."""
 
     taken_back: int
     champion: int
@@ -42,7 +37,7 @@ def roll_back(config: PromoteConfig, progress: Progress = lambda stage: None) ->
     state = read_state(registry) if config.dry_run else finish_pending_move(registry)
     versions, champion = state.versions, state.champion
     if champion is None:
-        known = f"it has {len(versions)} version(s)" if versions else "no model of this name is registered"
+        known = f"it has {counted(len(versions), 'version')}" if versions else "no model of this name is registered"
         raise PromotionError(f"name = {config.name}: has no champion to roll back ({known}); promote a run first, or correct the name.")
     promotion = promotion_of(moves_of(versions), champion)
     if promotion is None or promotion.champion is None:

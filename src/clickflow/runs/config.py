@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from clickflow.config import Contradictions, Home, Names, StrictConfig, suggest
-from clickflow.data.protocols import ImpressionsConfig, ProtocolConfig, RatingConfig
+from clickflow.data.protocols import ImpressionsConfig, ProtocolConfig
 from clickflow.data.sources.log import LogConfig
 from clickflow.data.sources.movielens import MovieLensConfig
 from clickflow.data.sources.synthetic import SyntheticConfig
@@ -159,11 +159,17 @@ def _missing_columns(data: DataConfig, protocol: ProtocolConfig) -> Contradictio
 
 
 def _missing_clock(data: DataConfig, protocol: ProtocolConfig) -> Contradictions:
-    """A split by time, where timestamps are positions in each user's log."""
-    by_time = isinstance(protocol, ImpressionsConfig) or (isinstance(protocol, RatingConfig) and protocol.split == "time")
-    if by_time and isinstance(data, LogConfig) and data.timestamp_unit == "order":
+    """A split by time, where timestamps are positions in each user's log; dates of a split that the log brings itself."""
+    if not isinstance(data, LogConfig):
+        return
+    if (data.columns.split or data.test_path) and protocol.dates:
+        name, moment = next(iter(protocol.dates.items()))
+        yield f"protocol.{name}", f"= {moment}: the log names its splits itself; remove the date or the log's splits"
+    by_time = isinstance(protocol, ImpressionsConfig) or protocol.split == "time"
+    if by_time and data.timestamp_unit == "order" and not (data.columns.split or data.test_path):
+        other = {"rating": " or protocol.split=user", "next_item": " with protocol.split=leave_one_out"}.get(protocol.name, "")
         yield (
             "protocol.name",
-            f"= {protocol.name}: splits by time, but data.timestamp_unit is order, a position without a clock; set protocol=next_item"
-            + (" or protocol.split=user" if isinstance(protocol, RatingConfig) else ""),
+            f"= {protocol.name}: splits by time, but data.timestamp_unit is order, a position without a clock; "
+            f"set protocol=next_item{other}",
         )

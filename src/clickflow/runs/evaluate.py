@@ -18,8 +18,8 @@ from clickflow.runs.kept_checkpoints import read_best_model
 from clickflow.runs.logged_config import read_config
 from clickflow.runs.run_dataset import open_dataset
 from clickflow.runs.slices import check_fields, slice_table
-from clickflow.runs.split_report import ScoredSplit, log_intervals, log_slices, log_split, score
-from clickflow.tracking.contents import metric_history
+from clickflow.runs.split_report import FIGURES, ScoredSplit, log_intervals, log_slices, log_split, score
+from clickflow.tracking.contents import artifact_names, metric_history
 from clickflow.tracking.lifecycle import resume_run
 from clickflow.tracking.location import FoundModel, find_model
 from clickflow.tracking.logged_model import read_bundle
@@ -62,8 +62,8 @@ class ModelScores:
     """Evaluations of this run so far, this one included."""
 
     def are_on(self, run: FoundRun) -> bool:
-        """Whether a run already has exactly these metrics."""
-        return all(run.metrics.get(f"test/{name}") == value for name, value in self.scored.metrics.items())
+        """Whether the last evaluation of a run came to its end with exactly these metrics; never with one that is NaN."""
+        return is_evaluated(run) and all(run.metrics.get(f"test/{name}") == value for name, value in self.scored.metrics.items())
 
 
 @dataclass(frozen=True)
@@ -114,14 +114,15 @@ def score_test(run: Run, model: LoadedModel, dataset: PreparedDataset) -> ModelS
 
 
 def log_scores(run: Run, dataset: PreparedDataset, scores: ModelScores, slice_fields: tuple[str, ...] | None = None) -> Evaluation:
-    """Slice the scores of the test split, and log all of it onto the run."""
+    """Slice the scores of the test split, and log all of it onto the run; figures that it has of the same scores are not drawn again."""
     scored = scores.scored
+    is_drawn = scores.are_on(run.found) and artifact_names(run.store, run.id, f"figures/{scored.name}").issuperset(FIGURES)
     slices = slice_table(dataset, scored.name, scored.rows, slice_fields)
     times = last_values(run.store, {FINGERPRINT_TAG: dataset.manifest.fingerprint}, TIMES_OPENED).values()
     evaluation = Evaluation(**vars(scores), slices=slices, openings=Openings(int(sum(times)), len(times)))
     run.log_metrics({f"test/{name}": value for name, value in scored.metrics.items()}, step=0)
     log_intervals(run, scored, scores.intervals)
-    log_split(run, dataset, scored, curve_prefix="test/")
+    log_split(run, dataset, scored, curve_prefix="test/", figures=not is_drawn)
     log_slices(run, scored.name, evaluation.slices)
     return evaluation
 

@@ -18,7 +18,7 @@ from clickflow.config import suggest
 from clickflow.data.dataset import PreparedDataset, Split
 from clickflow.data.schema import ITEM, CategoricalField, NumericField, Schema
 from clickflow.errors import ConfigError
-from clickflow.metrics.click_metrics import ScoredRows
+from clickflow.metrics.scored_rows import ScoredRows
 from clickflow.metrics.strata import metrics_by_stratum
 from clickflow.text import markdown_table
 

@@ -17,11 +17,11 @@ from clickflow.data.predictions import write_predictions
 from clickflow.figures.metric_figures import pr_figure, reliability_figure, roc_figure
 from clickflow.figures.slice_figure import SlicePoint, slice_figure
 from clickflow.metrics.calibration import reliability
-from clickflow.metrics.click_metrics import ClickMetrics, ScoredRows
 from clickflow.metrics.curves import pr_curve, roc_curve
 from clickflow.metrics.headings import shown_value
 from clickflow.metrics.intervals import ConfidenceInterval
 from clickflow.metrics.ranking import auc
+from clickflow.metrics.scored_rows import ScoredRows
 from clickflow.runs.slices import slices_as_markdown
 from clickflow.text import markdown_table
 from clickflow.tracking.names import DESCRIPTION_TAG
@@ -29,6 +29,8 @@ from clickflow.tracking.run import Run
 from clickflow.training.config import TrainerConfig
 from clickflow.training.inference import predict_batches
 from clickflow.training.loaders import evaluation_loader
+
+FIGURES = ("roc.png", "pr.png", "reliability.png")
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,8 @@ class ScoredSplit:
 def score(model: nn.Module, dataset: PreparedDataset, split: str, trainer: TrainerConfig) -> ScoredSplit:
     """Predict a split and measure the predictions; ``oracle_auc`` is the best that any model could reach, where the truth is known."""
     loader = evaluation_loader(dataset, split, trainer)
-    click_metrics = ClickMetrics()
-    click_metrics.update(*predict_batches(model, loader))
-    metrics, rows = click_metrics.compute(), click_metrics.rows()
+    rows = ScoredRows.checked(*predict_batches(model, loader))
+    metrics = rows.measure()
     truth = loader.split.true_probability()
     if truth is not None:
         metrics["oracle_auc"] = auc(torch.tensor(truth), rows.target)
@@ -62,10 +63,14 @@ def log_split(run: Run, dataset: PreparedDataset, scored: ScoredSplit, *, curve_
     roc, pr = roc_curve(preds, target), pr_curve(preds, target)
     run.log_curves({f"{curve_prefix}{curve.name}": (curve.steps, curve.y) for curve in (roc, pr)})
     if figures:
-        folder, rate = f"figures/{scored.name}", float(target.float().mean())
-        run.log_figure(roc_figure({scored.name: roc}, {scored.name: scored.metrics["auc"]}), f"{folder}/roc.png")
-        run.log_figure(pr_figure({scored.name: pr}, {scored.name: scored.metrics["pr_auc"]}, rate), f"{folder}/pr.png")
-        run.log_figure(reliability_figure(reliability(preds, target)), f"{folder}/reliability.png")
+        rate = float(target.float().mean())
+        drawn = (
+            roc_figure({scored.name: roc}, {scored.name: scored.metrics["auc"]}),
+            pr_figure({scored.name: pr}, {scored.name: scored.metrics["pr_auc"]}, rate),
+            reliability_figure(reliability(preds, target)),
+        )
+        for name, figure in zip(FIGURES, drawn, strict=True):
+            run.log_figure(figure, f"figures/{scored.name}/{name}")
     table = np.stack([roc.x, roc.y, pr.x, pr.y], axis=1)
     lines = ["fpr,tpr,recall,precision", *(",".join(f"{value:.6g}" for value in row) for row in table)]
     run.log_text("\n".join(lines) + "\n", f"curves/{scored.name}.csv")

@@ -5,7 +5,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from clickflow.data.schema import ITEM
-from clickflow.errors import DataError
 from clickflow.scoring.input_tables import InputTable, TableRows
 from clickflow.scoring.parsing import parsed
 from clickflow.scoring.table_encoder import located
@@ -16,7 +15,7 @@ ROWS_PER_READ = 1 << 16
 
 
 class Catalogue:
-    """M different items, in the order of their table.
+    """M different items, in the order of the table that has their ids in a column.
 
     Attributes:
         raw: (M,) their ids, in the form of the model's.
@@ -25,20 +24,8 @@ class Catalogue:
     """
 
     def __init__(self, table: InputTable, column: str, items: ItemTable) -> None:
-        """Read them.
-
-        Args:
-            table: of the candidates; all other columns are left alone.
-            column: of their ids.
-            items: of the model.
-
-        Raises:
-            DataError: the column is missing, or a value of it is no id of an item.
-        """
         table.refuse_absent({column: "columns.item"})
-        found = table.schema.field(column).type
-        if not table.is_text and not items.ids.takes(found):
-            raise DataError(f"{table.name}, column '{column}' = {found}: not {items.ids.expected}.")
+        table.refuse_types([(column, items.ids.takes, items.ids.expected)])
 
         def canonical(rows: TableRows) -> pa.Array:
             values = rows.batch.column(column)

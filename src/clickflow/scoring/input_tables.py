@@ -7,7 +7,7 @@ was cut short. A CSV has no types: all its columns are texts.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,37 +25,25 @@ READ_BUFFER_BYTES = 1 << 20
 
 
 class TableRows(NamedTuple):
-    """Some rows of a table.
-
-    Attributes:
-        batch: their columns.
-        file: name of the file that they are from.
-        first_row: number of rows before them in the file.
-    """
+    """Some rows of a table."""
 
     batch: pa.RecordBatch
     file: str
-    first_row: int
+    first_row: int  # number of rows before them in the file
 
 
 @dataclass(frozen=True)
 class InputTable(ABC):
-    """Files of one format with the same columns, read one after the other.
-
-    Attributes:
-        files: in the order of reading.
-        schema: their columns; of a CSV all are texts.
-        key: the config's key, for messages.
-    """
+    """Files of one format with the same columns, read one after the other; messages name the config's key."""
 
     files: tuple[Path, ...]
     schema: pa.Schema
     key: str
 
     @property
-    @abstractmethod
     def num_rows(self) -> int | None:
         """Number of rows; None where only reading would tell."""
+        return None
 
     @property
     def is_text(self) -> bool:
@@ -74,14 +62,7 @@ class InputTable(ABC):
         return [[str(file.resolve()), stat.st_size, stat.st_mtime_ns] for file, stat in stats]
 
     def refuse_absent(self, columns: dict[str, str]) -> None:
-        """Refuse a table without some columns.
-
-        Args:
-            columns: column -> the config's key that names it.
-
-        Raises:
-            DataError: names each.
-        """
+        """Raise a DataError that names each absent one of some columns, given by column -> the config's key for it."""
         absent = {column: key for column, key in columns.items() if column not in self.schema.names}
         single = "; it has a single column: is separator right?" if self.is_text and len(self.schema) == 1 else ""
         problems = [
@@ -91,16 +72,19 @@ class InputTable(ABC):
         if problems:
             raise several(problems, self.key)
 
+    def refuse_types(self, expected: Sequence[tuple[str, Callable[[pa.DataType], bool], str]]) -> None:
+        """Raise a DataError for columns of a wrong type, given by column, test of its type and what it should hold."""
+        types = {} if self.is_text else dict(zip(self.schema.names, self.schema.types, strict=True))
+        problems = [
+            f"{self.name}, column '{column}' = {types[column]}: not {what}."
+            for column, fits, what in expected
+            if column in types and not fits(types[column])
+        ]
+        if problems:
+            raise several(problems, self.key)
+
     def rows(self, columns: Sequence[str], rows_per_batch: int) -> Iterator[TableRows]:
-        """Read some columns.
-
-        Args:
-            columns: in this order.
-            rows_per_batch: the most rows of a batch.
-
-        Raises:
-            DataError: a file cannot be read to its end.
-        """
+        """Read some columns, in this order; a DataError if a file cannot be read to its end."""
         for file, label in zip(self.files, labels(self.files), strict=True):
             first_row = 0
             try:
@@ -133,11 +117,6 @@ class CsvTable(InputTable):
 
     separator: str
 
-    @property
-    def num_rows(self) -> None:
-        """Unknown before the files are read."""
-        return None
-
     def _batches(self, file: Path, columns: Sequence[str], rows_per_batch: int) -> Iterator[pa.RecordBatch]:
         with _open_csv(file, self.separator, self.schema.names) as reader:
             for block in reader:
@@ -146,41 +125,24 @@ class CsvTable(InputTable):
 
 
 def open_table(path: Path, key: str, separator: str) -> InputTable:
-    """Open the files that a path means: a file, a glob, or a folder.
-
-    Args:
-        path: as configured.
-        key: the config's key, for messages.
-        separator: between the columns of a CSV; a ``.tsv`` has tabs.
+    """Open the files that a path means: a file, a glob, or a folder; a ``.tsv`` has tabs for the separator.
 
     Raises:
         DataError: there is no file, its content is not what its suffix says, or files have different columns.
     """
     files = expand([path], key)
-    if files[0].name.lower().endswith(PARQUET):
-        table: InputTable = ParquetTable(files, _one_schema(files, [_parquet_schema(file) for file in files]), key)
-    elif files[0].name.lower().endswith(CSV):
-        is_tsv = files[0].name.lower().endswith((".tsv", ".tsv.gz"))
-        separator = "\t" if is_tsv else separator
-        table = CsvTable(files, _one_schema(files, [_csv_schema(file, separator) for file in files]), key, separator)
-    else:
-        raise DataError(f"{key} = {files[0]}: unknown format; allowed is one of {', '.join((*PARQUET, *CSV))}; convert the file.")
-    return table
-
-
-def _parquet_schema(file: Path) -> pa.Schema:
-    try:
-        return pq.read_schema(file).remove_metadata()
-    except (pa.ArrowException, OSError) as error:
-        raise unreadable(file.name, error) from error
+    name = files[0].name.lower()
+    if name.endswith(PARQUET):
+        return ParquetTable(files, _one_schema(files, lambda file: pq.read_schema(file).remove_metadata()), key)
+    if name.endswith(CSV):
+        separator = "\t" if name.endswith((".tsv", ".tsv.gz")) else separator
+        return CsvTable(files, _one_schema(files, lambda file: _csv_schema(file, separator)), key, separator)
+    raise DataError(f"{key} = {files[0]}: unknown format; allowed is one of {', '.join((*PARQUET, *CSV))}; convert the file.")
 
 
 def _csv_schema(file: Path, separator: str) -> pa.Schema:
-    try:
-        with _open_csv(file, separator, ()) as reader:
-            return pa.schema([(name, pa.string()) for name in reader.schema.names])
-    except (pa.ArrowException, OSError) as error:
-        raise unreadable(file.name, error) from error
+    with _open_csv(file, separator, ()) as reader:
+        return pa.schema([(name, pa.string()) for name in reader.schema.names])
 
 
 def _open_csv(file: Path, separator: str, names: Sequence[str]) -> pacsv.CSVStreamingReader:
@@ -193,8 +155,14 @@ def _open_csv(file: Path, separator: str, names: Sequence[str]) -> pacsv.CSVStre
     )
 
 
-def _one_schema(files: Sequence[Path], schemas: Sequence[pa.Schema]) -> pa.Schema:
+def _one_schema(files: Sequence[Path], read: Callable[[Path], pa.Schema]) -> pa.Schema:
     """The columns that all files share, in the order of the first."""
+    schemas = []
+    for file in files:
+        try:
+            schemas.append(read(file))
+        except (pa.ArrowException, OSError) as error:
+            raise unreadable(file.name, error) from error
     first = schemas[0]
     twice = sorted({name for name in first.names if first.names.count(name) > 1})
     if twice:

@@ -14,11 +14,7 @@ INTEGER = r"^-?\d+$"
 
 
 def parsed(texts: pa.Array, column: RawColumn) -> pa.Array:
-    """(R,) texts -> (R,) integers, strings or numbers, whichever the column holds; a missing one stays null.
-
-    Raises:
-        BadValue: a text is no such value.
-    """
+    """(R,) texts -> (R,) integers, strings or numbers, whichever the column holds; a missing one stays null."""
     if pa.types.is_large_string(column.dtype):
         return texts
     trimmed = pc.utf8_trim_whitespace(texts)
@@ -35,11 +31,7 @@ def parsed(texts: pa.Array, column: RawColumn) -> pa.Array:
 
 
 def parsed_lists(texts: pa.Array, separator: str, name: str, column: RawColumn) -> pa.Array:
-    """(R,) texts -> (R,) lists of the values between separators.
-
-    Raises:
-        BadValue: a text of a list is no such value; names column and row.
-    """
+    """(R,) texts -> (R,) lists of the values between separators."""
     trimmed = pc.utf8_trim_whitespace(texts)
     values, bounds = flattened(pc.split_pattern(pc.if_else(pc.equal(trimmed, ""), None, trimmed), separator))
     with of_column(name, bounds):

@@ -33,10 +33,8 @@ class OutputError(DataError):
 class PartialOutput(AbstractContextManager["PartialOutput"]):
     """A Parquet file in the making; leaving it releases the folder, so that another process can carry on.
 
-    Args:
-        output: the finished file.
-        record: what the journal holds of each row of the input.
-        identity: all that the scores depend on; a journal of another identity is thrown away.
+    The journal holds one ``record`` for each row of the input. The identity is all that the scores depend on; a journal of another one is
+    thrown away.
 
     Raises:
         OutputError: the folder cannot be written, or another process is writing it.
@@ -73,33 +71,35 @@ class PartialOutput(AbstractContextManager["PartialOutput"]):
         return None
 
     def record(self, results: NDArray[Any]) -> None:
-        """Append the results of the next rows to the journal.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
+        """Append the results of the next rows to the journal."""
         with self._writing():
             self._journal.write(results.astype(self._record, copy=False).tobytes())
             self._journal.flush()
 
     @contextlib.contextmanager
-    def writer(self, schema: pa.Schema) -> Iterator["TableWriter"]:
-        """Write the output; at the end the finished file is there and nothing else is left.
+    def writer(self, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch], None]]:
+        """Yield the function that writes rows; at the end the finished file is there and nothing else is left.
 
         Raises:
             OutputError: it cannot be written; the journal stays, to be carried on with.
         """
         path = self.folder / PARQUET
+        waiting: list[pa.RecordBatch] = []
+
+        def write(batch: pa.RecordBatch) -> None:
+            waiting.append(batch)
+            if sum(map(len, waiting)) >= ROWS_PER_ROW_GROUP:
+                parquet.write_table(pa.Table.from_batches(waiting, schema))
+                waiting.clear()
+
         try:
+            with self._writing(), pq.ParquetWriter(path, schema) as parquet:
+                yield write
+                if waiting:
+                    parquet.write_table(pa.Table.from_batches(waiting, schema))
             with self._writing():
-                writer = TableWriter(path, schema, self._writing)
-            try:
-                yield writer
-                writer.close()
-            finally:
-                writer.abandon()
-            with self._writing():
-                _to_disk(path)
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())  # so that the output's name never means an incomplete file
                 path.replace(self.output)
             self.discard()
         finally:
@@ -136,45 +136,10 @@ class PartialOutput(AbstractContextManager["PartialOutput"]):
         try:
             yield
         except OSError as error:
-            raise unwritable(self.output, error) from error
-
-
-class TableWriter:
-    """Writes a Parquet file in row groups of one size.
-
-    Args:
-        path: the file.
-        schema: its columns.
-        writing: context of each write, which names what goes wrong.
-    """
-
-    def __init__(self, path: Path, schema: pa.Schema, writing: Callable[[], AbstractContextManager[None]]) -> None:
-        self._schema, self._writing = schema, writing
-        self._writer = pq.ParquetWriter(path, schema)
-        self._waiting: list[pa.RecordBatch] = []
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Append rows."""
-        self._waiting.append(batch)
-        if sum(len(waiting) for waiting in self._waiting) >= ROWS_PER_ROW_GROUP:
-            self._flush()
-
-    def close(self) -> None:
-        """Write the remaining rows and the file's footer."""
-        self._flush()
-        with self._writing():
-            self._writer.close()
-
-    def abandon(self) -> None:
-        """Close the file, finished or not."""
-        with contextlib.suppress(OSError, pa.ArrowException):
-            self._writer.close()
-
-    def _flush(self) -> None:
-        if self._waiting:
-            with self._writing():
-                self._writer.write_table(pa.Table.from_batches(self._waiting, self._schema))
-            self._waiting.clear()
+            raise OutputError(
+                f"output = {self.output}: cannot be written ({system_reason(error)}); free some space or mend the folder, "
+                "and the same command carries on"
+            ) from error
 
 
 def partial_folder(output: Path) -> Path:
@@ -183,28 +148,10 @@ def partial_folder(output: Path) -> Path:
 
 
 def refuse_output(output: Path, overwrite: bool) -> None:
-    """Refuse a place where an output cannot be made.
-
-    Raises:
-        DataError: something is there already, or there is no such folder.
-    """
+    """Refuse, by a DataError, a place where an output cannot be made."""
     if output.is_dir():
         raise DataError(f"output = {output}: is a folder; name a file in it, as in {output / 'scores.parquet'}")
     if not output.parent.is_dir():
         raise DataError(f"output = {output}: the folder {output.parent} does not exist; make it, or name another")
     if output.exists() and not overwrite:
         raise DataError(f"output = {output}: exists already; name another file, or set overwrite=true to replace it")
-
-
-def unwritable(output: Path, error: OSError) -> OutputError:
-    """Make an error of a failed write, with what to do."""
-    return OutputError(
-        f"output = {output}: cannot be written ({system_reason(error)}); free some space or mend the folder, "
-        "and the same command carries on"
-    )
-
-
-def _to_disk(path: Path) -> None:
-    """Wait until a file's content is on the disk, so that its name never means an incomplete file."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

@@ -36,20 +36,12 @@ NOT_THE_SCORES = {"model", "input", "output", "candidates", "overwrite", "home",
 
 @dataclass(frozen=True)
 class Predicted:
-    """A finished output.
+    """A finished output."""
 
-    Attributes:
-        model: URI of the model, without an alias.
-        num_rows: rows of the input.
-        num_output_rows: rows of the output.
-        num_scored: rows of the input that this call scored; earlier calls had scored the others.
-        seconds: duration of this call.
-    """
-
-    model: str
+    model: str  # URI, without an alias
     num_rows: int
     num_output_rows: int
-    num_scored: int
+    num_scored: int  # rows of the input that this call scored; earlier calls had scored the others
     seconds: float
 
     @property
@@ -69,6 +61,7 @@ def predict(config: PredictConfig, say: Say = lambda sentence: None, progress: R
     refuse_output(config.output, config.overwrite)
     table = open_table(config.input, "input", config.separator)
     candidates = None if config.candidates is None else open_table(config.candidates, "candidates", config.separator)
+    _refuse_absent_columns(config, table, candidates)
     store = open_store(config.tracking, config.home)
     model = find_model(store, config.model)
     say(f"model {config.model}" + (f" is {model.uri}" if model.uri != config.model else "") + f", of run {model.run_id}")
@@ -91,13 +84,24 @@ def predict(config: PredictConfig, say: Say = lambda sentence: None, progress: R
             raise
 
 
+def _refuse_absent_columns(config: PredictConfig, table: InputTable, candidates: InputTable | None) -> None:
+    """Refuse tables without a column that the config names, before the model is looked for and loaded.
+
+    Raises:
+        DataError: names each.
+    """
+    named = {column: f"columns.fields.{name}" for name, column in config.columns.fields.items()}
+    named |= {config.columns.history: "columns.history"}
+    (table if candidates is None else candidates).refuse_absent({config.columns.item: "columns.item"})
+    table.refuse_absent(dict.fromkeys(config.keep or (), "keep") | named)
+
+
 def _scorer(config: PredictConfig, bundle: ServingBundle, table: InputTable, candidates: InputTable | None, say: Say) -> Scorer:
     """Make the scorer that the config asks for."""
     encoder = TableEncoder(bundle, table, config.columns, config.history_separator)
     if encoder.absent:
         say(f"fields that the input does not have, unknown in every row: {', '.join(encoder.absent)}")
     if candidates is None or config.top_k is None:
-        table.refuse_absent({encoder.item_column: "columns.item"})
         return RowScorer(bundle, encoder)
     chosen = Catalogue(candidates, config.columns.item, encoder.items)
     say(f"{len(chosen):,} candidates" + (f", {chosen.num_repeated:,} duplicate rows ignored" if chosen.num_repeated else ""))
@@ -110,13 +114,13 @@ def _write(
     """Replay the journal, score the remaining rows, and write the output."""
     total, num_rows, num_output_rows, num_scored, start = table.num_rows, 0, 0, 0, time.perf_counter()
     needed = list(dict.fromkeys([*scorer.columns, *kept]))
-    with partial.writer(pa.schema([*(table.schema.field(name) for name in kept), *scorer.added])) as writer:
+    with partial.writer(pa.schema([*(table.schema.field(name) for name in kept), *scorer.added])) as write:
         for rows, results, is_new in _results(table.rows(needed, scorer.rows_per_read), scorer, partial):
             if is_new:
                 partial.record(results)
                 num_scored += len(results)
             found = scorer.output(rows.batch.select(kept), results)
-            writer.write(found)
+            write(found)
             num_rows, num_output_rows = num_rows + len(results), num_output_rows + len(found)
             progress(num_rows, total)
     return Predicted(model.uri, num_rows, num_output_rows, num_scored, time.perf_counter() - start)
@@ -135,12 +139,7 @@ def _results(stream: Iterator[TableRows], scorer: Scorer, partial: PartialOutput
 
 
 def _kept(config: PredictConfig, table: InputTable, scorer: Scorer) -> list[str]:
-    """Choose the columns of the input that go into the output.
-
-    Raises:
-        DataError: there is no such column, or the output has another one of that name.
-    """
-    table.refuse_absent(dict.fromkeys(config.keep or (), "keep"))
+    """Choose the columns of the input that go into the output; a DataError if one has the name of a new column."""
     kept = [name for name in table.schema.names if name != config.columns.history] if config.keep is None else list(config.keep)
     problems = [
         f"{table.name}, column '{name}': the output has a column of that name for what is found; rename it, or leave it out by keep=[…]"

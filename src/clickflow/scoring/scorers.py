@@ -50,32 +50,22 @@ class Unknown:
 
 
 class Scorer(ABC):
-    """Scores the rows of a table.
-
-    Attributes:
-        rows_per_read: rows of the input that make one batch.
-        record: numpy type of one row's result.
-        added: the columns that the output has besides those of the input.
-        unknown: what the model does not know of the rows scored so far.
-    """
+    """Scores the rows of a table."""
 
     rows_per_read: int
+    """Rows of the input that make one batch."""
     record: np.dtype[Any]
+    """Type of one row's result."""
     added: pa.Schema
+    """The columns that the output has besides those of the input."""
+    columns: list[str]
+    """Columns of the input that are read."""
     unknown: Unknown
-
-    @property
-    @abstractmethod
-    def columns(self) -> list[str]:
-        """Columns of the input that are read."""
+    """What the model does not know of the rows scored so far."""
 
     @abstractmethod
     def score(self, rows: TableRows) -> NDArray[Any]:
-        """Score R rows; (R,) results. Any thread may call this.
-
-        Raises:
-            DataError: a value cannot be read; names file, column and row.
-        """
+        """Score R rows; (R,) results. Any thread may call this."""
 
     @abstractmethod
     def output(self, kept: pa.RecordBatch, results: NDArray[Any]) -> pa.RecordBatch:
@@ -91,11 +81,7 @@ class RowScorer(Scorer):
 
     def __init__(self, bundle: ServingBundle, encoder: TableEncoder) -> None:
         self._model, self._encoder, self.unknown = bundle.build_model(), encoder, Unknown()
-
-    @property
-    def columns(self) -> list[str]:
-        """Those of the encoder, and the item's."""
-        return [self._encoder.item_column, *self._encoder.user_columns]
+        self.columns = [encoder.item_column, *encoder.user_columns]
 
     def score(self, rows: TableRows) -> NDArray[np.float64]:
         """(R,) probabilities."""
@@ -110,7 +96,7 @@ class RowScorer(Scorer):
 
     def output(self, kept: pa.RecordBatch, results: NDArray[np.float64]) -> pa.RecordBatch:
         """Row for row."""
-        return pa.record_batch([*kept.columns, pa.array(results)], schema=_with(kept.schema, self.added))
+        return pa.record_batch([*kept.columns, pa.array(results)], schema=pa.schema([*kept.schema, *self.added]))
 
 
 class TopScorer(Scorer):
@@ -118,7 +104,7 @@ class TopScorer(Scorer):
 
     def __init__(self, bundle: ServingBundle, encoder: TableEncoder, candidates: Catalogue, top_k: int, exclude_history: bool) -> None:
         self._model, self._encoder, self._candidates = bundle.build_model(), encoder, candidates
-        self.unknown = Unknown()
+        self.columns, self.unknown = encoder.user_columns, Unknown()
         self.unknown.count("items", candidates.rows)
         # Items that are equal for the model are scored once, so that no rounding by their place in the batch decides between them.
         self._items, self._item_of = encoder.items.distinct(torch.from_numpy(candidates.rows))
@@ -128,11 +114,6 @@ class TopScorer(Scorer):
         self.record = np.dtype([("candidate", np.int32, (k,)), ("probability", np.float64, (k,))])
         item = pa.field(ITEM, candidates.raw.type, nullable=False)
         self.added = pa.schema([pa.field(RANK, pa.int32(), nullable=False), item, *RowScorer.added])
-
-    @property
-    def columns(self) -> list[str]:
-        """Those of the encoder."""
-        return self._encoder.user_columns
 
     def score(self, rows: TableRows) -> NDArray[Any]:
         """(R,) candidates and probabilities of R users, the best first; -1 where there are no more."""
@@ -158,7 +139,7 @@ class TopScorer(Scorer):
             self._candidates.raw.take(pa.array(results["candidate"][users, ranks])),
             pa.array(results["probability"][users, ranks]),
         ]
-        return pa.record_batch([*kept.take(pa.array(users)).columns, *added], schema=_with(kept.schema, self.added))
+        return pa.record_batch([*kept.take(pa.array(users)).columns, *added], schema=pa.schema([*kept.schema, *self.added]))
 
     def _scores(self, users: Users) -> NDArray[np.float64]:
         """(R, I) probabilities of the I different items among the candidates for R users."""
@@ -179,7 +160,3 @@ def probabilities(model: nn.Module, batch: Batch) -> NDArray[np.float64]:
     with torch.inference_mode():
         result: NDArray[np.float64] = torch.sigmoid(model(batch).logit.double()).numpy()
     return result
-
-
-def _with(schema: pa.Schema, added: pa.Schema) -> pa.Schema:
-    return pa.schema([*schema, *added])

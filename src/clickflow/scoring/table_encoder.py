@@ -5,7 +5,7 @@ by file, column and row, as in the user's table.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,6 @@ from torch import Tensor
 
 from clickflow.config import suggest
 from clickflow.data.schema import HISTORY, ITEM
-from clickflow.data.sources.source import several
 from clickflow.errors import ConfigError, DataError
 from clickflow.scoring.config import ColumnsConfig
 from clickflow.scoring.input_tables import InputTable, TableRows
@@ -27,13 +26,7 @@ from clickflow.serving.raw_columns import BadValue, RawColumn, of_column, shorte
 
 
 class TableEncoder:
-    """Encodes the rows of a table.
-
-    Args:
-        bundle: the model.
-        table: what is scored; only its columns are looked at.
-        columns: the table's names for what the model reads.
-        history_separator: between the ids of a history in a CSV.
+    """Encodes the rows of a table; a DataError names file, column and row of a value that cannot be read.
 
     Raises:
         DataError: a column is missing or of a type that cannot hold what it should.
@@ -57,91 +50,44 @@ class TableEncoder:
         self.absent = [name for name in fields if name not in self.fields]
         """Fields of the model that the table does not have: unknown in every row."""
         self._names = {ITEM: columns.item, HISTORY: columns.history, **self.fields}
-        if not table.is_text:
-            self._refuse_types(table)
-
-    @property
-    def item_column(self) -> str:
-        """The column of the items to score."""
-        return self._names[ITEM]
-
-    @property
-    def user_columns(self) -> list[str]:
-        """The other columns that are read."""
-        return list(dict.fromkeys([self._names[HISTORY], *self.fields.values()]))
+        self.item_column, self.user_columns = columns.item, list(dict.fromkeys([columns.history, *self.fields.values()]))
+        ids = self.items.ids
+        expected = [(columns.item, ids.takes, ids.expected)]
+        expected.append((columns.history, lambda dtype: _is_list_of(dtype, ids), f"a list of items, each {ids.expected}"))
+        table.refuse_types([*expected, *((column, fields[name].takes, fields[name].expected) for name, column in self.fields.items())])
 
     def encode(self, rows: TableRows) -> tuple[Tensor, Users]:
-        """R rows with an item each: (R,) int64 rows of the item table, and the users.
-
-        Raises:
-            DataError: a value cannot be read; names file, column and row.
-        """
+        """R rows with an item each: (R,) int64 rows of the item table, and the users."""
         with located(rows, self._names):
-            item = rows.batch.column(self.item_column)
-            with of_column(ITEM):
-                item = parsed(item, self.items.ids) if self._is_text else item
-            return self._encoder.item({ITEM: item}), self.users(rows)
+            return self._encoder.item({ITEM: self._column(rows, ITEM, self.items.ids)}), self.users(rows)
 
     def users(self, rows: TableRows) -> Users:
-        """R rows with a history each.
-
-        Raises:
-            DataError: a value cannot be read; names file, column and row.
-        """
+        """R rows with a history each."""
         with located(rows, self._names):
-            columns = {HISTORY: self._histories(rows)}
-            for name, column in self.fields.items():
-                values = rows.batch.column(column)
-                with of_column(name):
-                    columns[name] = parsed(values, self._encoder.fields[name]) if self._is_text else values
-            return self._encoder.users(columns, len(rows.batch))
+            columns = {name: self._column(rows, name, self._encoder.fields[name]) for name in self.fields}
+            return self._encoder.users({HISTORY: self._histories(rows), **columns}, len(rows.batch))
 
     def history_among(self, rows: TableRows, candidates: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Find the items of whole histories among the canonical ids of candidates.
-
-        Returns:
-            (N,) positions, -1 for an item that is not among them, and (R + 1,) where each row's begin.
-
-        Raises:
-            DataError: a value cannot be read; names file, column and row.
-        """
+        """Positions (N,) of the items of whole histories among canonical ids of candidates, -1 if absent, and (R + 1,) where rows begin."""
         with located(rows, self._names):
             values, bounds = flattened(self._histories(rows))
             with of_column(HISTORY, bounds):
                 found = pc.index_in(self.items.ids.canonical(values), value_set=candidates)
         return np.asarray(found.fill_null(-1)).astype(np.int64), bounds
 
+    def _column(self, rows: TableRows, name: str, kind: RawColumn) -> pa.Array:
+        values = rows.batch.column(self._names[name])
+        with of_column(name):
+            return parsed(values, kind) if self._is_text else values
+
     def _histories(self, rows: TableRows) -> pa.Array:
         lists = rows.batch.column(self._names[HISTORY])
         return parsed_lists(lists, self._separator, HISTORY, self.items.ids) if self._is_text else lists
 
-    def _refuse_types(self, table: InputTable) -> None:
-        """Look at the columns' types, before any row is read."""
-        problems = []
-
-        def look(name: str, fits: Callable[[pa.DataType], bool], expected: str) -> None:
-            column = self._names[name]
-            if column in table.schema.names and not fits(found := table.schema.field(column).type):
-                problems.append(f"{table.name}, column '{column}' = {found}: not {expected}.")
-
-        ids = self.items.ids
-        look(ITEM, ids.takes, ids.expected)
-        look(HISTORY, lambda dtype: _is_list_of(dtype, ids), f"a list of items, each {ids.expected}")
-        for name in self.fields:
-            field = self._encoder.fields[name]
-            look(name, field.takes, field.expected)
-        if problems:
-            raise several(problems, table.key)
-
 
 @contextlib.contextmanager
 def located(rows: TableRows, names: Mapping[str, str]) -> Iterator[None]:
-    """Name the file, column and row of a BadValue.
-
-    Args:
-        rows: where it was found.
-        names: what the model reads -> the table's name for it.
-    """
+    """Name the file, column and row of a BadValue; ``names`` is what the model reads -> the table's name for it."""
     try:
         yield
     except BadValue as fault:

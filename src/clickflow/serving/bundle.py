@@ -59,11 +59,7 @@ class ServingBundle:
         return config
 
     def build_model(self) -> nn.Module:
-        """Build the model with its weights, in evaluation mode.
-
-        Raises:
-            ConfigError: the model comes from a package that is not installed.
-        """
+        """Build the model with its weights, in evaluation mode; a ConfigError if it comes from a package that is not installed."""
         check_installed(self.model_config["name"], self.package)
         model: nn.Module = self.config.build(self.schema)
         model.load_state_dict(self.state_dict)
@@ -93,23 +89,19 @@ class ServingBundle:
         """
         _verify(folder)
         try:
-            return cls._parse(folder)
+            description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+            schema = Schema.model_validate_json(json.dumps(description["schema"]))  # JSON mode: a list may fill a tuple
+            return cls(
+                model_config=description["model"],
+                schema=schema,
+                max_history=description["max_history"],
+                state_dict=load_file(folder / "weights.safetensors"),
+                items=pq.read_table(folder / "items.parquet"),
+                vocabularies={f.name: pq.read_table(folder / "vocabulary" / f"{f.name}.parquet") for f in schema.impression_fields},
+                package=description.get("package"),
+            )
         except (OSError, ValueError, SafetensorError) as error:  # of a bundle without checksums
             raise _damaged("the bundle", f"cannot be read ({error})") from error
-
-    @classmethod
-    def _parse(cls, folder: Path) -> Self:
-        description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        schema = Schema.model_validate_json(json.dumps(description["schema"]))  # JSON mode: a list may fill a tuple
-        return cls(
-            model_config=description["model"],
-            schema=schema,
-            max_history=description["max_history"],
-            state_dict=load_file(folder / "weights.safetensors"),
-            items=pq.read_table(folder / "items.parquet"),
-            vocabularies={f.name: pq.read_table(folder / "vocabulary" / f"{f.name}.parquet") for f in schema.impression_fields},
-            package=description.get("package"),
-        )
 
 
 def _verify(folder: Path) -> None:

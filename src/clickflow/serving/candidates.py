@@ -44,11 +44,7 @@ class CandidateRows:
         return len(self._items)
 
     def encoded(self, encoder: Encoder) -> Batch:
-        """Make the batch of all candidates.
-
-        Raises:
-            DataError: an id or a number cannot be read; names column and row.
-        """
+        """Make the batch of all candidates; a DataError names column and row of an id or a number that cannot be read."""
         try:
             columns = self._columns(encoder)
             history_of = None if self._rows is None else torch.from_numpy(self._rows)
@@ -93,11 +89,7 @@ class CandidateRows:
             return pa.LargeListArray.from_arrays(pa.array(bounds), encoder.items.ids.array(list(chain.from_iterable(histories))))
 
     def _spread(self, name: str) -> Any:
-        """(C,) values of a field, from one for all candidates of a row or a list with one for each.
-
-        Raises:
-            DataError: a list where ``item`` is none, or of another length; names column and row.
-        """
+        """(C,) values of a field, from one for all candidates of a row or a list with one for each."""
         column = self._frame[name].to_numpy()
         lists = list_rows(column)
         if lists is None:

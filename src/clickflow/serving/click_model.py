@@ -29,14 +29,7 @@ ROWS_PER_BATCH = 8192  # bounds memory for requests of any size
 
 
 class ClickModel(PythonModel):
-    """A model that scores candidates; one row is one candidate, or one user with a list of them.
-
-    Attributes:
-        network: the model with its weights.
-        schema: the fields that it was trained on.
-        max_history: the most behaviours that it takes.
-        example: two rows to try it with.
-    """
+    """A model that scores candidates; one row is one candidate, or one user with a list of them."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the bundle and build the model; in MLflow's server also set the limits of a request."""
@@ -47,12 +40,7 @@ class ClickModel(PythonModel):
         self._limits = guard_server()
 
     def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Score the candidates of R rows.
-
-        Args:
-            context: not needed after loading; MLflow passes it.
-            model_input: ``item`` (an id, or a list of candidates that share the row), ``history`` and optional user and context columns.
-            params: none are defined.
+        """Score the candidates of R rows as :class:`CandidateRows` has them.
 
         Returns:
             one column ``probability`` of R values: float64, or a list with one for each candidate where a row lists them.

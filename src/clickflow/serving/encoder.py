@@ -18,13 +18,7 @@ from clickflow.serving.raw_columns import NumberColumn, RawColumn, of_column
 
 
 class Encoder:
-    """Encodes raw rows for one model.
-
-    Attributes:
-        items: the items of the model.
-        fields: the user and context fields of the model, by name.
-        max_history: behaviours that the model was trained with at most; of a longer history the last ones count.
-    """
+    """Encodes raw rows for one model; a :class:`BadValue` names column and row of a value that does not fit."""
 
     def __init__(self, bundle: ServingBundle) -> None:
         self.items = ItemTable(bundle)
@@ -37,24 +31,15 @@ class Encoder:
         self.fields: dict[str, RawColumn] = {**self._ids, **self._numbers}
 
     def item(self, columns: Mapping[str, pa.Array]) -> Tensor:
-        """(R,) rows of the item table that the column ``item`` names.
-
-        Raises:
-            BadValue: an id does not fit; names column and row.
-        """
+        """(R,) rows of the item table that the column ``item`` names."""
         with of_column(ITEM):
             return self.items.ids(columns[ITEM])
 
     def users(self, columns: Mapping[str, pa.Array], num_rows: int) -> Users:
-        """Encode everything but the items.
+        """Encode everything but the items of R rows.
 
-        Args:
-            columns: ``history``, (H,) lists of item ids, oldest first, where null is an empty one; and any of the fields, each (R,). A
-                field without a column is unknown (numeric: its mean) in every row.
-            num_rows: R.
-
-        Raises:
-            BadValue: a value does not fit; names column and row.
+        ``history`` is (H,) lists of item ids, oldest first, where null is an empty one; each of the fields is (R,). A field without a
+        column is unknown (numeric: its mean) in every row.
         """
         unknown = torch.zeros(num_rows, dtype=torch.int64)
         history, offsets = self._history(columns[HISTORY])

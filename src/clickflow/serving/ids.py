@@ -31,11 +31,7 @@ class IdTable(RawColumn):
     """Raw id -> index; 0 for an id that train has not seen, and for a missing one.
 
     A boolean field was stored as the strings ``true`` and ``false``; there booleans are looked up as these, and strings in any case.
-
-    Args:
-        raw: (V,) ids, integers or strings; null for the unknown id.
-        index: (V,) their indices.
-        required: whether each value must be there.
+    ``raw`` (V,), integers or strings, is null for the unknown id; ``required`` is whether each value must be there.
     """
 
     def __init__(self, raw: pa.ChunkedArray, index: NDArray[np.integer[Any]], required: bool = False) -> None:

@@ -68,13 +68,7 @@ class ItemTable:
         return item[torch.from_numpy(first)], position.reshape(-1)
 
     def batch(self, item: Tensor, users: Users, history_of: Tensor | None = None) -> Batch:
-        """Make the batch of R items.
-
-        Args:
-            item: (R,) rows of this table.
-            users: the user of each.
-            history_of: (R,) int64, the history that each row reads; None where each row has its own.
-        """
+        """Make the batch of (R,) rows of this table and their users; (R,) ``history_of`` is the history of each where they share some."""
         if history_of is None:
             history, offsets, history_of = share_histories(users.history, users.offsets)
             users = users._replace(history=history, offsets=offsets)
@@ -92,13 +86,8 @@ class ItemTable:
 def share_histories(history: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
     """Let neighbouring rows with equal histories share one, as the candidates of one user do.
 
-    Args:
-        history: (N,) int64.
-        offsets: (B + 1,) int64.
-
-    Returns:
-        history (N',) and offsets (H + 1,) of the different ones, and (B,) int64, the history of each row; None, and everything as it was,
-        where so few are equal that gathering would cost more than it saves.
+    History (N,) and offsets (B + 1,) -> history (N',) and offsets (H + 1,) of the different ones, and (B,) the history of each row; None,
+    and everything as it was, where so few are equal that gathering would cost more than it saves.
 
     >>> share_histories(torch.tensor([7, 8, 7, 8, 9]), torch.tensor([0, 2, 4, 5]))
     (tensor([7, 8, 9]), tensor([0, 2, 3]), tensor([0, 0, 1]))

@@ -23,31 +23,21 @@ from clickflow.text import cut
 
 
 class BadValue(Exception):
-    """A value that its column cannot hold.
-
-    Attributes:
-        column: name of the column, once :func:`of_column` has set it.
-        position: the value's position in the array, or its row once :func:`of_column` has set it.
-        value: the value.
-        message: what is wrong with it.
-    """
+    """A value that its column cannot hold, and what is wrong with it."""
 
     def __init__(self, position: int, value: object, message: str) -> None:
         super().__init__(message)
-        self.column = ""
+        self.column = ""  # set by `of_column`, which also makes the position in an array that of the row
         self.position, self.value, self.message = position, value, message
 
 
 class RawColumn(ABC):
-    """Reads a column of one kind.
-
-    Attributes:
-        dtype: Arrow's type of values that were converted one by one.
-        expected: what the column holds, for messages.
-    """
+    """Reads a column of one kind; a :class:`BadValue` says which value does not fit."""
 
     dtype: pa.DataType
+    """Arrow's type of values that were converted one by one."""
     expected: str
+    """What the column holds, for messages."""
 
     @abstractmethod
     def takes(self, dtype: pa.DataType) -> bool:
@@ -55,26 +45,14 @@ class RawColumn(ABC):
 
     @abstractmethod
     def plain(self, value: Any) -> Any:
-        """Convert one Python value.
-
-        Raises:
-            ValueError: it does not fit; the text says why.
-        """
+        """Convert one Python value; the text of a ValueError says why it does not fit."""
 
     @abstractmethod
     def __call__(self, values: pa.Array) -> Tensor:
-        """(R,) values of a type that :meth:`takes` -> (R,) what the model reads.
-
-        Raises:
-            BadValue: a value does not fit.
-        """
+        """(R,) values of a type that :meth:`takes` -> (R,) what the model reads."""
 
     def array(self, values: Sequence[Any] | NDArray[Any]) -> pa.Array:
-        """(R,) Python values -> Arrow array of a type that :meth:`takes`; None and NaN become null.
-
-        Raises:
-            BadValue: a value does not fit.
-        """
+        """(R,) Python values -> Arrow array of a type that :meth:`takes`; None and NaN become null."""
         with contextlib.suppress(pa.ArrowException, ArithmeticError, TypeError, ValueError):
             array = pa.array(values, from_pandas=True)
             if self.takes(array.type):
@@ -130,12 +108,7 @@ def refuse(is_bad: NDArray[np.bool_], values: pa.Array, message: str) -> None:
 
 @contextlib.contextmanager
 def of_column(name: str, bounds: NDArray[np.int64] | None = None) -> Iterator[None]:
-    """Say of a BadValue which column it is in, and in which row.
-
-    Args:
-        name: of the column.
-        bounds: (R + 1,) where the values of each row begin; None where each row has one value.
-    """
+    """Say of a BadValue which column it is in, and in which row by the (R + 1,) bounds of the rows, unless each row has one value."""
     try:
         yield
     except BadValue as fault:

@@ -37,23 +37,14 @@ class RequestError(DataError, MlflowException):
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of one request to a server.
-
-    Attributes:
-        body_bytes: the most bytes of a body.
-        candidates: the most candidates; each candidate of a row that lists them counts.
-    """
+    """The most bytes of the body of one request, and the most candidates; each candidate of a row that lists them counts."""
 
     body_bytes: int = 4 * 2**20
     candidates: int = 10_000
 
     @classmethod
     def from_environment(cls) -> "Limits":
-        """Read the limits that the server was started with.
-
-        Raises:
-            DataError: one of them is no whole number above 0.
-        """
+        """Read the limits that the server was started with; a DataError if one of them is no whole number above 0."""
         given = {}
         for name, field in ((MAX_BODY_BYTES, "body_bytes"), (MAX_CANDIDATES, "candidates")):
             text = os.environ.get(name)
@@ -64,11 +55,7 @@ class Limits:
         return cls(**given)
 
     def check_candidates(self, count: int) -> None:
-        """Refuse a request of too many candidates.
-
-        Raises:
-            DataError: it has more than are allowed.
-        """
+        """Refuse a request of too many candidates by a DataError."""
         if count > self.candidates:
             raise DataError(
                 f"column 'item' = {count:,} candidates: more than the {self.candidates:,} allowed in a request; "
@@ -89,10 +76,7 @@ def guard_server() -> Limits | None:
 def guarded(invocations: Invocations, limits: Limits, response: Callable[[str, int, str], Any]) -> Invocations:
     """Wrap MLflow's function, so that a request too large or wrong is answered by a 4xx with one message.
 
-    Args:
-        invocations: MLflow's function: body, content type, model, schema -> response.
-        limits: of a request.
-        response: MLflow's class of responses: text, status, MIME type.
+    ``response`` is MLflow's class of responses: text, status, MIME type.
     """
 
     def refusal(message: str, status: int = 400) -> Any:
@@ -120,9 +104,6 @@ def guarded(invocations: Invocations, limits: Limits, response: Callable[[str, i
 
 def known_columns(body: bytes, names: Sequence[str]) -> Any:
     """Parse a body and drop the columns that the model does not know, which MLflow would ignore later.
-
-    Raises:
-        RequestError: it is not JSON, or one of MLflow's keys holds something else than it should.
 
     >>> known_columns(b'{"dataframe_records": [{"item": 1, "colour": "red"}]}', ["item"])
     {'dataframe_records': [{'item': 1}]}

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from clickflow.config import Contradictions, StrictConfig, named
+from clickflow.config import Contradictions, StrictConfig, matching, named
 from clickflow.runs.config import RunConfig
 
 Count = Annotated[int, Field(gt=0)]
@@ -123,7 +123,7 @@ def _listed(value: object) -> object:
 class SweepConfig(StrictConfig):
     """Study and workers."""
 
-    study_name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^\w[\w.-]*$")]
+    study_name: Annotated[str, Field(max_length=200), matching(r"\w[\w.-]*", "letters, digits, _, . and -, and begin with none of . and -")]
     """Letters, digits, _, . and -. The same name continues a study, another name starts one."""
     storage: Annotated[str, Field(min_length=1)] | None = None
     """``postgresql+psycopg://…`` for workers on several machines; null: a journal file in the home folder."""

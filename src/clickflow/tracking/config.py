@@ -8,14 +8,14 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from clickflow.config import Home, StrictConfig
+from clickflow.config import Home, StrictConfig, matching
 
 Port = Annotated[int, Field(gt=0, lt=65536)]
 
 ModelUri = Annotated[
     str,
+    matching("models:/.+", "a model's URI: models:/NAME@ALIAS, models:/NAME/VERSION or models:/m-ID"),
     BeforeValidator(lambda value: value["uri"] if isinstance(value, dict) and value.keys() == {"uri"} else value),
-    Field(pattern="^models:/.+"),
 ]
 """``models:/m-…``, ``models:/name/3`` or ``models:/name@champion``; or a section with the key ``uri``, as a command line gives it."""
 

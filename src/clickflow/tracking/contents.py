@@ -25,6 +25,16 @@ def fetch_artifact(store: Store, run_id: str, artifact: str, to: Path) -> Path:
         return Path(store.client.download_artifacts(run_id, artifact, str(to)))
 
 
+def artifact_names(store: Store, run_id: str, folder: str) -> set[str]:
+    """Names of the files in a folder of a run's artifacts; none if there is no such folder.
+
+    Raises:
+        TrackingError: the store does not answer.
+    """
+    with asking(store, f"artifacts of run {run_id} cannot be listed"):
+        return {Path(found.path).name for found in store.client.list_artifacts(run_id, folder)}
+
+
 @contextmanager
 def fetched(store: Store, run_id: str, artifact: str) -> Iterator[Path]:
     """A copy of an artifact that is gone afterwards."""

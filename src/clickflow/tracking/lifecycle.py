@@ -124,7 +124,7 @@ def _create(store: Store, name: str, tags: Mapping[str, str]) -> Run:
 def _find(store: Store, run_id: str) -> Run:
     found = read_run(store, run_id)
     if found.is_deleted:
-        raise TrackingError(f"run_id = {run_id}: the run was deleted; restore it with `mlflow runs restore --run-id {run_id}`")
+        raise TrackingError(f"run_id = {run_id}: the run was deleted; restore it with `mlflow runs restore --run-id {found.run_id}`")
     return Run(store, found)
 
 

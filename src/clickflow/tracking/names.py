@@ -1,4 +1,4 @@
-"""The names under which runs keep what other code looks up: their tags, and the final values of their metrics.
+"""The names under which runs and registered models keep what other code looks up: their tags, and the final values of metrics.
 
 Each name is written to the stores of users: a name that changes makes runs of before invisible to searches.
 """
@@ -20,6 +20,8 @@ COMMIT_TAG, DIRTY_TAG = "git.commit", "git.dirty"
 MODEL_PACKAGE_TAG = "model.package"
 """The package that a model's code comes from, where that is not clickflow."""
 CPU_TAG, THREADS_TAG = "machine.cpu", "machine.threads"
+HOST_TAG, PID_TAG, STARTED_TAG = "process.host", "process.pid", "process.started"
+"""The process that works on a run: machine or container, id, and start in seconds since 1970."""
 CHECKPOINTS_REMOVED_TAG = "checkpoints.removed"
 """When and by whom; the rest of the run is still there."""
 
@@ -32,6 +34,15 @@ STUDY_TAG = "sweep.study"
 """On a sweep's parent run and those of its trials: the study's name."""
 BEST_RUN_TAG, PARETO_TRIALS_TAG = "best.run_id", "pareto.trials"
 """On a sweep's parent run: the best trial's run, or the numbers of the Pareto front's trials, separated by commas."""
+
+MODEL_VERSIONS_TAG = "mlflow.modelVersions"
+"""On a logged model and its run: under which name and version it is registered."""
+DECISION_TAG = "decision"
+"""On a version: the last decision about it, in words."""
+DECISION_PREFIX = "decision."
+"""On a version: each entry of the log of decisions, as JSON."""
+MOVE_TAG = "move"
+"""On the claim of a move of the champion: the move, as JSON."""
 
 
 def logged_name(metric: str) -> str:

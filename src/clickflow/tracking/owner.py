@@ -14,7 +14,7 @@ from typing import Self
 
 import psutil
 
-HOST_TAG, PID_TAG, STARTED_TAG = "process.host", "process.pid", "process.started"
+from clickflow.tracking.names import HOST_TAG, PID_TAG, STARTED_TAG
 
 
 @dataclass(frozen=True)

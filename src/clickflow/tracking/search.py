@@ -3,6 +3,7 @@
 Each function raises a TrackingError if the store does not answer.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from clickflow.tracking.store import Store, store_faults
 Answer = TypeVar("Answer")
 
 RUNS_PER_REQUEST = EXPERIMENTS_PER_REQUEST = 1000
+MIN_ID_LENGTH = 6
+SHORT_ID = re.compile(f"[0-9a-f]{{{MIN_ID_LENGTH},31}}")
+IDS_SHOWN = 5
 BEST_RUNS_PER_REQUEST = 10  # more than one, since a sweep's parent, which has no model, carries its best trial's metrics
 
 
@@ -122,11 +126,24 @@ def find_run(store: Store, run_id: str) -> FoundRun | None:
 
 
 def read_run(store: Store, run_id: str) -> FoundRun:
-    """One run by its id, deleted ones among them; a TrackingError if there is no such run."""
+    """One run by its id, or by at least its first 6 characters if no other id begins with them; deleted ones among them.
+
+    Raises a TrackingError if there is no such run, or if there are several.
+    """
     found = find_run(store, run_id)
-    if found is None:
-        raise TrackingError(f"run_id = {run_id}: no such run in {store.uri}; copy the id from the run's page")
-    return found
+    if found is not None:
+        return found
+    begins = search_runs(store, f"attributes.run_id LIKE '{run_id}%'", with_deleted=True) if SHORT_ID.fullmatch(run_id) else []
+    match [run for run in begins if not run.is_deleted] or begins:
+        case [run]:
+            return run
+        case []:
+            what_to_do = f"copy the id, or its first {MIN_ID_LENGTH} characters or more, from the run's page"
+            raise TrackingError(f"run_id = {run_id}: no such run in {store.uri}; {what_to_do}")
+        case several:
+            ids = ", ".join(f"{run.run_id} ({run.name})" for run in several[:IDS_SHOWN])
+            more = f" and {len(several) - IDS_SHOWN} more" if len(several) > IDS_SHOWN else ""
+            raise TrackingError(f"run_id = {run_id}: {len(several)} runs begin with it: {ids}{more}; write more characters of one")
 
 
 def _tagged(tags: Mapping[str, str]) -> list[str]:

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from filelock import FileLock
 from mlflow import MlflowClient
@@ -76,6 +77,7 @@ def open_store(config: TrackingConfig, home: Path) -> Store:
     with _creation_lock(uri, home), keep_environment(PATIENCE):
         try:
             _check_database(uri)
+            _create_database(uri)
             client = MlflowClient(uri)
             experiment_id = _experiment(client, config, uri, artifacts)
         except TrackingError:
@@ -93,6 +95,16 @@ def _check_database(uri: str) -> None:
             engine.connect().close()
         finally:
             engine.dispose()
+
+
+def _create_database(uri: str) -> None:
+    """Make MLflow's schema in another file than an empty one and rename it: half a schema, as Ctrl-C leaves it, cannot be opened again."""
+    database = Path(uri.removeprefix(SQLITE))
+    if uri.startswith(SQLITE) and database.stat().st_size == 0:
+        with TemporaryDirectory(dir=database.parent, prefix=f".{database.name}.") as scratch:
+            made = Path(scratch) / database.name
+            MlflowClient(f"{SQLITE}{made}").search_experiments(max_results=1)
+            made.replace(database)
 
 
 def is_server(uri: str) -> bool:

@@ -25,19 +25,11 @@ AUXILIARY_LOSS = "auxiliary_loss"
 class SinkLogger(Logger):
     """Passes Lightning's metrics on to a :class:`MetricSink`; the pipeline opens and closes the run."""
 
+    name, version = "clickflow", ""  # Lightning requires both
+
     def __init__(self, sink: MetricSink) -> None:
         super().__init__()
         self.sink = sink
-
-    @property
-    def name(self) -> str:
-        """Name of the logger, which Lightning requires."""
-        return "clickflow"
-
-    @property
-    def version(self) -> str:
-        """Version of the logger, which Lightning requires."""
-        return ""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Pass the metrics of a step on."""
@@ -87,15 +79,12 @@ class Throughput(Callback):
 class Watched(Callback):
     """Tells a :class:`Watcher` of every step and validation."""
 
+    state_key = WATCHED
+
     def __init__(self, watcher: Watcher, throughput: Throughput) -> None:
         self.watcher = watcher
         self.throughput = throughput
         self.num_validations = 0
-
-    @property
-    def state_key(self) -> str:
-        """Key under which a checkpoint stores the state."""
-        return WATCHED
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Report the progress."""
@@ -123,11 +112,7 @@ class MonitorIsDefined(Callback):
         self.monitor = monitor
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Check the metric before the checkpoint is chosen.
-
-        Raises:
-            TrainingError: the metric is NaN.
-        """
+        """Check the metric before the checkpoint is chosen."""
         value = float(trainer.callback_metrics[self.monitor])
         if not math.isfinite(value):
             raise TrainingError(

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from clickflow.training.regularisation import Regulariser
 
 Count = Annotated[int, Field(gt=0)]
-LearningRate = Annotated[float, Field(gt=0)]
+LearningRate = Annotated[float, Field(gt=0, description="Step size.")]
 Decay = Annotated[float, Field(ge=0, lt=1)]
-Epsilon = Annotated[float, Field(gt=0)]
+Epsilon = Annotated[float, Field(gt=0, description="Keeps the division finite.")]
 Strength = Annotated[float, Field(ge=0)]
 
 
@@ -61,14 +61,12 @@ class SGDConfig(TwoPaths):
 
     name: Literal["sgd"] = "sgd"
     learning_rate: LearningRate = 0.1
-    """Step size."""
 
 
 class Accelerated(TwoPaths):
     """Settings that both kinds of momentum share."""
 
     learning_rate: LearningRate = 0.01
-    """Step size."""
     momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9
     """Share of the last step that is kept."""
 
@@ -90,9 +88,7 @@ class AdagradConfig(TwoPaths):
 
     name: Literal["adagrad"] = "adagrad"
     learning_rate: LearningRate = 1e-2
-    """Step size."""
     eps: Epsilon = 1e-10
-    """Keeps the division finite."""
     state: Literal["element", "row"] = "element"
     """State of a table: one number per element, or one per row (the mean of its squared gradient), for tables too large for two copies."""
 
@@ -106,24 +102,20 @@ class RMSpropConfig(TwoPaths):
 
     name: Literal["rmsprop"] = "rmsprop"
     learning_rate: LearningRate = 1e-3
-    """Step size."""
     alpha: Decay = 0.99
     """Decay rate of the mean square, per step."""
     eps: Epsilon = 1e-8
-    """Keeps the division finite."""
 
 
 class Moments(TwoPaths):
     """Settings that Adam and AdamW share."""
 
     learning_rate: LearningRate = 1e-3
-    """Step size."""
     beta1: Decay = 0.9
     """Decay rate of the mean gradient, per step."""
     beta2: Decay = 0.999
     """Decay rate of the mean square, per step."""
     eps: Epsilon = 1e-8
-    """Keeps the division finite."""
 
 
 class AdamConfig(Moments):

@@ -19,16 +19,10 @@ Event = tuple[str, str | None]  # module, and what is wrong there
 
 
 def refuse_non_finite(values: Tensor, where: str, model: nn.Module, batch: Batch) -> None:
-    """Stop training at a loss or at predictions that are not finite.
-
-    Args:
-        values: any shape.
-        where: name and time of the values, such as ``training at step 7, loss``.
-        model: the model that computed them.
-        batch: the batch that it computed them from.
+    """Stop training at a loss or at predictions that are not finite, which the model computed from the batch.
 
     Raises:
-        TrainingError: a value is NaN or infinite; names the first layer that holds such a number.
+        TrainingError: says ``where``, such as ``training at step 7, loss``, and names the first layer that holds such a number.
     """
     if _is_finite(values):
         return
@@ -43,9 +37,6 @@ def refuse_non_finite_weights(model: nn.Module, step: int) -> None:
 
     Predictions alone do not show it: they depend neither on table rows that validation does not look up nor on layers of the auxiliary
     loss.
-
-    Raises:
-        TrainingError: a weight or a moving statistic is NaN or infinite.
     """
     for name, tensor in model.state_dict().items():
         if not _is_finite(tensor):

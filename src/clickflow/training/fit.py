@@ -38,14 +38,7 @@ from clickflow.training.watching import MetricSink, Watcher
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a fit leaves.
-
-    Attributes:
-        best_epoch: epoch of the best validation, from 0.
-        num_epochs: epochs begun.
-        rows_per_second: training rows a second, validation left out.
-        seconds: spent training, validation left out.
-    """
+    """Epoch of the best validation, from 0, number of epochs begun, and speed and seconds of training, validation left out."""
 
     best_epoch: int
     num_epochs: int
@@ -73,21 +66,6 @@ class CheckpointFile(ModelCheckpoint):
         super().load_state_dict({**state_dict, **paths, "best_k_models": scores, "dirpath": self.dirpath})
 
 
-@dataclass(frozen=True)
-class _Recorders:
-    """The callbacks from which a fit's result is collected."""
-
-    throughput: Throughput
-    best: CheckpointFile
-    last: CheckpointFile
-
-    @classmethod
-    def of(cls, config: TrainerConfig, folder: Path) -> "_Recorders":
-        best = CheckpointFile(folder, "best", monitor=config.monitor, mode=config.mode)
-        # A file of its own: Lightning's `save_last` is written only when the best one is.
-        return cls(Throughput(), best, CheckpointFile(folder, "last"))
-
-
 def fit(
     model: nn.Module,
     dataset: PreparedDataset,
@@ -102,21 +80,11 @@ def fit(
     watcher: Watcher | None = None,
     resume_from: Path | None = None,
 ) -> FitResult:
-    """Train a model on the train split and validate on the validation split.
+    """Train a model on the train split and validate on the validation split; it holds the best weights afterwards.
 
-    Args:
-        model: as its config builds it, under the same seed; holds the best weights afterwards.
-        dataset: the prepared data.
-        trainer_config: epochs, batches, early stopping.
-        optimizer: the optimizer's config.
-        schedule: schedule of the learning rate; None keeps it constant.
-        regularisation: penalties on weights; None for none.
-        seed: seed of shuffling and dropout; the same seed, machine and threads give identical metrics.
-        folder: folder of the checkpoints ``best.ckpt`` and ``last.ckpt``.
-        sink: takes all metrics.
-        watcher: told of every step and validation; an exception that it raises ends the fit and reaches the caller.
-        resume_from: a ``last.ckpt`` with its ``best.ckpt`` beside it; training carries on with exactly the batches that would have
-            followed.
+    The same seed, machine and threads give identical metrics if the model was built under that seed, too. The checkpoints ``best.ckpt`` and
+    ``last.ckpt`` go into ``folder``. With ``resume_from``, a ``last.ckpt`` with its ``best.ckpt`` beside it, training carries on with
+    exactly the batches that would have followed. An exception that the watcher raises ends the fit and reaches the caller.
 
     Raises:
         TrainingError: training diverged, or there is nothing whole to resume from.
@@ -129,9 +97,10 @@ def fit(
     train, validation = loaders(dataset, trainer_config, seed, draws_negatives=draws_negatives(model))
     if resume_from is not None:
         _check_checkpoints(resume_from, folder, model)
-    recorders = _Recorders.of(trainer_config, folder)
+    throughput = Throughput()
+    best = CheckpointFile(folder, "best", monitor=trainer_config.monitor, mode=trainer_config.mode)
     with _expected_warnings():
-        trainer = _build_trainer(trainer_config, recorders, sink, watcher)
+        trainer = _build_trainer(trainer_config, throughput, best, sink, watcher)
         module = ClickModule(
             model,
             optimizer,
@@ -143,7 +112,8 @@ def fit(
             regulariser=regularisation.build(model, dataset) if regularisation else None,
         )
         _train(trainer, module, train, validation, resume_from)
-    return _collect_result(trainer, recorders, model)
+    best_epoch = load_weights(model, Path(best.best_model_path))
+    return FitResult(best_epoch, trainer.current_epoch, throughput.rows_per_second, throughput.seconds)
 
 
 def seed_everything(seed: int, num_threads: int | None = None) -> None:
@@ -176,7 +146,9 @@ def _expected_warnings() -> Iterator[None]:
         yield
 
 
-def _build_trainer(config: TrainerConfig, recorders: _Recorders, sink: MetricSink, watcher: Watcher | None) -> pl.Trainer:
+def _build_trainer(
+    config: TrainerConfig, throughput: Throughput, best: CheckpointFile, sink: MetricSink, watcher: Watcher | None
+) -> pl.Trainer:
     """Lightning's trainer, with everything that watches, stops and records the fit."""
     stop = EarlyStopping(
         config.monitor,
@@ -186,19 +158,19 @@ def _build_trainer(config: TrainerConfig, recorders: _Recorders, sink: MetricSin
         check_on_train_epoch_end=False,  # after each validation, so that the checkpoint knows its outcome
     )
     callbacks: list[Any] = [
-        recorders.throughput,
+        throughput,
         MonitorIsDefined(config.monitor),
         WeightsAreFinite(),
         StepMetrics(config.log_every_num_steps),
         stop,
-        recorders.best,
-        recorders.last,
+        best,
+        CheckpointFile(Path(best.dirpath or ""), "last"),  # Lightning's own `save_last` is written only when the best one is
     ]
     if watcher is not None:
-        callbacks.append(Watched(watcher, recorders.throughput))
+        callbacks.append(Watched(watcher, throughput))
     has_terminal = config.progress_bar and sys.stdout.isatty()
     if config.progress_bar:
-        callbacks.append((RowsProgressBar if has_terminal else EpochLines)(recorders.throughput, config.monitor))
+        callbacks.append((RowsProgressBar if has_terminal else EpochLines)(throughput, config.monitor))
     return pl.Trainer(
         accelerator="cpu",
         max_epochs=config.max_epochs,
@@ -220,13 +192,3 @@ def _train(trainer: pl.Trainer, module: ClickModule, train: BatchLoader, validat
         if isinstance(error.__context__, KeyboardInterrupt):
             raise error.__context__ from None
         raise
-
-
-def _collect_result(trainer: pl.Trainer, recorders: _Recorders, model: nn.Module) -> FitResult:
-    """Put the best weights back into the model, and describe the fit."""
-    return FitResult(
-        best_epoch=load_weights(model, Path(recorders.best.best_model_path)),
-        num_epochs=trainer.current_epoch,
-        rows_per_second=recorders.throughput.rows_per_second,
-        seconds=recorders.throughput.seconds,
-    )

@@ -7,11 +7,7 @@ from clickflow.data.dataset import BatchLoader
 
 
 def predict_batches(model: nn.Module, loader: BatchLoader) -> tuple[Tensor, Tensor, Tensor]:
-    """Score every row of a loader, in its order.
-
-    Returns:
-        preds (R,) probabilities, label (R,) float 0 or 1, group (R,) int64.
-    """
+    """Probabilities (R,), labels (R,) and groups (R,) of all rows of a loader, in its order."""
     was_training = model.training
     model.eval()
     preds, labels, groups = [], [], []

@@ -17,11 +17,6 @@ def latency_milliseconds(model: nn.Module, split: Split, max_history: int) -> fl
     """Shortest time of 30 forward passes over the first 200 targets of a split, or all it has, for the user with the median history.
 
     The shortest time is taken because other processes on the machine can only add to it.
-
-    Args:
-        model: as its config builds it.
-        split: the split whose rows are scored.
-        max_history: behaviours per row, the latest ones.
     """
     batch = of_one_user(split.take(slice(0, min(NUM_CANDIDATES, len(split))), max_history))
     was_training = model.training

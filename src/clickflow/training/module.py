@@ -34,15 +34,7 @@ class ClickModule(pl.LightningModule):
         monitor: str = "val/gauc",
         regulariser: Regulariser | None = None,
     ) -> None:
-        """Combine the parts of a training step.
-
-        Args:
-            model: the model to train.
-            optimizer: config of its optimizer.
-            build_schedulers: builds the schedulers of the learning rate; None keeps the rate constant.
-            monitor: name of the metric that a plateau schedule watches.
-            regulariser: adds the gradients of the penalties; None adds none.
-        """
+        """Combine the parts of a training step; ``monitor`` is the metric that a plateau schedule watches."""
         super().__init__()
         self.model = model
         self.optimizer_config = optimizer

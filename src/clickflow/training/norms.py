@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from clickflow.models.layers.activations import Dice, Maxout
 from clickflow.models.layers.recurrent import GatedRecurrence
-from clickflow.training.sparse_gradients import coalesce_gradient
+from clickflow.training.sparse_gradients import gradient_values
 
 LAYERS = (nn.Linear, nn.Embedding, nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.SELU, nn.Sigmoid, nn.Tanh, Dice, Maxout, GatedRecurrence)
 """Layers that have an activation norm: those with weights, recurrences and all activations."""
@@ -26,7 +26,7 @@ def gradient_norms(model: nn.Module) -> dict[str, float]:
     """
     norms = {}
     for name, layer in model.named_modules():
-        grads = [coalesce_gradient(p)[1] if p.grad.is_sparse else p.grad for p in layer.parameters(recurse=False) if p.grad is not None]
+        grads = [values for weight in layer.parameters(recurse=False) if (values := gradient_values(weight)) is not None]
         if grads:
             norms[f"gradient_norm/{name or 'model'}"] = float(torch.nn.utils.get_total_norm(grads))
     return norms

@@ -25,42 +25,22 @@ from clickflow.training.config import (
 )
 from clickflow.training.sparse_optimizers import LazyAdagrad, LazyAdam, LazyMomentum, LazyRMSprop, LazySGD, RowwiseAdagrad
 
-Parameters = list[nn.Parameter]
 
-
-def dense_optimizer(config: OptimizerConfig, parameters: Parameters) -> Optimizer:
-    """The optimizer of dense gradients, torch's own."""
-    rate = config.learning_rate
+def _chosen(config: OptimizerConfig) -> tuple[Callable[..., Optimizer], Callable[..., Optimizer], dict[str, Any]]:
+    """Optimizer of dense gradients, torch's own, that of sparse gradients, and their settings besides the rate."""
     match config:
         case SGDConfig():
-            return SGD(parameters, lr=rate)
+            return SGD, LazySGD, {}
         case MomentumConfig() | NesterovConfig():
-            return SGD(parameters, lr=rate, momentum=config.momentum, nesterov=isinstance(config, NesterovConfig))
+            return SGD, LazyMomentum, {"momentum": config.momentum, "nesterov": isinstance(config, NesterovConfig)}
         case AdagradConfig():
-            return Adagrad(parameters, lr=rate, eps=config.eps)
+            return Adagrad, RowwiseAdagrad if config.state == "row" else LazyAdagrad, {"eps": config.eps}
         case RMSpropConfig():
-            return RMSprop(parameters, lr=rate, alpha=config.alpha, eps=config.eps)
+            return RMSprop, LazyRMSprop, {"alpha": config.alpha, "eps": config.eps}
         case AdamConfig():
-            return Adam(parameters, lr=rate, betas=(config.beta1, config.beta2), eps=config.eps)
+            return Adam, LazyAdam, {"betas": (config.beta1, config.beta2), "eps": config.eps}
         case AdamWConfig():
-            return AdamW(parameters, lr=rate, betas=(config.beta1, config.beta2), eps=config.eps, weight_decay=config.weight_decay)
-
-
-def sparse_optimizer(config: OptimizerConfig, tables: Parameters) -> Optimizer:
-    """The optimizer of embedding tables with sparse gradients: it touches the batch's rows."""
-    rate = config.learning_rate
-    match config:
-        case SGDConfig():
-            return LazySGD(tables, lr=rate)
-        case MomentumConfig() | NesterovConfig():
-            return LazyMomentum(tables, lr=rate, momentum=config.momentum, nesterov=isinstance(config, NesterovConfig))
-        case AdagradConfig():
-            return (RowwiseAdagrad if config.state == "row" else LazyAdagrad)(tables, lr=rate, eps=config.eps)
-        case RMSpropConfig():
-            return LazyRMSprop(tables, lr=rate, alpha=config.alpha, eps=config.eps)
-        case AdamConfig() | AdamWConfig():
-            decay = config.weight_decay if isinstance(config, AdamWConfig) else 0.0
-            return LazyAdam(tables, lr=rate, beta1=config.beta1, beta2=config.beta2, eps=config.eps, weight_decay=decay)
+            return AdamW, LazyAdam, {"betas": (config.beta1, config.beta2), "eps": config.eps, "weight_decay": config.weight_decay}
 
 
 class DenseAndSparse(Optimizer):
@@ -107,4 +87,6 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> DenseAndSparse
     sparse = [table.get_parameter("weight") for table in tables if table.sparse]
     on_sparse_path = {id(weight) for weight in sparse}
     dense = [parameter for parameter in model.parameters() if id(parameter) not in on_sparse_path]
-    return DenseAndSparse([*([dense_optimizer(config, dense)] if dense else []), *([sparse_optimizer(config, sparse)] if sparse else [])])
+    of_dense, of_sparse, settings = _chosen(config)
+    parts = [(of_dense, dense), (of_sparse, sparse)]
+    return DenseAndSparse([optimizer(weights, lr=config.learning_rate, **settings) for optimizer, weights in parts if weights])

@@ -25,13 +25,7 @@ class Regulariser:
     """Adds the gradients of a config's penalties to those of a model."""
 
     def __init__(self, config: RegularisationConfig, model: nn.Module, counts: Mapping[str, Tensor]) -> None:
-        """Look up the penalised weights.
-
-        Args:
-            config: the penalties.
-            model: a model whose embedding tables are :class:`EmbeddingTable` modules.
-            counts: (V,) occurrences in train of each row, by field, as returned by :func:`id_counts`; for ``mini_batch_aware`` only.
-        """
+        """Look up the penalised weights; only ``mini_batch_aware`` reads ``counts``, which :func:`id_counts` returns."""
         tables = [(module.field, module.get_parameter("weight")) for module in model.modules() if isinstance(module, EmbeddingTable)]
         in_tables = {id(weight) for _, weight in tables}
         self.config = config

@@ -15,14 +15,7 @@ from clickflow.training.config import ConstantConfig, CosineConfig, ExponentialC
 
 
 def build_schedulers(config: ScheduleConfig, optimizer: Optimizer, num_steps: int, mode: Literal["min", "max"]) -> list[LRScheduler]:
-    """The schedulers of an optimizer; all but ``ReduceLROnPlateau`` are to be stepped after each training step.
-
-    Args:
-        config: the schedule.
-        optimizer: its groups get the rates.
-        num_steps: of the whole training.
-        mode: whether the monitored metric is better low or high.
-    """
+    """The schedulers of an optimizer in a training of ``num_steps``; all but ``ReduceLROnPlateau`` are to be stepped after each step."""
     if not isinstance(config, PlateauConfig):
         return [LambdaLR(optimizer, lambda step: _warmup(config.warmup_steps, step) * factor(config, step, num_steps))]
     # torch counts the validations that it forgives; any improvement counts, as for early stopping.

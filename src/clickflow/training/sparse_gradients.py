@@ -15,13 +15,9 @@ from torch import Tensor
 
 @torch.no_grad()
 def coalesce_gradient(table: Tensor) -> tuple[Tensor, Tensor]:
-    """Coalesce a table's gradient in place.
+    """Coalesce the sparse gradient of a (V, D) table in place.
 
-    Args:
-        table: (V, D) parameter with a sparse gradient.
-
-    Returns:
-        rows (R,) int64, distinct and ascending, and values (R, D) that share the gradient's memory.
+    Returns its rows (R,) int64, distinct and ascending, and values (R, D) that share the gradient's memory.
     """
     gradient = table.grad
     assert gradient is not None
@@ -35,14 +31,15 @@ def clip_gradient_norm(parameters: Iterable[Tensor], max_norm: float) -> None:
 
     torch's ``clip_grad_norm_`` does not take sparse gradients; the formula is the same.
     """
-    gradients = [values for parameter in parameters if (values := _values(parameter)) is not None]
+    gradients = [values for parameter in parameters if (values := gradient_values(parameter)) is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
     scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
     for values in gradients:
         values.mul_(scale)
 
 
-def _values(parameter: Tensor) -> Tensor | None:
+def gradient_values(parameter: Tensor) -> Tensor | None:
+    """The numbers of a gradient: all of a dense one, each row of a sparse one once; None without a gradient."""
     if parameter.grad is None or not parameter.grad.is_sparse:
         return parameter.grad
     return coalesce_gradient(parameter)[1]

@@ -27,13 +27,10 @@ Rows = dict[str, Tensor]
 
 
 class LazyOptimizer(Optimizer):
-    """Base class: gathers the batch's rows of table and state, changes them by :meth:`update` and copies them back.
-
-    Attributes:
-        state_names: names of the states of each row, zero at the start.
-    """
+    """Base class: gathers the batch's rows of table and state, changes them by :meth:`update` and copies them back."""
 
     state_names: ClassVar[tuple[str, ...]] = ()
+    """States of each row, zero at the start."""
 
     def __init__(self, tables: Iterable[Tensor], lr: float, **choices: float) -> None:
         super().__init__(tables, {"lr": lr, **choices})
@@ -45,12 +42,8 @@ class LazyOptimizer(Optimizer):
     def update(self, weight: Tensor, gradient: Tensor, state: Rows, step: int, group: Group) -> None:
         """Change rows in place.
 
-        Args:
-            weight: (R, D) rows of the table that occur in the batch.
-            gradient: (R, D) gradients summed over the batch; must not be changed.
-            state: (R, ``state_width``) state of each name.
-            step: number of the table's step, from 1.
-            group: learning rate ``lr`` and the optimizer's other settings.
+        The (R, D) ``weight`` and (R, ``state_width``) states are those of the rows that occur in the batch; the (R, D) ``gradient``, summed
+        over the batch, must not be changed. ``step`` counts the table's steps from 1.
         """
         raise NotImplementedError
 
@@ -144,6 +137,9 @@ class LazyAdam(LazyOptimizer):
     """
 
     state_names = ("exp_avg", "exp_avg_sq")
+
+    def __init__(self, tables: Iterable[Tensor], lr: float, betas: tuple[float, float], eps: float, weight_decay: float = 0.0) -> None:
+        super().__init__(tables, lr, beta1=betas[0], beta2=betas[1], eps=eps, weight_decay=weight_decay)
 
     def update(self, weight: Tensor, gradient: Tensor, state: Rows, step: int, group: Group) -> None:
         """One step on rows."""

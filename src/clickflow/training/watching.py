@@ -22,17 +22,7 @@ class Watcher(Protocol):
     """Observer of a fit, which shows its progress or ends it by raising."""
 
     def after_step(self, epochs: float, rows_per_second: float) -> None:
-        """Follow a training step; called often, so it must be quick.
-
-        Args:
-            epochs: epochs done so far, with a fraction for the current one.
-            rows_per_second: training rows per second so far.
-        """
+        """Follow a training step: ``epochs`` done so far, with a fraction for the current one; called often, so it must be quick."""
 
     def after_validation(self, number: int, metrics: Mapping[str, float]) -> None:
-        """Follow a validation.
-
-        Args:
-            number: number of the validation, from 1; a resumed fit continues the count.
-            metrics: metrics by name, ``val/…`` among them.
-        """
+        """Follow a validation; they are numbered from 1, and a resumed fit continues the count."""

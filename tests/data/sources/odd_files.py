@@ -133,7 +133,10 @@ def tables_complaint(seed: int, folder: Path) -> str | None:
     clicks = [{**event(), "label": rng.choice("01")} for _ in range(rng.choice([1, 3, 20]))]
     endings = rng.choice([[""], [".25"]])
     views = [event() for _ in range(rng.choice([1, 3, 20]))]
-    items = [{"item": item, "year": rng.choice(["1990", "2000.5", "", "NA", "soon"])} for item in {*pool["item"], rng.choice(["9", "u9"])}]
+    items = [
+        {"item": item, "year": rng.choice(["1990", "2000.5", "", "NA", "soon"])}
+        for item in sorted({*pool["item"], rng.choice(["9", "u9"])})
+    ]
     paths = {name: _table(rng, folder / name, rows) for name, rows in (("clicks", clicks), ("views", views), ("items", items))}
     config = {
         "name": "odd",
@@ -152,12 +155,12 @@ def tables_complaint(seed: int, folder: Path) -> str | None:
     right = {
         "clicks": [(row["user"], row["item"], round(float(row["ts"]) * 10**6)) for row in clicks],
         "views": [(row["user"], row["item"], round(float(row["ts"]) * 10**6)) for row in views],
-        "items": [(row["item"], _float(row["year"], ".")) for row in items],
+        "items": sorted((row["item"], _float(row["year"], ".")) for row in items),
     }
     found = {
         "clicks": [(_id(user), _id(item), time * factor) for user, item, time, _ in log.interactions.iter_rows()],
         "views": [(_id(user), _id(item), time * factor) for user, item, time in log.behaviours.iter_rows()],
-        "items": [(_id(item), year) for item, year in log.items.iter_rows()],
+        "items": sorted((str(item), year) for item, year in log.items.iter_rows()),
     }
     alike = len({frame["item"].dtype for frame in (log.interactions, log.behaviours, log.items)}) == 1
     return None if found == right and alike else f"{found} for {right}"

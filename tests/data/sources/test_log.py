@@ -231,12 +231,16 @@ def with_item_columns(tmp_path: Path) -> str:
     return write(tmp_path / "clicks.csv", "\n".join([*lines, "1400000003,8,a,1,green,1.5"]))
 
 
-def test_item_fields_from_the_log_take_the_first_value_and_count_conflicts(tmp_path):
+def test_item_fields_from_the_log_are_columns_of_the_log(tmp_path):
     fields = {"kind": {"column": "cat"}, "price": {"column": "eur", "kind": "numeric"}}
     log = checked(with_item_columns(tmp_path), item_fields=fields)
-    assert log.items.to_dicts() == [{"item": "a", "kind": "red", "price": 1.5}, {"item": "b", "kind": "blue", "price": None}]
-    assert log.counts["items_with_conflicting_fields"] == 1
-    assert log.interactions.columns == ["user", "item", "timestamp", "label"]
+    assert log.items is None
+    assert log.interactions.select("item", "kind", "price").rows() == [
+        ("a", None, 1.5),
+        ("a", "red", 1.5),
+        ("b", "blue", None),
+        ("a", "green", 1.5),
+    ]
     assert [(field.name, field.role, field.kind) for field in log.raw.fields] == [
         ("kind", "item", "categorical"),
         ("price", "item", "numeric"),

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import polars as pl
-from pydantic import Field
 
-from clickflow.config import FilePath
+from clickflow.config import FilePath, matching
 from clickflow.data.schema import ITEM, RATING, TIMESTAMP, USER, FieldSpec
 from clickflow.data.sources import columns
 from clickflow.data.sources.raw import RawLog
@@ -36,7 +35,7 @@ class AmazonConfig(SourceConfig):
     """A 5-core category: reviewers, products, stars, days in Unix seconds; the product's most specific category."""
 
     source: Literal["amazon"] = "amazon"
-    category: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
+    category: Annotated[str, matching(r"[A-Za-z0-9_]+", "letters, digits and _")]
     """As in the files' names: Electronics, Books, Sports_and_Outdoors."""
     path: FilePath | None = None
     """Folder that holds ``reviews_<category>_5.json.gz`` and ``meta_<category>.json.gz``; null: download them."""

@@ -18,6 +18,9 @@ from clickflow.errors import DataError
 EXPECTED = "expected:"
 """Prefix of a key of ``RawLog.columns`` whose value says what a column should have contained."""
 AN_INTEGER = "an integer"
+SPLIT_CODES = {"train": 0, "training": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "test": 2}
+"""Names that logs give to splits -> positions among :data:`clickflow.data.splits.SPLITS`."""
+SPLIT_NAMES = "train, validation (valid, val, dev) or test"
 
 
 class Canonical(NamedTuple):
@@ -169,6 +172,18 @@ def label(name: str, source: str, dtype: pl.DataType, where: str) -> Canonical:
         column = column.str.strip_chars().str.to_lowercase().replace({"true": "1", "false": "0"})
     value = column.cast(pl.Float64, strict=False)
     return Canonical(name, source, pl.when(value.is_in([0.0, 1.0])).then(value).cast(pl.Int8), "0 (no click) or 1 (click)")
+
+
+def split(name: str, source: str, dtype: pl.DataType, where: str) -> Canonical:
+    """Code of a split (UInt8) from its name; anything else becomes null.
+
+    Raises:
+        DataError: the column holds no texts.
+    """
+    if dtype not in (pl.String, pl.Null):
+        raise DataError(f"{where}, column '{source}' = {dtype}: a split is {SPLIT_NAMES}; write the column as texts.")
+    text = pl.col(source).cast(pl.String).str.strip_chars().str.to_lowercase()
+    return Canonical(name, source, text.replace_strict(SPLIT_CODES, default=None, return_dtype=pl.UInt8), SPLIT_NAMES)
 
 
 def number(name: str, source: str, dtype: pl.DataType, where: str, decimal: str = ".") -> Canonical:

@@ -8,14 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import polars as pl
+
 from clickflow.config import Contradictions
-from clickflow.data.schema import ITEM, LABEL, RATING, RESERVED_NAMES, TITLE, USER, FieldSpec, Role, TimestampUnit
+from clickflow.data.schema import ITEM, LABEL, RATING, SPLIT, TITLE, USER, FieldSpec, Role, TimestampUnit
 from clickflow.data.sources import columns, formats
 from clickflow.data.sources.columns import Selection
-from clickflow.data.sources.dialect import Dialect, dialect_problems
-from clickflow.data.sources.formats import Table
+from clickflow.data.sources.dialect import Dialect
 from clickflow.data.sources.log_columns import BehaviourTableConfig, EventColumns, FieldColumn, ItemTableConfig, LogColumns, Paths
-from clickflow.data.sources.parts import Needed
+from clickflow.data.sources.log_problems import log_problems
+from clickflow.data.sources.parts import FILE, Needed
 from clickflow.data.sources.raw import RawLog
 from clickflow.data.sources.source import SourceConfig
 from clickflow.data.sources.timestamps import Timestamps, timestamps
@@ -28,6 +30,10 @@ class LogConfig(SourceConfig, Dialect):
     source: Literal["log"] = "log"
     path: Paths
     """A file, a glob, a folder or a list of files; a relative path starts at the working directory."""
+    validation_path: Paths | None = None
+    """Files of the validation split, where the log comes split; ``path`` then holds the train split."""
+    test_path: Paths | None = None
+    """Files of the test split, where the log comes split."""
     columns: LogColumns
     timestamp_unit: TimestampUnit = "seconds"
     """What integer timestamps mean; ``order`` is a position, not a clock. Dates and date-times need no unit."""
@@ -45,14 +51,7 @@ class LogConfig(SourceConfig, Dialect):
     """The table that item fields are read from, with ``path``, ``column`` and ``title``; null: the log itself."""
 
     def _contradictions(self) -> Contradictions:
-        yield from dialect_problems(self)
-        yield from _name_problems(self)
-        yield from _column_problems(self)
-        yield from _target_leaks(self)
-        if self.timestamp_format is not None and self.timestamp_unit == "order":
-            yield "timestamp_format", f"= {self.timestamp_format}: a clock, but timestamp_unit is order; remove one of them"
-        if self.items is not None and not self.item_fields:
-            yield "items", "= an item table without item_fields: nothing would be read from it; name item_fields or remove it"
+        yield from log_problems(self)
 
     def files(self, downloads: Path) -> tuple[Path, ...]:
         """The log's files, then the behaviour table's, then the item table's; see :meth:`SourceConfig.files`."""
@@ -62,38 +61,59 @@ class LogConfig(SourceConfig, Dialect):
         """See :meth:`SourceConfig.read`."""
         tables = {name: [file for file in group if file in files] for name, group in self._expanded().items()}
         names: dict[str, str] = {}
-        scanned = self._scanned(tables)
+        scanned = {table: formats.scan(files, _needed(table, self), self._dialect(table)) for table, files in tables.items()}
         where = {name: ", ".join(formats.labels(group)) for name, group in tables.items()}
-        selections = {name: Selection(found.frame, where.get(name, where["interactions"]), name) for name, found in scanned.items()}
+        selections = {name: Selection(found.frame, where[name], name) for name, found in scanned.items()}
         events = selections["interactions"]
         unit = self._add_events(selections)
         if self.columns.label is not None:
             events.add(columns.label, LABEL, self.columns.label)
         if self.columns.rating is not None:
             events.add(partial(columns.number, decimal=self.decimal), RATING, self.columns.rating)
-        _add_fields(events, {**self.user_fields, **self.context_fields}, self.decimal)
+        if self.columns.split is not None:
+            events.add(columns.split, SPLIT, self.columns.split)
+        _add_fields(events, self._fields_of_the_log(), self.decimal)
         self._add_items(selections)
         for name in (USER, ITEM):
             columns.make_alike(selections.values(), name)
         frames = {name: selection.select(names) for name, selection in selections.items()}
         return RawLog(
-            interactions=frames["interactions"],
+            interactions=self._with_splits(frames["interactions"]),
             fields=tuple(self._fields()),
             items=frames.get("items"),
             behaviours=frames.get("behaviours"),
             timestamp_unit=unit,
             columns=names,
             origins=where,
-            refused={name: scanned[name].refused for name in tables if name in scanned},
+            refused={name: found.refused for name, found in scanned.items()},
         )
 
     def _expanded(self) -> dict[str, tuple[Path, ...]]:
-        tables = {"interactions": formats.expand(self.path, "data.path", self.format)}
+        tables = {"interactions": tuple(file for files in self._expanded_splits() for file in files)}
         if self.behaviours is not None:
             tables["behaviours"] = formats.expand(self.behaviours.path, "data.behaviours.path", self.behaviours.format)
         if self.items is not None:
             tables["items"] = formats.expand(self.items.path, "data.items.path", self.items.format)
         return tables
+
+    def _expanded_splits(self) -> list[tuple[Path, ...]]:
+        """The files of each split, or of the whole log."""
+        paths = {"data.path": self.path, "data.validation_path": self.validation_path, "data.test_path": self.test_path}
+        return [formats.expand(files, key, self.format) for key, files in paths.items() if files is not None]
+
+    def _with_splits(self, frame: pl.LazyFrame) -> pl.LazyFrame:
+        """Add the split that a row's file stands for, if each split has files of its own."""
+        groups = self._expanded_splits()
+        if len(groups) == 1:
+            return frame
+        names = formats.labels([file for files in groups for file in files])
+        codes = [code for code, files in enumerate(groups) for _ in files]
+        split = pl.col(FILE).cast(pl.String).replace_strict(names, codes, return_dtype=pl.UInt8)
+        return frame.with_columns(split.alias(SPLIT))
+
+    def _fields_of_the_log(self) -> dict[str, FieldColumn]:
+        """Fields that are columns of the log itself."""
+        return {**self.user_fields, **self.context_fields, **({} if self.items else self.item_fields)}
 
     def _fields(self) -> Iterator[FieldSpec]:
         groups: tuple[tuple[Role, dict[str, FieldColumn]], ...] = (
@@ -106,23 +126,17 @@ class LogConfig(SourceConfig, Dialect):
                 yield FieldSpec(name=name, role=role, kind=field.kind)
 
     def _add_items(self, selections: dict[str, Selection]) -> None:
-        """The item table, or the item fields in each row of the log, which the check reduces to one row per item."""
-        if not self.item_fields:
+        if self.items is None:
             return
         table = selections["items"]
-        table.add(columns.identifier, ITEM, self.columns.item if self.items is None else self.items.column)
-        if self.items is not None and self.items.title is not None:
+        table.add(columns.identifier, ITEM, self.items.column)
+        if self.items.title is not None:
             table.add(columns.category, TITLE, self.items.title)
         _add_fields(table, self.item_fields, self._dialect("items").decimal)
 
     def _dialect(self, table: str) -> Dialect:
         own = {"behaviours": self.behaviours, "items": self.items}.get(table)
         return self if own is None else own.resolved(self)
-
-    def _scanned(self, tables: dict[str, list[Path]]) -> dict[str, Table]:
-        """The tables with the columns they need; item fields without an item table are read from the log."""
-        scanned = {table: formats.scan(files, _needed(table, self), self._dialect(table)) for table, files in tables.items()}
-        return {"items": scanned["interactions"], **scanned} if self.item_fields else scanned
 
     def _add_events(self, selections: dict[str, Selection]) -> TimestampUnit:
         """User, item and timestamp of log and behaviour table; returns the unit that their timestamps will have.
@@ -190,47 +204,3 @@ def _needed(table: str, config: LogConfig) -> dict[str, Needed]:
         want_fields("user_fields", config.user_fields)
         want_fields("context_fields", config.context_fields)
     return needed
-
-
-def _name_problems(config: LogConfig) -> Contradictions:
-    seen: dict[str, str] = {}
-    groups = {"item_fields": config.item_fields, "user_fields": config.user_fields, "context_fields": config.context_fields}
-    for key, fields in groups.items():
-        for name in fields:
-            if name in RESERVED_NAMES:
-                yield f"{key}.{name}", "is a name the pipeline uses itself; give the field another one"
-            elif not name.isidentifier():
-                yield f"{key}.{name}", "is not a valid field name: letters, digits and _ only, no digit first; rename the field"
-            elif name in seen:
-                yield f"{key}.{name}", f"is named in {seen[name]} too; every field needs a name of its own"
-            seen[name] = key
-
-
-def _column_problems(config: LogConfig) -> Contradictions:
-    """One column cannot be two of user, item, timestamp and outcome."""
-    tables = {"columns": config.columns} | ({"behaviours.columns": config.behaviours.columns} if config.behaviours else {})
-    for key, mapping in tables.items():
-        seen: dict[str, str] = {}
-        for role, column in mapping:
-            if column in seen:
-                yield f"{key}.{role}", f"= {column}: is the {seen[column]} column too; name another column"
-            elif column is not None:
-                seen[column] = role
-    if config.columns.label is not None and config.columns.rating is not None:
-        yield (
-            "columns.rating",
-            f"= {config.columns.rating}: there is a label column already; a log has a label or a rating, remove one of them",
-        )
-
-
-def _target_leaks(config: LogConfig) -> Contradictions:
-    """The outcome as an input of the model. An item table is another file, whose columns may be called alike."""
-    outcomes = {column: key for key, column in (("label", config.columns.label), ("rating", config.columns.rating)) if column is not None}
-    groups = {"user_fields": config.user_fields, "context_fields": config.context_fields}
-    if config.items is None:
-        groups["item_fields"] = config.item_fields
-    for group, fields in groups.items():
-        for name, field in fields.items():
-            if field.column in outcomes:
-                key = f"columns.{outcomes[field.column]}"
-                yield f"{group}.{name}.column", f"= {field.column}: is {key} too, so the model would be given the answer; remove the field"

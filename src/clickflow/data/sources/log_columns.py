@@ -40,6 +40,8 @@ class LogColumns(EventColumns):
     """Column with 0 = shown and not clicked, 1 = clicked; null where every row is a click."""
     rating: str | None = None
     """Column of a number that the ``rating`` protocol turns into a label."""
+    split: str | None = None
+    """Column that names each row's split: train, validation or test. null: the protocol splits the log."""
 
 
 class FieldColumn(StrictConfig):

@@ -16,7 +16,7 @@ from typing import IO, Annotated, Literal
 import polars as pl
 from pydantic import Field
 
-from clickflow.config import StrictConfig
+from clickflow.config import StrictConfig, matching
 from clickflow.data.sources.raw import RawLog
 from clickflow.errors import DataError
 from clickflow.text import first_line, problem_list
@@ -27,7 +27,7 @@ BLOCK_BYTES = 1 << 25
 class SourceConfig(StrictConfig):
     """Options of every source."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")]
+    name: Annotated[str, matching(r"[a-z0-9_-]+", "lower-case letters, digits, _ and -")]
     """Name of the data set; its folder and its MLflow experiment are named by it."""
     on_bad_rows: Literal["error", "drop"] = "error"
     """Rows with a missing or unreadable id, timestamp, label or rating, or a timestamp before 1970 or in the future."""

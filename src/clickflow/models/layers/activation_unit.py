@@ -48,16 +48,7 @@ class ActivationUnit(nn.Module):
         self.rest = MLP(first, rest, activation, maxout_pieces=maxout_pieces)
 
     def forward(self, target: Tensor, history: Tensor, pairs: Pairs) -> Tensor:
-        """Weight of each row's behaviours.
-
-        Args:
-            target: (B, D).
-            history: (N, D).
-            pairs: the pairs of a row and a behaviour of its history.
-
-        Returns:
-            (P,), any real number.
-        """
+        """Targets (B, D), histories (N, D) and the P pairs of both -> (P,) weight of each pair, any real number."""
         form = {"difference": self._difference, "outer": self._outer, "product": self._product}[self.inputs]
         first = form(target, history, pairs)
         if self.training:  # over all pairs at once, for the statistics of Dice

@@ -64,17 +64,11 @@ class FieldEmbeddings(nn.Module):
 class EmbeddingTable(nn.Embedding):
     """Embedding table with sparse gradients that knows its field.
 
-    A model may hold several tables of one field. Mini-batch-aware regularisation finds the counts of their ids by the field's name.
+    A model may hold several tables of one field. Mini-batch-aware regularisation finds the counts of their ids by the field's name, which
+    is None if rows are not ids of a field, such as those of hashed pairs.
     """
 
     def __init__(self, num_rows: int, embedding_dim: int, field: str | None = None) -> None:
-        """Make a table.
-
-        Args:
-            num_rows: size of the field's vocabulary, or another number of rows.
-            embedding_dim: number of columns.
-            field: name of the field; None if rows are not ids of a field, such as those of hashed pairs.
-        """
         super().__init__(num_rows, embedding_dim, sparse=True)
         self.field = field
 

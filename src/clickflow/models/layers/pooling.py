@@ -17,14 +17,8 @@ Pool = Callable[[Tensor, Tensor], Tensor]
 def sum_pool(values: Tensor, offsets: Tensor, weights: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
     """Sum of each row's values, weighted if weights are given; zeros for an empty history.
 
-    Args:
-        values: (N, D).
-        offsets: (B + 1,) int64, indices into the positions.
-        weights: (P,), or None for equal weights of 1.
-        positions: (P,) int64, indices of the values, row after row; None if the values are in that order already, P = N.
-
-    Returns:
-        (B, D).
+    Values (N, D), offsets (B + 1,) and weights (P,) -> (B, D). The (P,) positions are indices of the values, row after row; None if the
+    values are in that order already, P = N.
 
     >>> sum_pool(torch.tensor([[1.0], [2.0], [4.0]]), torch.tensor([0, 2, 2, 3])).flatten()
     tensor([3., 0., 4.])
@@ -40,15 +34,7 @@ def mean_pool(values: Tensor, offsets: Tensor) -> Tensor:
 
 
 def segment_softmax(scores: Tensor, offsets: Tensor) -> Tensor:
-    """Softmax of the scores within each row.
-
-    Args:
-        scores: (N,).
-        offsets: (B + 1,) int64.
-
-    Returns:
-        (N,), which sums to 1 over each row that is not empty.
-    """
+    """Softmax of the scores within each row: (N,) and offsets (B + 1,) -> (N,), which sums to 1 over each row that is not empty."""
     rows, num_rows = row_of_each(offsets), len(offsets) - 1
     peak = torch.full((num_rows,), -torch.inf, dtype=scores.dtype, device=scores.device)
     peak = peak.scatter_reduce(0, rows, scores.detach(), "amax")  # a shift does not change softmax, so it needs no gradient

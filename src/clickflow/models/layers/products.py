@@ -11,15 +11,9 @@ from clickflow.models.layers.embedding import EmbeddedBatch
 
 
 def field_vectors(embedded: EmbeddedBatch, pooled: Tensor, embedding_dim: int) -> Tensor:
-    """Vectors of the fields of each row.
+    """Vectors of the fields of each row: B embedded rows and (B, D) pooled histories -> (B, F, E) for embeddings of E numbers.
 
-    Args:
-        embedded: the batch of B rows.
-        pooled: (B, D) pooled histories.
-        embedding_dim: E, width of a field.
-
-    Returns:
-        (B, F, E), F = 2 * item fields + user and context fields.
+    F = 2 * item fields + user and context fields.
     """
     side_by_side = torch.cat([pooled, embedded.target, embedded.context], dim=1)
     return side_by_side.view(len(pooled), side_by_side.shape[1] // embedding_dim, embedding_dim)

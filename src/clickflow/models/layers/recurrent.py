@@ -90,17 +90,10 @@ class GatedRecurrence(nn.Module):
             nn.init.xavier_uniform_(gate)
 
     def forward(self, inputs: Tensor, order: StepOrder, attention: Tensor | None = None, places: Tensor | None = None) -> Tensor:
-        """State after each value.
+        """State after each value: (N, input_dim) inputs and, except for ``gru``, (P,) attention -> (P, hidden_units), all step by step.
 
-        Args:
-            inputs: (N, input_dim), step by step; with ``places`` in any order.
-            order: the steps.
-            attention: (P,), step by step, for every kind except ``gru``.
-            places: (P,) int64, index of each value's input; None if every value has its own, P = N. An input that several values share is
-                projected once.
-
-        Returns:
-            (P, hidden_units), step by step.
+        With (P,) places, the index of each value's input, the inputs may be in any order, and one that several values share is projected
+        once; without, each value has its own, P = N.
 
         Raises:
             ValueError: attention is missing, or given to a ``gru``.

@@ -17,26 +17,16 @@ _SIZES = sorted({size for power in range(40) for size in (2**power, 3 * 2**power
 
 
 def segment_matmul(values: Tensor, matrices: Tensor, offsets: Tensor) -> Tensor:
-    """Multiply each row's values by that row's matrix.
-
-    Args:
-        values: (N, D).
-        matrices: (B, D, H).
-        offsets: (B + 1,) int64.
-
-    Returns:
-        (N, H).
-    """
+    """Multiply each row's values by that row's matrix: (N, D), (B, D, H) and offsets (B + 1,) -> (N, H)."""
     result: Tensor = _SegmentMatmul.apply(values, matrices, offsets)  # type: ignore[no-untyped-call]
     return result
 
 
 def _buckets(offsets: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Rows grouped by rounded length, without empty ones.
+    """Rows grouped by rounded length L, without empty ones.
 
-    Returns:
-        one tuple per bucket of R rows and rounded length L: rows (R,), positions (R, L) in the values, and (R, L) whether they are real;
-        a position that is not real repeats the row's last one.
+    One tuple per bucket of R rows: rows (R,), positions (R, L) in the values, and (R, L) whether they are real; a position that is not
+    real repeats the row's last one.
     """
     lengths = offsets.diff()
     order = torch.argsort(lengths)

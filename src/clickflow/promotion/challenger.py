@@ -5,28 +5,22 @@ their best child but no model, so they are passed over. A reproduction has a mod
 that it repeats can be chosen itself.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from clickflow.config import suggest
 from clickflow.data.prepare import Progress
 from clickflow.errors import PromotionError
 from clickflow.promotion.config import PromoteConfig
+from clickflow.text import counted
 from clickflow.tracking.names import FINGERPRINT_TAG, KIND_TAG, logged_name
 from clickflow.tracking.search import FoundRun, best_runs, experiment_name, experiments_with_finished_runs, read_run, ready_model
 from clickflow.tracking.store import Store
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A finished run with a model.
-
-    Attributes:
-        run: the run as it was when it was chosen.
-        model_id: id of the model that it logged.
-        value: value of the validation metric by which it was chosen.
-        experiment: name of its experiment.
-    """
+class Challenger:
+    """The run to promote, finished and with a model; ``value`` is that of the validation metric by which it was chosen."""
 
     run: FoundRun
     model_id: str
@@ -45,15 +39,12 @@ def choose(
     champion: FoundRun | None,
     taken_back: Mapping[str, int],
     progress: Progress = lambda stage: None,
-) -> Candidate:
-    """Choose the run to promote.
+) -> Challenger:
+    """Choose the run that a config names, or the best by its metric.
 
-    Args:
-        store: where runs are.
-        config: names the run, or the metric by which the best one is found.
-        champion: the champion's run; its experiment is searched if none is given, and only runs on its data are compared.
-        taken_back: run id -> version that was rolled back; not chosen unless asked for.
-        progress: called with each better run that is passed over, and why.
+    The champion's experiment is searched where the config names none, and only runs on the champion's data are compared. A run that was
+    rolled back (``taken_back``: run id -> its version) is not chosen unless it is asked for. ``progress`` is told of each better run that
+    is passed over, and why.
 
     Raises:
         PromotionError: there is no such run, or it cannot be promoted.
@@ -62,7 +53,7 @@ def choose(
         return _asked_for(store, config, config.run_id)
     name, experiment_id = _experiment(store, config.experiment_name, champion)
     data = champion.tags.get(FINGERPRINT_TAG) if champion else None
-    passed_over, num_other_data = [], 0
+    passed_over, num_other_data, found = [], 0, None
     for run in best_runs(store, experiment_id, logged_name(config.metric)):
         model_id = None if KIND_TAG in run.tags else ready_model(store, run)
         if model_id is None:
@@ -72,21 +63,21 @@ def choose(
         elif run.run_id in taken_back:
             passed_over.append(f"version {taken_back[run.run_id]} was rolled back (run_id={run.run_id} promotes it all the same)")
         else:
-            for what in _passed_over(passed_over, num_other_data):
-                progress(f"passed over: {what}")
-            return Candidate(run, model_id, run.metrics[logged_name(config.metric)], name)
-    reason = "".join(f"; {what}" for what in _passed_over(passed_over, num_other_data))
-    raise PromotionError(
-        f"experiment = {name}: no finished run with {config.metric} and a model{reason}; train one, or set experiment=NAME."
-    )
+            found = Challenger(run, model_id, run.metrics[logged_name(config.metric)], name)
+            break
+    if num_other_data:
+        passed_over.append(f"{counted(num_other_data, 'run')} on other data than the champion's")
+    if found is None:
+        reason = "".join(f"; {what}" for what in passed_over)
+        raise PromotionError(
+            f"experiment = {name}: no finished run with {config.metric} and a model{reason}; train one, or set experiment=NAME."
+        )
+    for what in passed_over:
+        progress(f"passed over: {what}")
+    return found
 
 
-def _passed_over(reasons: Sequence[str], num_other_data: int) -> list[str]:
-    runs = "run" if num_other_data == 1 else "runs"
-    return [*reasons, *([f"{num_other_data} {runs} on other data than the champion's"] if num_other_data else [])]
-
-
-def _asked_for(store: Store, config: PromoteConfig, run_id: str) -> Candidate:
+def _asked_for(store: Store, config: PromoteConfig, run_id: str) -> Challenger:
     run = read_run(store, run_id)
     name = experiment_name(store, run.experiment_id)
     if config.experiment_name is not None and name != config.experiment_name:
@@ -100,7 +91,7 @@ def _asked_for(store: Store, config: PromoteConfig, run_id: str) -> Candidate:
     if value is None or model_id is None:
         lacking = f"has no {config.metric}" if value is None else "holds no complete model"
         raise PromotionError(f"run_id = {run_id}: {lacking}; only training runs can be promoted; copy the id of one from its page.")
-    return Candidate(run, model_id, value, name)
+    return Challenger(run, model_id, value, name)
 
 
 def _experiment(store: Store, wanted: str | None, champion: FoundRun | None) -> tuple[str, str]:

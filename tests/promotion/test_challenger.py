@@ -4,7 +4,7 @@ import pytest
 from mlflow.entities import LoggedModelOutput
 
 from clickflow.errors import PromotionError, TrackingError
-from clickflow.promotion.candidate import choose
+from clickflow.promotion.challenger import choose
 from clickflow.promotion.config import PromoteConfig
 from clickflow.tracking.config import TrackingConfig
 from clickflow.tracking.lifecycle import open_run
@@ -55,10 +55,10 @@ def several(home):
 
 
 def test_the_best_finished_run_with_a_complete_model_is_chosen(home, several):
-    candidate = choice(home, experiment_name="several")
-    assert candidate.run.run_id == several["best"]
-    assert (candidate.value, candidate.experiment) == (0.7, "several")
-    assert candidate.uri == f"models:/{candidate.model_id}"
+    challenger = choice(home, experiment_name="several")
+    assert challenger.run.run_id == several["best"]
+    assert (challenger.value, challenger.experiment) == (0.7, "several")
+    assert challenger.uri == f"models:/{challenger.model_id}"
 
 
 def test_of_equal_runs_the_oldest_is_chosen(home):
@@ -69,7 +69,7 @@ def test_of_equal_runs_the_oldest_is_chosen(home):
     assert choice(home, experiment_name="again").run.run_id == first
 
 
-def test_a_reproduction_is_no_candidate_but_can_be_asked_for(home):
+def test_a_reproduction_is_no_challenger_but_can_be_asked_for(home):
     store = store_of(home, "reproduced")
     run_id, reproduction = finished(store, 0.5), finished(store, 0.9)
     store.client.set_tag(reproduction, "kind", "reproduction")

@@ -1,0 +1,59 @@
+"""The tables of a checked log as integer arrays: raw ids become dense codes, rows are put in order by user and time."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from clickflow.data.arrays import IntArray
+from clickflow.data.behaviours import time_order
+from clickflow.data.protocols import Interactions
+from clickflow.data.schema import ITEM, LABEL, RATING, SPLIT, TIMESTAMP, USER
+from clickflow.data.validation import CheckedLog
+
+
+def distinct_ids(log: CheckedLog, column: str) -> pl.Series:
+    """Sorted raw ids of the whole log; items that occur only in the item table are left out."""
+    frames = [log.interactions] if log.behaviours is None else [log.interactions, log.behaviours]
+    return pl.concat([frame.select(column).unique() for frame in frames]).unique().sort(column)[column]
+
+
+def coded(log: CheckedLog, frame: pl.DataFrame, users: pl.Series, items: pl.Series, seed: int) -> Interactions:
+    """A table's rows as numbers, by user and time; their order in the file changes nothing."""
+    group, item, timestamp = _codes(frame[USER], users), _codes(frame[ITEM], items), frame[TIMESTAMP].to_numpy()
+    order = time_order(group, item, timestamp, len(users), seed)
+    alike = np.append(False, (np.diff(group[order]) == 0) & (np.diff(timestamp[order]) == 0) & (np.diff(item[order]) == 0))
+    alike |= np.append(alike[1:], False)
+    if alike.any():  # rows that differ in an outcome or in a field only
+        order[alike] = order[alike][_by_content(frame[order[alike]])]
+
+    def column(name: str, dtype: type[np.generic]) -> NDArray[Any] | None:
+        return frame[name].to_numpy()[order].astype(dtype) if name in frame.columns else None
+
+    return Interactions(
+        group=group[order],
+        item=item[order],
+        timestamp=timestamp[order],
+        source_row=order,
+        unit=log.raw.timestamp_unit,
+        label=column(LABEL, np.uint8),
+        rating=column(RATING, np.float64),
+        split=column(SPLIT, np.uint8),
+    )
+
+
+def _by_content(rows: pl.DataFrame) -> IntArray:
+    """Order of rows by (user, moment, item), which is theirs already, and then by all other columns."""
+    keys = rows.select(USER, TIMESTAMP, ITEM)
+    run = (keys != keys.shift(1)).select(pl.any_horizontal(pl.all()).fill_null(True).cum_sum().alias("run"))
+    others = rows.drop(keys.columns)
+    ordered = pl.concat([run, others], how="horizontal").with_row_index("place").sort(pl.exclude("place"))
+    return ordered["place"].to_numpy().astype(np.int64)
+
+
+def _codes(raw: pl.Series, distinct: pl.Series) -> IntArray:
+    """Position of each raw id among the sorted distinct ones."""
+    table = pl.DataFrame({"raw": distinct}).with_row_index("code")
+    joined = pl.DataFrame({"raw": raw}).join(table, on="raw", how="left", maintain_order="left")
+    return joined["code"].to_numpy().astype(np.int64)

@@ -1,0 +1,93 @@
+"""How large the splits are: shares of the rows, or the dates at which they begin and end."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from clickflow.config import Contradictions, StrictConfig
+from clickflow.data.arrays import ByteArray, IntArray
+from clickflow.data.schema import TICKS_PER_SECOND, TimestampUnit
+from clickflow.data.splits import split_by_time
+from clickflow.errors import DataError
+
+DATES = ("train_from", "validation_from", "test_from", "test_until")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+def _moment(value: int | str) -> int | str:
+    if isinstance(value, str):
+        try:
+            _parsed(value)
+        except ValueError:
+            raise ValueError("a date or date-time such as 2024-05-31 or 2024-05-31T18:00, or an integer in the log's unit") from None
+    return value
+
+
+def _parsed(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+Moment = Annotated[int | str, AfterValidator(_moment)]
+"""A date or date-time in ISO 8601, UTC where it names no zone; or an integer in the unit of the log's timestamps."""
+
+
+class SplitSizes(StrictConfig):
+    """Shares of the splits, or dates."""
+
+    validation_fraction: Share = 0.1
+    """Share of the validation split."""
+    test_fraction: Share = 0.1
+    """Share of the test split; the rest is train."""
+    train_from: Moment | None = None
+    """First moment of the train split; earlier rows are in histories only. null: the log's first."""
+    validation_from: Moment | None = None
+    """First moment of the validation split, as a date or in the log's unit. null: by ``validation_fraction``."""
+    test_from: Moment | None = None
+    """First moment of the test split, as a date or in the log's unit. null: by ``test_fraction``."""
+    test_until: Moment | None = None
+    """First moment after the test split; rows from then on are left out. null: the log's end."""
+
+    def _contradictions(self) -> Contradictions:
+        if self.validation_fraction + self.test_fraction >= 1:
+            yield (
+                "validation_fraction",
+                f"= {self.validation_fraction} leaves no train rows beside test_fraction = {self.test_fraction}; their sum must be below 1",
+            )
+        dates = self.dates
+        for given, missing in (("validation_from", "test_from"), ("test_from", "validation_from")):
+            if given in dates and missing not in dates:
+                yield given, f"= {dates[given]} without {missing}: a split by dates needs both; set {missing} too"
+        for (earlier, first), (later, second) in pairwise(dates.items()):
+            if isinstance(first, int) != isinstance(second, int):
+                yield later, f"= {second}, but {earlier} = {first}; write both as dates or both as integers"
+            elif _tick(first, "microseconds") >= _tick(second, "microseconds"):
+                yield later, f"= {second}: must be after {earlier} = {first}"
+
+    @property
+    def dates(self) -> dict[str, int | str]:
+        """The dates that are set, by key."""
+        return {name: moment for name in DATES if (moment := getattr(self, name)) is not None}
+
+    def by_time(self, timestamp: IntArray, unit: TimestampUnit) -> ByteArray:
+        """Split by dates, else by shares: (R,) timestamps -> (R,) codes, ``NO_SPLIT`` outside the window.
+
+        Raises:
+            DataError: a date, where timestamps are positions.
+        """
+        bounds = {name: _tick(moment, unit) for name, moment in self.dates.items()}
+        return split_by_time(timestamp, self.validation_fraction, self.test_fraction, **bounds)
+
+
+def _tick(moment: int | str, unit: TimestampUnit) -> int:
+    """A moment in the unit of a log's timestamps."""
+    if isinstance(moment, int):
+        return moment
+    if unit == "order":
+        raise DataError(f"protocol: {moment} is a date, but data.timestamp_unit is order, a position without a clock; write a position.")
+    microseconds = (_parsed(moment) - EPOCH) // timedelta(microseconds=1)
+    return microseconds * TICKS_PER_SECOND[unit] // TICKS_PER_SECOND["microseconds"]

@@ -1,0 +1,54 @@
+"""Rows with a model's predictions, and all click metrics of them."""
+
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from clickflow.metrics.calibration import calibration, log_loss
+from clickflow.metrics.ranking import auc, check_group, check_inputs, gauc, pr_auc
+
+
+class ScoredRows(NamedTuple):
+    """Impressions with a model's predictions.
+
+    Attributes:
+        preds: (B,) float32 or float64 click probabilities.
+        target: (B,) uint8, 1 click, 0 no click.
+        group: (B,) int64, the user.
+    """
+
+    preds: Tensor
+    target: Tensor
+    group: Tensor
+
+    @classmethod
+    def checked(cls, preds: Tensor, target: Tensor, group: Tensor) -> Self:
+        """Check three columns and bring them to their types.
+
+        Args:
+            preds: (B,) click probabilities; take the sigmoid in float32, in half precision it makes ties.
+            target: (B,) 1 click, 0 no click, of any type.
+            group: (B,) integer, the user of each row.
+
+        Raises:
+            ValueError: ``preds`` are not probabilities, or the three differ in length.
+        """
+        preds, click = check_inputs(preds, target)
+        check_group(group, preds)
+        return cls(preds, click.to(torch.uint8), group.long())
+
+    def measure(self) -> dict[str, float]:
+        """``auc``, ``gauc``, ``gauc_users_skipped``, ``pr_auc``, ``log_loss`` and ``calibration``.
+
+        A metric that the rows cannot define is NaN, with a :class:`~clickflow.metrics.ranking.MetricUndefinedWarning`.
+        """
+        by_user = gauc(*self)
+        return {
+            "auc": auc(self.preds, self.target),
+            "gauc": by_user.value,
+            "gauc_users_skipped": float(by_user.users_skipped),
+            "pr_auc": pr_auc(self.preds, self.target),
+            "log_loss": log_loss(self.preds, self.target),
+            "calibration": calibration(self.preds, self.target),
+        }
