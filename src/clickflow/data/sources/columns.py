@@ -13,14 +13,15 @@ import polars as pl
 from clickflow.data.sources.parts import FILE
 from clickflow.data.sources.source import reading, several
 from clickflow.data.sources.texts import token, with_point
+from clickflow.data.splits import SPLITS
 from clickflow.errors import DataError
 
 EXPECTED = "expected:"
 """Prefix of a key of ``RawLog.columns`` whose value says what a column should have contained."""
 AN_INTEGER = "an integer"
-SPLIT_CODES = {"train": 0, "training": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "test": 2}
-"""Names that logs give to splits -> positions among :data:`clickflow.data.splits.SPLITS`."""
-SPLIT_NAMES = "train, validation (valid, val, dev) or test"
+SPLIT_CODES = {name: code for code, name in enumerate(SPLITS)} | {"training": 0, "valid": 1, "val": 1, "dev": 1}
+"""Names that logs give to splits -> their codes."""
+SPLIT_NAMES = "{}, {} (valid, val, dev) or {}".format(*SPLITS)
 
 
 class Canonical(NamedTuple):
