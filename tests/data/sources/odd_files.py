@@ -37,7 +37,7 @@ NULLS = {"", "NULL", "\\N", "NA"}
 COLUMNS = ("user", "item", "ts", "label", "price", "shop", "note")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d+)?(Z|[+-]\d\d(:?\d\d)?)?)?)?", re.ASCII)
-MAY_BE_REFUSED = "a quote opens here and closes|= Float64: (ids are|a categorical)|new-line character|no such column"
+MAY_BE_REFUSED = "a quote opens here and closes|= Float64: (ids are|a categorical)|a carriage return in the middle|no such column"
 START = datetime(2023, 11, 1, tzinfo=UTC)
 
 

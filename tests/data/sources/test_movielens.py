@@ -213,3 +213,15 @@ def test_a_repeated_user_is_refused_because_it_would_multiply_ratings(tmp_path):
     (folder / "users.dat").write_text(USERS_DAT + "2::F::1::3::11111\n")
     with pytest.raises(DataError, match=r"users\.dat, column 'user' = 2: occurs in several rows; every user has one; fetch"):
         checked("1m", folder)
+
+
+def test_an_encrypted_zip_is_refused(tmp_path):
+    path = as_zip(tmp_path, "latest_small")
+    content = bytearray(path.read_bytes())
+    for mark, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        start = -1
+        while (start := content.find(mark, start + 1)) >= 0:
+            content[start + at] |= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"not a whole zip file \(.*encrypted.*\); fetch it again"):
+        checked("latest_small", path)

@@ -445,7 +445,12 @@ ROW = json.dumps({"user": "u1", "item": "7", "ts": GOOD, "label": 1})
             {},
             "l0.tsv, line 2 = .*: a quoted text that does not",
         ),
-        ("%41.csv", f'user,item,ts,label\n1,a,{GOOD},1\r"\n2,b,{GOOD},1\n', {}, "%41.csv, line 2 = .*: .*new-line character"),
+        (
+            "%41.csv",
+            f'user,item,ts,label\n1,a,{GOOD},1\r"\n2,b,{GOOD},1\n',
+            {},
+            "%41.csv, line 2 = .*: a carriage return in the middle of a text",
+        ),
         (
             "l0.csv",
             b'"user","item","ts","label"\n"u1","005","17001970\x834000000","0"\n',

@@ -195,6 +195,9 @@ class CsvFile:
         return f"line {line:,}: {fields} field{'s' if fields > 1 else ''}, and the file has {len(self.columns)} columns"
 
     def _broken(self, line: int, text: str, error: csv.Error) -> DataError:
+        if "new-line" in str(error):
+            where = f"{self.file.name}, line {line:,} = {_shown(text)}"
+            return DataError(f"{where}: a carriage return in the middle of a text without quotes; quote the text, or write it without.")
         return DataError(
             f"{self.file.name}, line {line:,} = {_shown(text)}: a quoted text that does not end where a field ends ({error}); "
             "close or double its quotes, or set quote: null if quotes are part of the texts."
