@@ -311,9 +311,11 @@ def test_an_item_with_two_identical_rows_is_counted(tmp_path):
     assert log.counts["items_duplicate_rows"] == 1
 
 
-def test_an_item_that_contradicts_itself_is_refused_or_its_first_row_counts(tmp_path):
-    table = item_table(tmp_path, ["a,red", "b,blue", "a,", "b,blue"])
-    assert "items.csv, column 'colour', row 3 = null: contradicts an earlier row of the same item; fix the row or" in refusal(
+@pytest.mark.parametrize("lines", [["a,red", "b,blue", "a,", "b,blue"], ["a,", "b,blue", "b,blue", "a,red"]])
+def test_an_item_that_contradicts_itself_is_refused_or_the_row_that_sorts_first_counts(tmp_path, lines):
+    table = item_table(tmp_path, lines)
+    row = lines.index("a,") + 1
+    assert f"items.csv, column 'colour', row {row} = null: contradicts another row of the same item; fix the row or" in refusal(
         tmp_path, ["1,a,1400000005,1"], **table
     )
     log = checked(tmp_path, ["1,a,1400000005,1"], on_bad_rows="drop", **table)

@@ -196,20 +196,20 @@ def _impossible_times(table: RawTable) -> Iterator[Fault]:
 
 
 def _contradicting_items(table: RawTable) -> Iterator[Fault]:
-    """Rows of an item table that repeat an item with fields other than those of its first row."""
+    """Rows of an item table that repeat an item with other fields than its row that sorts first, wherever that is in the file."""
     frame = table.frame
     if frame[ITEM].n_unique() == frame.height:
         return
     fields = [spec.name for spec in table.raw.fields if spec.role == "item"]
     unreadable = {fault.column: frame[ITEM].is_in(frame[ITEM].filter(fault.bad).implode()) for fault in unreadable_values(table)}
-    first = frame.select(ITEM, *fields).unique(subset=ITEM, keep="first")
+    first = frame.select(ITEM, *fields).sort(fields, nulls_last=True).unique(subset=ITEM, keep="first", maintain_order=True)
     firsts = frame.select(ITEM).join(first, on=ITEM, how="left", maintain_order="left", nulls_equal=True)
     for name in fields:
         other = frame[name].ne_missing(firsts[name]) & frame[ITEM].is_not_null()
         if name in unreadable:  # told as such already
             other = other & ~unreadable[name].fill_null(False)
         if other.any():
-            yield Fault(name, other, "contradicts an earlier row of the same item")
+            yield Fault(name, other, "contradicts another row of the same item")
 
 
 def _plausible(unit: str) -> tuple[int, int]:

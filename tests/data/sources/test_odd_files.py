@@ -407,7 +407,7 @@ def test_an_item_with_a_bad_row_is_not_told_to_be_missing_too(tmp_path):
     with pytest.raises(DataError) as caught:
         read(clicks, on_bad_rows="error", **table)
     assert str(caught.value).count("\n") == 0
-    assert "row 2 = 'blue': contradicts an earlier row of the same item" in str(caught.value)
+    assert "row 1 = 'red': contradicts another row of the same item" in str(caught.value)
 
 
 def test_an_empty_log_with_an_item_table_is_refused(tmp_path):
