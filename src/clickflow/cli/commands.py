@@ -91,7 +91,7 @@ COMMANDS = {
         ),
         Command(
             "evaluate",
-            "score the test split with a run's best weights or a model; the only command that opens it",
+            "score the test split with a run's best weights or a model, and count that it was opened",
             "clickflow.runs.config:EvaluateConfig",
             ("run_id=RUN", "model=models:/ctr@champion", "run_id=RUN 'slice_fields=[category, device]'"),
             ALL,
