@@ -229,6 +229,8 @@ def _explain(path: _Path, section: Any, error: ErrorDetails, refused: set[_Path]
             yield where, f" = {value!r}: must be a path"
         case "too_short":
             yield where, f" = {value!r}: must have at least {context['min_length']} item(s)"
+        case "string_too_short" if not value:
+            yield where, " = '': must not be empty"
         case _:
             message = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
             yield where, f" = {value!r}: must be {message}" if message != error["msg"] else f" = {value!r}: {message}"
