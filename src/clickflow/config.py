@@ -1,8 +1,8 @@
 """Strict, frozen configs: every fault of a composed config is listed at once, before any work.
 
-Each component's config class derives from :class:`StrictConfig` and is defined beside the component. :func:`validate` turns plain Python
-data, as Hydra composes it, into one of them. Pydantic stops checking a section at its first unusable value; a user wants the whole list,
-so :func:`validate` removes what was refused and checks again.
+Each component's config class derives from :class:`StrictConfig` and is in its room's ``config.py``, in ``data`` beside the component.
+:func:`validate` turns plain Python data, as Hydra composes it, into one of them. Pydantic stops checking a section at its first unusable
+value; a user wants the whole list, so :func:`validate` removes what was refused and checks again.
 
 A config class reports choices that contradict each other by overriding ``_contradictions``. What two sections have to agree on is checked
 by the config that holds both.
