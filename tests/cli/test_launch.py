@@ -1,4 +1,4 @@
-"""The door: what the command line gets wrong, and how it is told."""
+"""Launch of a command: what the command line gets wrong, and how it is told."""
 
 import re
 import sys
