@@ -68,8 +68,8 @@ def print_dataset(console: Console, dataset: PreparedDataset, seconds: float | N
     print_table(console, "fields", _field_rows(manifest), left=["field", "kind", "note"])
     if simultaneous := manifest.counts.get("behaviours_sharing_a_moment"):
         effect = "are in an order drawn by seed" if manifest.protocol.get("ties") == "position" else "are not in each other's history"
-        share = f"{simultaneous / manifest.num_behaviours:.1%}"
-        console.print(f"{share} of the behaviours share their moment with another one of the same user; they {effect}", soft_wrap=True)
+        share = f"{simultaneous:,} behaviours ({simultaneous / manifest.num_behaviours:.1%})"
+        console.print(f"{share} share their moment with another one of the same user; they {effect}", soft_wrap=True)
     noted = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in manifest.counts.items() if count and ": " not in name)
     if noted:
         console.print(f"noted: {noted}", soft_wrap=True)
