@@ -52,6 +52,7 @@ def print_dataset(console: Console, dataset: PreparedDataset, seconds: float | N
             "split": name,
             "rows": f"{split.rows:,}",
             "users": f"{split.users:,}",
+            **({} if split.lists is None else {"lists": f"{split.lists:,}"}),
             "positive rate": f"{split.positives / split.rows:.4f}",
             "from": _date(split.first_timestamp, manifest.timestamp_unit),
             "to": _date(split.last_timestamp, manifest.timestamp_unit),

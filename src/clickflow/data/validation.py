@@ -14,7 +14,7 @@ from operator import or_
 import polars as pl
 
 from clickflow.data.faults import RawTable, row_faults, wrong_unit
-from clickflow.data.schema import ITEM, LABEL, RATING, TIMESTAMP, USER
+from clickflow.data.schema import ITEM, LABEL, LIST, RATING, TIMESTAMP, USER
 from clickflow.data.sources.raw import RawLog
 from clickflow.data.sources.source import SourceConfig, several, unreadable
 
@@ -117,7 +117,7 @@ def _type_mismatches(tables: dict[str, RawTable]) -> Iterator[str]:
 
 
 def _count_duplicates(name: str, frame: pl.DataFrame, config: SourceConfig, counts: dict[str, int]) -> pl.DataFrame:
-    keys = [column for column in (USER, ITEM, TIMESTAMP, LABEL, RATING) if column in frame.columns]
+    keys = [column for column in (USER, ITEM, TIMESTAMP, LABEL, RATING, LIST) if column in frame.columns]
     duplicates = _duplicates(frame.select(keys))
     counts[_count("duplicate_rows", name)] = duplicates
     if not duplicates or config.duplicates == "keep":

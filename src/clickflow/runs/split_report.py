@@ -59,7 +59,7 @@ def log_split(run: Run, dataset: PreparedDataset, scored: ScoredSplit, *, curve_
     A prefix of the curves' names keeps validation and test from sharing a line. Figures can also be drawn later, from the curves and
     predictions.
     """
-    preds, target, _ = scored.rows
+    preds, target = scored.rows.preds, scored.rows.target
     roc, pr = roc_curve(preds, target), pr_curve(preds, target)
     run.log_curves({f"{curve_prefix}{curve.name}": (curve.steps, curve.y) for curve in (roc, pr)})
     if figures:

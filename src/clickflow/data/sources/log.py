@@ -11,7 +11,7 @@ import polars as pl
 from pydantic import Field
 
 from clickflow.config import Contradictions
-from clickflow.data.schema import ITEM, LABEL, RATING, RESERVED_NAMES, SPLIT, TITLE, USER, FieldSpec, Role, TimestampUnit
+from clickflow.data.schema import ITEM, LABEL, LIST, RATING, RESERVED_NAMES, SPLIT, TITLE, USER, FieldSpec, Role, TimestampUnit
 from clickflow.data.sources import columns, formats
 from clickflow.data.sources.columns import Selection
 from clickflow.data.sources.log_columns import BehaviourTableConfig, EventColumns, FieldColumn, ItemTableConfig, LogColumns, Paths
@@ -76,6 +76,8 @@ class LogConfig(SourceConfig):
             events.add(columns.number, RATING, self.columns.rating)
         if self.columns.split is not None:
             events.add(columns.split, SPLIT, self.columns.split)
+        if self.columns.group is not None:
+            events.add(columns.list_identifier, LIST, self.columns.group)
         _add_fields(events, self._fields_of_the_log())
         return RawLog(
             interactions=self._with_splits(events.select(names)),
@@ -204,6 +206,7 @@ def _texts_or_integers(table: str, config: LogConfig) -> dict[str, str]:
         fields = config.item_fields
     else:
         ids = {USER: config.columns.user, ITEM: config.columns.item}
+        ids |= {} if config.columns.group is None else {LIST: config.columns.group}
         fields = config._fields_of_the_log()
     return ids | {name: field.column for name, field in fields.items() if field.kind == "categorical"}
 

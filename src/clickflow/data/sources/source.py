@@ -27,7 +27,7 @@ class SourceConfig(StrictConfig):
     on_bad_rows: Literal["error", "drop"] = "error"
     """Rows with a missing or unreadable id, timestamp, label or number, or a timestamp before 1970 or in the future."""
     duplicates: Literal["keep", "drop"] = "keep"
-    """Identical rows (user, item, timestamp and label or rating); they are counted in either case."""
+    """Identical rows (user, item, timestamp, list, and label or rating); they are counted in either case."""
     on_missing_items: Literal["error", "unknown"] = "error"
     """Items of the log that the item table lacks: refuse, or give them fields with index 0 = unknown."""
 
