@@ -86,7 +86,8 @@ def print_dataset(console: Console, dataset: PreparedDataset, seconds: float | N
 
 def print_metrics(console: Console, title: str, metrics: Mapping[str, float]) -> None:
     """One row of metrics."""
-    print_table(console, title, [{heading_of(name): shown_value(name, value) for name, value in metrics.items()}], left=[])
+    row = {heading_of(name): shown_value(name, value) for name, value in metrics.items()}
+    print_table(console, title, [row], left=[], width=SLICE_WIDTH if "lists_skipped" in metrics else None)
 
 
 def print_evaluation(console: Console, evaluation: Evaluation) -> None:

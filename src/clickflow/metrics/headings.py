@@ -1,6 +1,7 @@
 """Metrics as tables and reports show them."""
 
 import math
+from collections.abc import Container
 
 HEADINGS = {
     "auc": "AUC",
@@ -21,6 +22,15 @@ PRINCIPAL = ("auc", "gauc", "pr_auc", "log_loss")
 LIST_METRICS = ("list_gauc", "mrr", "ndcg_5", "ndcg_10")
 """The metrics within lists, which only data with ``data.columns.group`` has."""
 WHOLE_NUMBERS = frozenset({"gauc_users_skipped", "lists_skipped"})
+
+
+def reported(metrics: Container[str]) -> tuple[str, ...]:
+    """The metrics that every report shows, and those within lists where there are lists.
+
+    >>> reported({"auc", "calibration", "mrr", "gauc"})
+    ('auc', 'gauc', 'pr_auc', 'log_loss', 'mrr')
+    """
+    return (*PRINCIPAL, *(name for name in LIST_METRICS if name in metrics))
 
 
 def heading_of(name: str) -> str:

@@ -44,6 +44,10 @@ class ScoredRows(NamedTuple):
             check_group(list_id, preds, "list_id")
         return cls(preds, click.to(torch.uint8), group.long(), None if list_id is None else list_id.long())
 
+    def by_chance(self, metric: str) -> float:
+        """The value of a ranking metric that a random order of the rows has on average: ties count by expectation."""
+        return self._replace(preds=torch.full_like(self.preds, 0.5)).measure()[metric]
+
     def measure(self) -> dict[str, float]:
         """``auc``, ``gauc``, ``gauc_users_skipped``, ``pr_auc``, ``log_loss`` and ``calibration``.
 

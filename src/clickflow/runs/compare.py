@@ -21,7 +21,7 @@ from clickflow.data.splits import SPLITS
 from clickflow.errors import ClickflowError, TrackingError, TrainingError
 from clickflow.figures.comparison_figure import comparison_figure
 from clickflow.figures.metric_figures import gradient_norm_figure
-from clickflow.metrics.headings import HEADINGS, PRINCIPAL
+from clickflow.metrics.headings import HEADINGS, reported
 from clickflow.metrics.significance import PairedDifference, bootstrap_gauc, delong
 from clickflow.runs.comparison import COSTS, ModelResult, as_csv, as_markdown, improvement
 from clickflow.runs.config import CompareConfig, RunConfig
@@ -136,11 +136,12 @@ def _score(parent: Run, dataset: PreparedDataset, label: str, config: RunConfig,
 def _results(config: CompareConfig, scored: Mapping[str, list[_Scored]]) -> list[ModelResult]:
     base = scored.get(config.compare.base, [])
     base_auc = _values(base, "auc")
+    logged = {name.removeprefix("test/") for name in next(iter(scored.values()))[0].run.metrics}  # alike in all: they share the data
     return [
         ModelResult(
             label=label,
             run_ids=tuple(one.run.run_id for one in runs),
-            metrics={name: _values(runs, name) for name in PRINCIPAL}
+            metrics={name: _values(runs, name) for name in reported(logged)}
             | {name: tuple(one.run.metrics[name] for one in runs) for name in COSTS},
             against_base=_against_base(runs, base) if base and label != config.compare.base else {},
             rela_impr=improvement(_values(runs, "auc"), base_auc),

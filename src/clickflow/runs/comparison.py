@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from clickflow.metrics.headings import HEADINGS, PRINCIPAL
+from clickflow.metrics.headings import HEADINGS, reported
 from clickflow.metrics.ranking import rela_impr
 from clickflow.metrics.significance import PairedDifference
 from clickflow.text import csv_table, markdown_table
@@ -48,7 +48,7 @@ def improvement(auc: tuple[float, ...], base_auc: tuple[float, ...]) -> float:
 def quality_columns(result: ModelResult) -> dict[str, str]:
     """A model's line in the table of metrics: heading -> text."""
     columns = {"model": result.label, "seeds": str(len(result.run_ids))}
-    columns |= {HEADINGS[name]: f"{result.mean(name):.4f}{_spread(result.std(name))}" for name in PRINCIPAL}
+    columns |= {HEADINGS[name]: f"{result.mean(name):.4f}{_spread(result.std(name))}" for name in reported(result.metrics)}
     columns["RelaImpr"] = f"{result.rela_impr:+.2%}" if math.isfinite(result.rela_impr) else "–"
     return columns | {f"published {HEADINGS[name]}": f"{value:.4f}" for name, value in result.published.items()}
 
@@ -77,7 +77,7 @@ def as_csv(results: list[ModelResult]) -> str:
 
 def _numbers(result: ModelResult) -> dict[str, str | float]:
     line: dict[str, str | float] = {"model": result.label, "seeds": len(result.run_ids), "rela_impr": result.rela_impr}
-    for name in PRINCIPAL:
+    for name in reported(result.metrics):
         line |= {f"{name}_mean": result.mean(name), f"{name}_std": result.std(name)}
     for name, found in result.against_base.items():
         line |= {f"{name}_{key}": value for key, value in found._asdict().items()}
