@@ -86,7 +86,7 @@ def test_a_training_logs_them_of_each_validation_and_of_the_best_weights(home, r
         assert len(client_of(home).get_metric_history(runs[1].run_id, f"val/{name}")) == 2
     points = [point.value for point in client_of(home).get_metric_history(runs[1].run_id, "val/mrr")]
     assert run.data.metrics["best/mrr"] == pytest.approx(max(points), rel=1e-6)  # Lightning logs in float32
-    assert "| MRR " in run.data.tags["mlflow.note.content"]
+    assert " MRR |" in run.data.tags["mlflow.note.content"]
 
 
 def test_the_tables_show_them(runs, dataset):

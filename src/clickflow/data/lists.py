@@ -13,14 +13,16 @@ NO_LIST = -1
 
 
 def list_numbers(log: CheckedLog, rows: LogRows) -> IntArray | None:
-    """(R,) number of the list of each impression, by raw id from 0, ``NO_LIST`` for none; None if rows cannot be in lists.
+    """(R,) number of the list of each impression, ``NO_LIST`` for none; None if rows cannot be in lists.
 
-    The rows of ``next_item`` cannot: their negatives are drawn and were never shown.
+    A list's number is the position of its first impression, since sorting the raw ids would take several times as long. The rows of
+    ``next_item`` cannot be in lists: their negatives are drawn and were never shown.
     """
     if LIST not in log.interactions.columns or rows.negatives is not None:
         return None
-    ranks = log.interactions[LIST].gather(rows.impressions.source_row).rank("dense")
-    return ranks.cast(pl.Int64).fill_null(0).to_numpy() - 1
+    impressions = log.interactions[LIST].gather(rows.impressions.source_row).to_frame().with_row_index("row")
+    first = pl.col("row").cast(pl.Int64).first().over(LIST)
+    return impressions.select(pl.when(pl.col(LIST).is_null()).then(NO_LIST).otherwise(first)).to_series().to_numpy()
 
 
 def list_counts(list_id: IntArray, rows: LogRows) -> dict[str, int]:

@@ -76,8 +76,8 @@ def list_scores(preds: Tensor, click: Tensor, group: Tensor, list_id: Tensor) ->
         list_id: (B,) integer, the list of each row, negative for none.
     """
     order = preds.argsort(descending=True)
-    order = order[list_id[order] >= 0]
     order = order[list_id[order].argsort(stable=True)]  # by list, and within a list by prediction, the highest first
+    order = order[int((list_id < 0).sum()) :]
     is_first = differs_from_previous(list_id[order])
     start, end, of_row = segments(is_first)
     tie_start, tie_end, _ = segments(is_first | differs_from_previous(preds[order]))
