@@ -1,5 +1,6 @@
 """Lists of a prepared log against a loop over its rows."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,17 @@ def test_a_log_that_names_no_lists_has_no_such_column(tmp_path):
     # Lists add a column and change none of the others.
     others = prepared(tmp_path / "lists", frame).manifest.checksums
     assert {name: digest for name, digest in others.items() if not name.endswith(f":{LIST_ID}")} == dataset.manifest.checksums
+
+
+def test_a_folder_whose_manifest_knows_no_lists_is_still_read(tmp_path):
+    dataset = prepared(tmp_path, requests(), columns={**COLUMNS, "group": None})
+    file = dataset.folder / "manifest.json"
+    values = json.loads(file.read_text())
+    for split in values["splits"].values():
+        del split["lists"]
+    del values["source"]["columns"]["group"]
+    file.write_text(json.dumps(values))
+    assert PreparedDataset.open(dataset.folder).manifest.splits == dataset.manifest.splits
 
 
 def test_rows_that_are_drawn_are_in_no_list(tmp_path):

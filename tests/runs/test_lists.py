@@ -33,10 +33,17 @@ from clickflow.tracking.store import open_store
 pytestmark = pytest.mark.slow
 
 
+OVERRIDES = [
+    *(override for override in SMALL if not override.startswith("data.")),
+    "data=log",
+    "data.columns.group=request_id",
+    "trainer.monitor=val/mrr",
+]
+
+
 def config(home, *overrides):
-    log = ["data=log", f"data.path={home.parent / 'clicks.csv'}", "data.columns.group=request_id", "model=base"]
-    trainer = [override for override in SMALL if not override.startswith("data.")]
-    return validate(RunConfig, composed_config("train", [f"home={home}", *trainer, *log, "trainer.monitor=val/mrr", *overrides]))
+    given = [f"home={home}", f"data.path={home.parent / 'clicks.csv'}", *OVERRIDES, "model=base", *overrides]
+    return validate(RunConfig, composed_config("train", given))
 
 
 @pytest.fixture(scope="module")
@@ -139,18 +146,24 @@ def test_the_gate_goes_by_them(home, runs):
     assert outcome.kind == REFUSED
 
 
-def test_a_comparison_has_them_in_its_table(home, runs):
+def test_a_comparison_has_them_in_its_table_and_tests_the_one_that_is_monitored(home, runs):
     folder = home.parent / "conf"
     (folder / "experiment").mkdir(parents=True, exist_ok=True)
-    (folder / "experiment" / "one.yaml").write_text(
-        "# @package _global_\ncompare:\n  base: Base\n  seeds: [1]\n  models:\n    Base: [model=base]\n"
+    (folder / "experiment" / "two.yaml").write_text(
+        "# @package _global_\ncompare:\n  base: Base\n  seeds: [1]\n  models:\n    Base: [model=base]\n    LR: [model=lr]\n"
     )
-    log = ["data=log", f"data.path={home.parent / 'clicks.csv'}", "data.columns.group=request_id", "trainer.monitor=val/mrr"]
-    overrides = [f"home={home}", *(one for one in SMALL if not one.startswith("data.")), *log, "experiment=one"]
+    overrides = [f"home={home}", *OVERRIDES, f"data.path={home.parent / 'clicks.csv'}", "experiment=two"]
     asked = validate(CompareConfig, composed_config("compare", overrides, str(folder)))
     comparison = compare(asked, model_configs(asked, overrides, str(folder)))
-    [result] = comparison.results
-    logged = client_of(home).get_run(result.run_ids[0]).data.metrics
-    assert result.metrics["ndcg_10"] == (logged["test/ndcg_10"],)
-    assert "NDCG@10" in (comparison.folder / "table.md").read_text()
-    assert "mrr_mean" in (comparison.folder / "table.csv").read_text()
+    base, lr = comparison.results
+    logged = [client_of(home).get_run(result.run_ids[0]).data.metrics for result in (base, lr)]
+    assert base.run_ids == (runs[1].run_id,)  # collected
+    assert [result.metrics["ndcg_10"] for result in (base, lr)] == [(of_run["test/ndcg_10"],) for of_run in logged]
+    assert lr.against_base["mrr"].difference == pytest.approx(logged[1]["test/mrr"] - logged[0]["test/mrr"], abs=1e-9)
+    assert base.against_base == {}
+    table = (comparison.folder / "table.md").read_text()
+    assert "NDCG@10" in table
+    assert re.search(r"ΔMRR \[95 %\] +\| +p\(MRR\)", table)
+    lines = (comparison.folder / "table.csv").read_text()
+    assert "mrr_mean" in lines
+    assert "mrr_p_value" in lines

@@ -18,7 +18,7 @@ COSTS = {"num_parameters": "parameters", "rows_per_second": "rows/s", "train_sec
 class ModelResult:
     """A model trained with one or several seeds: test metrics and costs by name, one value per seed.
 
-    ``against_base`` has the paired differences of ``auc`` and ``gauc`` to the base model on the same test rows; it is empty for the base
+    ``against_base`` has the paired differences of the ``tested`` metrics to the base model on the same test rows; it is empty for the base
     itself and if the base has no result. ``published`` has the paper's values.
     """
 
@@ -28,6 +28,7 @@ class ModelResult:
     against_base: Mapping[str, PairedDifference]
     rela_impr: float
     published: Mapping[str, float]
+    tested: tuple[str, ...] = ("auc", "gauc")
 
     def mean(self, metric: str) -> float:
         """Mean over seeds."""
@@ -56,7 +57,7 @@ def quality_columns(result: ModelResult) -> dict[str, str]:
 def significance_columns(result: ModelResult) -> dict[str, str]:
     """A model's line in the table of differences to the base model and of costs: heading -> text."""
     columns = {"model": result.label}
-    for name in ("auc", "gauc"):
+    for name in result.tested:
         found = result.against_base.get(name)
         columns[f"Δ{HEADINGS[name]} [95 %]"] = "–" if found is None else _difference(found)
         columns[f"p({HEADINGS[name]})"] = "–" if found is None else _p_value(found.p_value)
