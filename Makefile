@@ -6,6 +6,9 @@ INSTALLED := .venv/installed
 
 GC :=
 
+# Python 3.11 compiles what has no bytecode anew in every process, and pytest all tests with it.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo ui gc check test test-fast coverage wheel docs docs-serve format clean
 
 demo: $(INSTALLED)
@@ -29,7 +32,7 @@ test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --hypothesis-profile=fast
 
 # One wheel in dist/, with the configs and the stories inside; what an earlier build left must not get into it.
 wheel: $(INSTALLED)

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from clickflow.cli.launch import complete_or_report, launch
+
 ASK = """
 eval "$(clickflow -sc install=bash)"
 for COMP_LINE in "$@"; do
@@ -13,6 +15,8 @@ for COMP_LINE in "$@"; do
     _clickflow
     echo "${COMPREPLY[@]}"
 done
+"""
+UNINSTALL = """
 complete -p clickflow
 eval "$(clickflow train -sc uninstall=bash)"
 complete -p clickflow 2> /dev/null || echo gone
@@ -37,7 +41,7 @@ def test_commands_choices_and_keys_are_completed(clickflow):
         "clickflow predict inp",
         "clickflow nothing a",
     ]
-    done = subprocess.run(["bash", "--norc", "-c", ASK, "bash", *lines], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(["bash", "--norc", "-c", ASK + UNINSTALL, "bash", *lines], capture_output=True, text=True, timeout=60, check=True)
     shown = done.stdout.splitlines()
     assert [line.split() for line in shown[:5]] == [["train"], ["dien", "din"], ["model.embedding_dim="], ["input="], []]
     assert shown[5].endswith("-F _clickflow clickflow")
@@ -53,8 +57,9 @@ def test_where_words_do_not_break_at_the_equals_sign_the_whole_word_is_replaced(
 
 
 @pytest.mark.parametrize("arguments", [["install=fish"], ["x"], ["install=bash", "query=bash"], []])
-@pytest.mark.parametrize("command", [[], ["sweep"]])
-def test_what_cannot_be_completed_is_refused(clickflow, command, arguments):
-    done = subprocess.run([clickflow, *command, "-sc", *arguments], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"ConfigError: -sc {' '.join(arguments)}: no such completion; allowed are bash and zsh")
+@pytest.mark.parametrize("answer", [complete_or_report, lambda words: launch("sweep", ["-sc", *words])], ids=["clickflow", "sweep"])
+def test_what_cannot_be_completed_is_refused(capsys, answer, arguments):
+    with pytest.raises(SystemExit) as end:
+        answer(arguments)
+    assert end.value.code == 2
+    assert capsys.readouterr().err.startswith(f"ConfigError: -sc {' '.join(arguments)}: no such completion; allowed are bash and zsh")

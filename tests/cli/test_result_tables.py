@@ -1,4 +1,4 @@
-"""What an evaluation prints, as a person reads it in a narrow terminal."""
+"""What ``prepare`` and an evaluation print, as a person reads it in a narrow terminal."""
 
 import io
 import math
@@ -62,6 +62,34 @@ def test_how_often_the_test_split_was_opened_is_a_sentence():
     assert "has been opened 1,200 times, by 30 runs;" in printed(Openings(1200, 30))
 
 
+def test_the_summary_shows_missing_values_and_what_was_dropped_for_which_reason(tmp_path):
+    header = "user,item,time,label,price,genre"
+    rows = [f"u{row % 5},i{row % 7},{1_700_000_000 + row},{row % 2},{row % 4 or ''},a|b" for row in range(100)]
+    rows[3] = "u1,i1"
+    rows[4] = f"NULL,i1,{1_700_000_000},1,7,a"
+    rows[5] = f"u1,i1,{1_700_000_000},1,dear,c"
+    (tmp_path / "clicks.csv").write_text("\n".join([header, *rows]))
+    values = {
+        "name": "mine",
+        "source": "log",
+        "path": str(tmp_path / "clicks.csv"),
+        "columns": {"user": "user", "item": "item", "timestamp": "time", "label": "label"},
+        "context_fields": {"price": {"column": "price", "kind": "numeric"}, "genre": {"column": "genre"}},
+        "on_bad_rows": "drop",
+    }
+    dataset = prepare(validate(LogConfig, values), ImpressionsConfig(), tmp_path / "home")
+    file = io.StringIO()
+    print_dataset(Console(file=file, width=100), dataset, None)
+    text = file.getvalue()
+    fields = [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines() if "│" in line]
+    assert ["price", "numeric", "3", "25.5%", "1 unreadable"] in fields
+    assert ["genre", "categorical", "2", "0.0%", "97 with several values in one text"] in fields
+    assert "noted: rows read 100, bad rows dropped 2" in text
+    assert "dropped: clicks.csv, lines that are no rows (1 row)" in text
+    assert "dropped: clicks.csv, user missing (1 row)" in text
+    assert "no value: user (1 row)" in text
+
+
 @pytest.mark.parametrize(
     ("labels", "warned"),
     [
@@ -72,7 +100,9 @@ def test_how_often_the_test_split_was_opened_is_a_sentence():
     ],
 )
 def test_a_split_of_one_class_is_prepared_with_a_warning(tmp_path, labels, warned):
-    pl.DataFrame({"user": [1, 2] * 20, "item": range(40), "time": range(40), "label": labels}).write_csv(tmp_path / "log.csv")
+    pl.DataFrame({"user": [1, 2] * 20, "item": range(40), "time": range(1_700_000_000, 1_700_000_040), "label": labels}).write_csv(
+        tmp_path / "log.csv"
+    )
     columns = {"user": "user", "item": "item", "timestamp": "time", "label": "label"}
     config = validate(LogConfig, {"name": "mine", "source": "log", "path": str(tmp_path / "log.csv"), "columns": columns})
     file = io.StringIO()

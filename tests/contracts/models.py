@@ -236,6 +236,7 @@ class TestEveryModel:
 
         assert validate(type(config), values) == config
 
+    @pytest.mark.slow
     def test_it_learns_the_synthetic_signal(self, default_config, learnable_dataset):
         """After two epochs its loss on unseen rows is below that of the best constant."""
         model = build(default_config, learnable_dataset.schema)

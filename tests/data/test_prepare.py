@@ -121,6 +121,19 @@ def test_moving_a_file_from_the_log_to_the_behaviour_table_prepares_anew(tmp_pat
     assert prepared([0, 1], [2]).folder != prepared([0], [1, 2]).folder
 
 
+def test_a_folder_that_stands_for_a_column_prepares_anew_when_it_is_renamed(tmp_path):
+    for day, part in {"day=2024-05-01": clicks()[:150], "day=2024-05-02": clicks()[150:]}.items():
+        (tmp_path / "log" / day).mkdir(parents=True)
+        part.write_parquet(tmp_path / "log" / day / "0.parquet")
+    columns = {name: name for name in ("user", "item", "timestamp", "label")}
+    values = {"name": "mine", "source": "log", "path": str(tmp_path / "log"), "columns": columns}
+    config = validate(LogConfig, values | {"context_fields": {"day": {"column": "day"}}})
+    first = prepare(config, ImpressionsConfig(), tmp_path / "home")
+    (tmp_path / "log" / "day=2024-05-02").rename(tmp_path / "log" / "day=2024-05-03")
+    again = prepare(config, ImpressionsConfig(), tmp_path / "home")
+    assert again.folder != first.folder
+
+
 @pytest.mark.slow
 def test_two_processes_preparing_the_same_at_once_both_get_it(tmp_path):
     script = (

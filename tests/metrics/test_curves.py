@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 from torch import Tensor
@@ -33,7 +33,6 @@ def test_the_area_under_the_resampled_roc_is_the_auc(num_rows, click_rate, decim
     assert area == pytest.approx(auc(preds, target), abs=5e-4 + 1e-7)
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=2, max_size=40).filter(lambda rows: len({c for _, c in rows}) == 2))
 def test_roc_on_the_grid_rises_from_0_to_1_and_keeps_its_area(rows):
     sixths, target = zip(*rows, strict=True)

@@ -6,7 +6,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 from sklearn.metrics import log_loss as sklearn_log_loss
@@ -124,6 +124,7 @@ def test_the_error_sums_what_scikit_learns_weights_say_of_each_user(name, metric
         assert math.log(high / low) == pytest.approx(2 * z * error / value, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_they_cover_the_truth_about_as_often_as_they_say():
     truth = measured(*user_log(10_000, users=40_000, rows=12))
     found = [intervals(*user_log(random, users=60, rows=12)) for random in range(250)]
@@ -132,7 +133,6 @@ def test_they_cover_the_truth_about_as_often_as_they_say():
         assert 0.90 <= covered <= 0.985, f"{name}: {covered}"
 
 
-@settings(max_examples=100, deadline=None)
 @given(rows, st.randoms(use_true_random=False))
 def test_the_order_of_rows_is_irrelevant_and_no_end_leaves_what_the_metric_can_be(drawn, random):
     def columns(told):

@@ -49,7 +49,7 @@ def obuchowski_by_loop(placements: list[float], click: list[bool], user: list[in
     return s10 / m + s01 / n + 2 * s11 / (m * n)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(rows)
 def test_placements_are_those_of_the_loop_in_each_stratum(drawn):
     preds, click, _, stratum = columns(drawn)
@@ -60,7 +60,7 @@ def test_placements_are_those_of_the_loop_in_each_stratum(drawn):
     assert twice_placements(preds, click).tolist() == placements_by_loop(preds, click)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(rows)
 def test_the_variance_of_each_stratum_is_obuchowskis(drawn):
     preds, click, user, stratum = columns(drawn)

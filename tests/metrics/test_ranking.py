@@ -139,7 +139,7 @@ def test_gauc_does_not_see_an_order_between_users():
     assert gauc(preds, target, group).value == 0.5
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(impressions)
 def test_gauc_equals_a_plain_loop_over_users(rows):
     preds, target, group = columns(rows)
@@ -151,7 +151,7 @@ def test_gauc_equals_a_plain_loop_over_users(rows):
     assert math.isnan(result.value) if expected is None else result.value == pytest.approx(float(expected), abs=1e-12)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(impressions, st.randoms(use_true_random=False))
 def test_the_order_of_rows_is_irrelevant(rows, random):
     def measure(rows: list[tuple[int, int, bool]]) -> list[float]:

@@ -112,7 +112,7 @@ def test_delong_equals_the_loop_over_all_pairs(decimals, seeds, base_seeds):
     assert delong_of_rows(preds, base_preds, target) == pytest.approx(expected, abs=1e-12)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(rows)
 def test_delong_equals_the_loop_for_any_rows(drawn):
     preds, base_preds, target, _ = columns(drawn)
@@ -241,6 +241,7 @@ def test_only_clustered_tests_account_for_dependent_rows_of_a_user():
     assert 0.01 <= np.mean([bootstrap_gauc(*log, num_replicates=400).p_value < 0.05 for log in logs]) <= 0.10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [0.05, 0.2])
 def test_the_clustered_interval_covers_as_often_as_it_says_and_the_plain_one_does_not(alpha):
     # The two models differ by chance alone, so the true difference of their AUCs is 0.
@@ -299,7 +300,6 @@ def test_the_p_value_is_below_5_percent_exactly_where_the_interval_leaves_out_ze
     assert 0 < sum(leaves_out) < 40
 
 
-@settings(max_examples=100, deadline=None)
 @given(rows)
 def test_swapping_the_models_flips_every_sign(drawn):
     preds, base_preds, target, group = columns(drawn)
@@ -312,7 +312,6 @@ def test_swapping_the_models_flips_every_sign(drawn):
         assert swapped(backward) == pytest.approx(forward, abs=0, nan_ok=True)
 
 
-@settings(max_examples=100, deadline=None)
 @given(rows, st.randoms(use_true_random=False))
 def test_the_order_of_rows_is_irrelevant(drawn, random):
     shuffled, drawn = columns(random.sample(drawn, len(drawn))), columns(drawn)
@@ -322,7 +321,6 @@ def test_the_order_of_rows_is_irrelevant(drawn, random):
     assert quietly(bootstrap_gauc, *shuffled) == pytest.approx(quietly(bootstrap_gauc, *drawn), abs=0, nan_ok=True)
 
 
-@settings(max_examples=100, deadline=None)
 @given(rows)
 def test_the_numbers_keep_their_order_and_their_bounds(drawn):
     preds, base_preds, target, group = columns(drawn)

@@ -23,7 +23,7 @@ def quietly(function, *args):
         return function(*args)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(rows)
 def test_each_stratum_is_measured_as_if_it_were_alone(drawn):
     preds, target, user, stratum = (torch.tensor(column) for column in zip(*drawn, strict=True))

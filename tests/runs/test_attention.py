@@ -41,12 +41,14 @@ def table(model, small_dataset):
 
 
 def log_with_titles(folder, *, title=True):
-    """20 users click 12 times each on 8 goods of 3 families."""
-    names = [f"good{item}" for item in range(8)]
-    rows = [(f"user{user}", names[(user + 3 * click) % 8], 1_700_000_000 + 100 * click + user) for user in range(20) for click in range(12)]
+    """20 users click 12 times each on 8 of 16 goods of 3 families."""
+    names = [f"good{item}" for item in range(16)]
+    rows = [
+        (f"user{user}", names[(user + 2 * click) % 16], 1_700_000_000 + 100 * click + user) for user in range(20) for click in range(12)
+    ]
     pl.DataFrame(rows, schema=["user", "item", "timestamp"], orient="row").write_csv(folder / "clicks.csv")
-    goods = pl.DataFrame({"good": names, "family": [f"family{i % 3}" for i in range(8)], "called": [f"{i} $ 茶" for i in range(8)]})
-    goods[:7].write_csv(folder / "goods.csv")  # one is missing
+    goods = pl.DataFrame({"good": names, "family": [f"family{i % 3}" for i in range(16)], "called": [f"{i} $ 茶" for i in range(16)]})
+    goods.filter(pl.col("good") != "good7").write_csv(folder / "goods.csv")
     items = {"path": str(folder / "goods.csv"), "column": "good"} | ({"title": "called"} if title else {})
     columns = {"user": "user", "item": "item", "timestamp": "timestamp"}
     fields = {"family": {"column": "family"}}

@@ -59,12 +59,15 @@ OTHER_SPACE = SearchSpace(parameters={"optimizer.learning_rate": Interval(low=1e
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        (spec(fingerprint="def"), "data fingerprint: abc in the study, def asked for"),
-        (spec(space=OTHER_SPACE), r'sweep\.space\.optimizer\.learning_rate: interval .*"high": 0\.01, .* in the study, .*"high": 0\.1'),
-        (spec("model.dropout=0.1"), r"model\.dropout: 0\.0 in the study, 0\.1 asked for"),
-        (spec("sweep.metric=val/auc"), r"sweep\.metric val/gauc: maximize in the study, nothing asked for"),
-        (spec("sweep.metric=val/auc"), r"sweep\.metric val/auc: nothing in the study, maximize asked for"),
-        (spec("model=base"), r'model\.name: "din" in the study, "base" asked for'),
+        (lambda: spec(fingerprint="def"), "data fingerprint: abc in the study, def asked for"),
+        (
+            lambda: spec(space=OTHER_SPACE),
+            r'sweep\.space\.optimizer\.learning_rate: interval .*"high": 0\.01, .* in the study, .*"high": 0\.1',
+        ),
+        (lambda: spec("model.dropout=0.1"), r"model\.dropout: 0\.0 in the study, 0\.1 asked for"),
+        (lambda: spec("sweep.metric=val/auc"), r"sweep\.metric val/gauc: maximize in the study, nothing asked for"),
+        (lambda: spec("sweep.metric=val/auc"), r"sweep\.metric val/auc: nothing in the study, maximize asked for"),
+        (lambda: spec("model=base"), r'model\.name: "din" in the study, "base" asked for'),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("ready", [True, False])
@@ -72,7 +75,7 @@ def test_a_study_made_for_something_else_is_refused_with_the_difference(asked, m
     storage = InMemoryStorage()
     opened(storage, spec(), ready=ready)
     with pytest.raises(TrackingError, match=rf"(?s)sweep\.study_name = synthetic-din: this study was made for something else.*{message}"):
-        open_study(storage, config(), asked)
+        open_study(storage, config(), asked())
 
 
 def test_where_things_lie_and_who_works_are_no_difference():

@@ -12,9 +12,12 @@ from rich.markup import escape
 from clickflow.cli.next_command import progress_printer
 from clickflow.cli.tables import print_table
 from clickflow.data.dataset import PreparedDataset
+from clickflow.data.field_values import DISTINCT, JOINED, MISSING, TOKENS, UNREADABLE, VALUES
+from clickflow.data.manifest import Manifest
 from clickflow.data.prepare import prepare
-from clickflow.data.schema import TICKS_PER_SECOND, TimestampUnit
+from clickflow.data.schema import TICKS_PER_SECOND, CategoricalField, NumericField, TimestampUnit
 from clickflow.data.splits import SPLITS
+from clickflow.data.validation import DROPPED
 from clickflow.errors import DataError
 from clickflow.metrics.headings import heading_of, shown_value
 from clickflow.runs.config import PrepareConfig
@@ -45,7 +48,7 @@ def timed_prepare(config: PrepareConfig, console: Console) -> tuple[PreparedData
 
 
 def print_dataset(console: Console, dataset: PreparedDataset, seconds: float | None) -> None:
-    """Sizes, splits, history lengths, what was dropped, what a training lacks, and the speed of preparing."""
+    """Sizes, splits, history lengths, fields, what was dropped for which reason, what a training lacks, and the speed of preparing."""
     manifest = dataset.manifest
     splits = [
         {
@@ -63,15 +66,17 @@ def print_dataset(console: Console, dataset: PreparedDataset, seconds: float | N
     quantiles = ", ".join(f"{name} {value:g}" for name, value in manifest.history_length_quantiles.items() if name != "mean")
     console.print(f"users {manifest.num_users:,}, items {manifest.num_items:,}, behaviours {manifest.num_behaviours:,}")
     console.print(f"history length: mean {manifest.history_length_quantiles['mean']:.1f}, {quantiles}", soft_wrap=True)
-    fields = ", ".join(f"{f.name} ({f.vocabulary_size:,})" for f in manifest.fields.categorical)
-    console.print(f"fields: {fields}" + "".join(f", {f.name} (numeric)" for f in manifest.fields.numeric))
+    print_table(console, "fields", _field_rows(manifest), left=["field", "kind", "note"])
     if simultaneous := manifest.counts.get("behaviours_sharing_a_moment"):
         effect = "are in an order drawn by seed" if manifest.protocol.get("ties") == "position" else "are not in each other's history"
         share = f"{simultaneous / manifest.num_behaviours:.1%}"
         console.print(f"{share} of the behaviours share their moment with another one of the same user; they {effect}", soft_wrap=True)
-    noted = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in manifest.counts.items() if count)
+    noted = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in manifest.counts.items() if count and ": " not in name)
     if noted:
         console.print(f"noted: {noted}", soft_wrap=True)
+    for name, count in manifest.counts.items():
+        if name.startswith((DROPPED, TOKENS)):
+            console.print(f"{name} ({counted(count, 'row')})", soft_wrap=True, markup=False)
     try:
         refuse_one_class(dataset, SPLITS)
     except DataError as error:  # preparing is done, and a training or an evaluation will refuse it
@@ -82,6 +87,21 @@ def print_dataset(console: Console, dataset: PreparedDataset, seconds: float | N
         console.print("prepared already; nothing was done")
     else:
         console.print(f"{seconds:.1f} s, {rows / seconds:,.0f} rows/s, {manifest.num_behaviours / seconds:,.0f} behaviours/s")
+
+
+def _field_rows(manifest: Manifest) -> Iterator[dict[str, str]]:
+    """Different values (of a category: those in train), the share of missing ones, and what is odd about a field."""
+    counts = manifest.counts
+    fields: tuple[CategoricalField | NumericField, ...] = (*manifest.fields.categorical, *manifest.fields.numeric)
+    for field in fields:
+        is_numeric = isinstance(field, NumericField)
+        different = counts.get(f"{DISTINCT}{field.name}", 0) if isinstance(field, NumericField) else field.vocabulary_size - 1
+        values = counts.get(f"{VALUES}{field.name}")
+        odd = ((UNREADABLE, "unreadable"), (JOINED, "with several values in one text"))
+        notes = [f"{counts[prefix + field.name]:,} {what}" for prefix, what in odd if prefix + field.name in counts]
+        missing = f"{counts[MISSING + field.name] / values:.1%}" if values else "–"
+        kind = "numeric" if is_numeric else "categorical"
+        yield {"field": field.name, "kind": kind, "different": f"{different:,}", "missing": missing, "note": ", ".join(notes)}
 
 
 def print_metrics(console: Console, title: str, metrics: Mapping[str, float]) -> None:

@@ -1,7 +1,8 @@
 """Faults of single rows, and how a message points at them.
 
 A fault is a boolean mask over a table in memory and a sentence. The mask is computed only after a null count, a minimum or a
-maximum has shown that there is a fault. The same mask serves the message and ``data.on_bad_rows=drop``.
+maximum has shown that there is a fault. The same mask serves the message and ``data.on_bad_rows=drop``. A value of an optional field
+that cannot be read costs that value and not its row.
 """
 
 import time
@@ -12,13 +13,14 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from clickflow.data.schema import ITEM, LABEL, RATING, SPLIT, TICKS_PER_SECOND, TIMESTAMP, USER
-from clickflow.data.sources.columns import EXPECTED, FILE, given, qualified
-from clickflow.data.sources.raw import RawLog
+from clickflow.data.sources.columns import EXPECTED, given, qualified
+from clickflow.data.sources.parts import FILE
+from clickflow.data.sources.raw import RawLog, RefusedLines
+from clickflow.data.sources.texts import token
 
 DAY_SECONDS = 86_400
 CLICK_LOGS_SINCE_SECONDS = 631_152_000
 """1990-01-01: a number that is older in its declared unit and plausible in another one has the wrong unit."""
-REMEDY = "fix the row{s} or set data.on_bad_rows=drop (drops are counted and logged)."
 
 
 class Fault(NamedTuple):
@@ -62,12 +64,18 @@ class RawTable:
         """What a value of a canonical column should have been."""
         return self.raw.columns.get(EXPECTED + qualified(self.name, name), "readable")
 
-    def line(self, fault: Fault) -> str:
-        """File, column, first row and its value, what is wrong, the remedy."""
-        return f"{self.finding(fault)}; {REMEDY.format(s='s' if fault.bad.sum() > 1 else '')}"
+    @property
+    def refused(self) -> RefusedLines:
+        """Lines of its files that are no rows."""
+        return self.raw.refused.get(self.name, RefusedLines())
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of its files, with those that could not be read."""
+        return self.frame.height + self.refused.count
 
     def finding(self, fault: Fault) -> str:
-        """The same without the remedy, for rows that are being dropped already."""
+        """File, column, first row and its value, what is wrong."""
         index = fault.bad.arg_max()
         assert index is not None
         file, row = self.file_and_row(index)
@@ -77,32 +85,34 @@ class RawTable:
 
     def file_and_row(self, index: int) -> tuple[str, int]:
         """The file, and the row in it counted from 1."""
-        if FILE not in self.frame.columns:
-            return self.origin, index + 1
-        files = self.frame[FILE]
-        first = (files == files[index]).arg_max()
-        assert first is not None
-        return str(files[index]), index - first + 1
+        file, position = self.origin, index
+        if FILE in self.frame.columns:
+            files = self.frame[FILE]
+            first = (files == files[index]).arg_max()
+            assert first is not None
+            file, position = str(files[index]), index - first
+        for refused in self.refused.positions.get(file, []):
+            if refused > position:
+                break
+            position += 1
+        return file, position + 1
 
     def value(self, column: str, index: int) -> str:
         """The value as written in the file."""
-        as_given = given(column)
-        value: Any = self.frame[as_given if as_given in self.frame.columns else column][index]
-        return "null" if value is None else repr(value)
+        companions = [name for name in (token(column), given(column)) if name in self.frame.columns]
+        values: list[Any] = [self.frame[name][index] for name in (*companions, column)]
+        return next((repr(value) for value in values if value is not None), "null")
 
 
 def row_faults(table: RawTable, unit_is_right: bool = True) -> Iterator[Fault]:
     """All faults of single rows.
 
-    Missing and unreadable values; times before 1970 or in the future, unless the unit is wrong already (:func:`wrong_unit`); rows of an
-    item table that contradict each other.
+    Missing and unreadable ids, times, labels and ratings; times before 1970 or in the future, unless the unit is wrong already
+    (:func:`wrong_unit`); rows of an item table that contradict each other.
     """
     for name in (USER, ITEM, TIMESTAMP, LABEL, RATING, SPLIT):
         if name in table.frame.columns and table.frame[name].null_count():
             yield from _missing_or_unreadable(table, name)
-    for spec in table.raw.fields:
-        if given(spec.name) in table.frame.columns:
-            yield from _unreadable_numbers(table, spec.name)
     if unit_is_right and TIMESTAMP in table.frame.columns:
         yield from _impossible_times(table)
     if table.name == "items":
@@ -110,9 +120,10 @@ def row_faults(table: RawTable, unit_is_right: bool = True) -> Iterator[Fault]:
 
 
 def wrong_unit(table: RawTable) -> str | None:
-    """A sentence about timestamps that look like another unit than the declared one, or None.
+    """A sentence about timestamps that look like another unit than the declared one or like no times at all, or None.
 
-    The magnitude tells: Unix seconds, milli-, micro- and nanoseconds from 1990 to tomorrow are four ranges far apart.
+    The magnitude tells: Unix seconds, milli-, micro- and nanoseconds from 1990 to tomorrow are four ranges far apart. Nobody logged
+    clicks before.
     """
     if TIMESTAMP not in table.frame.columns or (unit := table.raw.timestamp_unit) == "order":
         return None
@@ -124,7 +135,35 @@ def wrong_unit(table: RawTable) -> str | None:
         foreign = 0 if other == unit else int(values.is_between(*_plausible(other)).sum())
         if foreign:
             return _wrong_unit(table, unit, other, foreign)
-    return None
+    if (latest := values.max()) is None or latest >= low:  # type: ignore[operator]
+        return None
+    index = values.is_not_null().arg_max()
+    assert index is not None
+    file, row = table.file_and_row(index)
+    return (
+        f"{file}, column '{table.column(TIMESTAMP)}', row {row:,} = {table.value(TIMESTAMP, index)}: all times are before 1990, read as "
+        f"{unit} since 1970; set data.timestamp_format for dates that are integers (20240531 is %Y%m%d), data.timestamp_unit=order for "
+        "positions, or convert the column."
+    )
+
+
+def unreadable_values(table: RawTable) -> Iterator[Fault]:
+    """Values of optional fields that are there and cannot be read; they count as missing.
+
+    A numeric field may be missing (null, NaN, empty text), but must otherwise be a number.
+    """
+    for spec in table.raw.fields:
+        if given(spec.name) not in table.frame.columns:
+            continue
+        original = table.frame[given(spec.name)]
+        there = original.is_not_null()
+        if original.dtype.is_float():
+            there = there & original.is_not_nan()
+        elif original.dtype == pl.String:
+            there = there & ~original.str.strip_chars().str.to_lowercase().is_in(["", "nan"])
+        unreadable = table.frame[spec.name].is_null() & there.fill_null(False)
+        if unreadable.any():
+            yield Fault(spec.name, unreadable, f"not {table.expected(spec.name)}")
 
 
 def plausible_now_seconds() -> int:
@@ -144,19 +183,6 @@ def _missing_or_unreadable(table: RawTable, name: str) -> Iterator[Fault]:
         yield Fault(name, absent, f"missing, and every row needs {'an' if name == ITEM else 'a'} {name.removeprefix('given ')}")
 
 
-def _unreadable_numbers(table: RawTable, name: str) -> Iterator[Fault]:
-    """A numeric field may be missing (null, NaN, empty text), but must otherwise be a number."""
-    original = table.frame[given(name)]
-    there = original.is_not_null()
-    if original.dtype.is_float():
-        there = there & original.is_not_nan()
-    elif original.dtype == pl.String:
-        there = there & ~original.str.strip_chars().str.to_lowercase().is_in(["", "nan"])
-    unreadable = table.frame[name].is_null() & there.fill_null(False)
-    if unreadable.any():
-        yield Fault(name, unreadable, f"not {table.expected(name)}")
-
-
 def _impossible_times(table: RawTable) -> Iterator[Fault]:
     values = table.frame[TIMESTAMP]
     if (values.min() or 0) < 0:  # type: ignore[operator]
@@ -170,17 +196,20 @@ def _impossible_times(table: RawTable) -> Iterator[Fault]:
 
 
 def _contradicting_items(table: RawTable) -> Iterator[Fault]:
-    """Rows of an item table that repeat an item with fields other than those of its first row."""
+    """Rows of an item table that repeat an item with other fields than its row that sorts first, wherever that is in the file."""
     frame = table.frame
     if frame[ITEM].n_unique() == frame.height:
         return
     fields = [spec.name for spec in table.raw.fields if spec.role == "item"]
-    first = frame.select(ITEM, *fields).unique(subset=ITEM, keep="first")
+    unreadable = {fault.column: frame[ITEM].is_in(frame[ITEM].filter(fault.bad).implode()) for fault in unreadable_values(table)}
+    first = frame.select(ITEM, *fields).sort(fields, nulls_last=True).unique(subset=ITEM, keep="first", maintain_order=True)
     firsts = frame.select(ITEM).join(first, on=ITEM, how="left", maintain_order="left", nulls_equal=True)
     for name in fields:
         other = frame[name].ne_missing(firsts[name]) & frame[ITEM].is_not_null()
+        if name in unreadable:  # told as such already
+            other = other & ~unreadable[name].fill_null(False)
         if other.any():
-            yield Fault(name, other, "contradicts an earlier row of the same item")
+            yield Fault(name, other, "contradicts another row of the same item")
 
 
 def _plausible(unit: str) -> tuple[int, int]:

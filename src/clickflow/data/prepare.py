@@ -23,6 +23,7 @@ from clickflow.data.negatives import interleave
 from clickflow.data.protocols import Impressions, ProtocolConfig
 from clickflow.data.rows import LogRows, make_rows
 from clickflow.data.schema import ITEM, LABEL, TITLE, TRUE_PROBABILITY
+from clickflow.data.sources.parts import partition_values
 from clickflow.data.sources.union import DataConfig
 from clickflow.data.splits import SPLITS
 from clickflow.data.storage import Written
@@ -68,8 +69,8 @@ def prepare(data: DataConfig, protocol: ProtocolConfig, home: Path, progress: Pr
 
 
 def _identity(data: DataConfig, protocol: ProtocolConfig, files: tuple[Path, ...]) -> str:
-    """SHA-256 of everything that determines a prepared dataset; the location of the log is not part of it."""
-    contents = [storage.digest_source(path) for path in files]
+    """SHA-256 of everything that determines a prepared dataset; of the log's location only the columns that folders stand for."""
+    contents = [(storage.digest_source(path), partition_values(path)) for path in files]
     values = [FORMAT_VERSION, ORDERED_BY, _described(data), protocol.model_dump(mode="json"), contents]
     return digest_values(values)
 

@@ -63,21 +63,17 @@ def make_rows(log: CheckedLog, protocol: ProtocolConfig, name: str) -> LogRows:
     Raises:
         DataError: a split would be empty, or the log has fields that the protocol's rows cannot have.
     """
-    seed = protocol.seed if isinstance(protocol, NextItemConfig) else 0
     users, items = distinct_ids(log, USER), distinct_ids(log, ITEM)
-    interactions = coded(log, log.interactions, users, items, seed)
-    past = interactions if log.behaviours is None else coded(log, log.behaviours, users, items, seed)
-    behaviours = _clicks(past, len(users))
-    counts = {"identical_events_merged": 0}
+    interactions, reported = _events(log, protocol, users, items)
+    behaviours = reported
     if isinstance(protocol, NextItemConfig):
         _refuse_fields_without_rows(log, name)
-        distinct = behaviours.without_repeats()
-        counts["identical_events_merged"] = len(behaviours.group) - len(distinct.group)
-        behaviours = distinct
+        behaviours = reported.without_repeats()
     impressions = _inside(protocol.impressions(interactions, behaviours))
     refuse_empty_splits(impressions.split, f"data set {name}")
     in_train, item_counts = _train(impressions, behaviours, len(items))
-    counts |= {
+    counts = {
+        "identical_events_merged": len(reported.group) - len(behaviours.group),
         "behaviours_sharing_a_moment": behaviours.num_simultaneous,
         "users_with_one_behaviour": int((np.diff(behaviours.starts) == 1).sum()),
         "items_unseen_in_train": int((item_counts == 0).sum()),
@@ -117,10 +113,14 @@ def _refuse_fields_without_rows(log: CheckedLog, name: str) -> None:
         )
 
 
-def _clicks(past: Interactions, num_users: int) -> Behaviours:
-    """The clicks, where the table has labels, else all rows."""
+def _events(log: CheckedLog, protocol: ProtocolConfig, users: pl.Series, items: pl.Series) -> tuple[Interactions, Behaviours]:
+    """The rows of the log, and the behaviours: a table of their own, else the clicks, else all rows."""
+    seed = protocol.seed if isinstance(protocol, NextItemConfig) else 0
+    interactions = coded(log, log.interactions, users, items, seed)
+    past = interactions if log.behaviours is None else coded(log, log.behaviours, users, items, seed)
     chosen = slice(None) if past.label is None else np.flatnonzero(past.label)
-    return Behaviours.of(past.group[chosen], past.item[chosen], past.timestamp[chosen], past.source_row[chosen], num_users)
+    behaviours = Behaviours.of(past.group[chosen], past.item[chosen], past.timestamp[chosen], past.source_row[chosen], len(users))
+    return interactions, behaviours
 
 
 def _inside(impressions: Impressions) -> Impressions:

@@ -8,19 +8,21 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
-from itertools import pairwise
 from operator import or_
 
 import polars as pl
 
+from clickflow.data import field_values
 from clickflow.data.faults import RawTable, row_faults, wrong_unit
 from clickflow.data.schema import ITEM, LABEL, LIST, RATING, TIMESTAMP, USER
 from clickflow.data.sources.raw import RawLog
-from clickflow.data.sources.source import SourceConfig, several, unreadable
+from clickflow.data.sources.source import SourceConfig, reading, several
 
 logger = logging.getLogger(__name__)
 
 EXAMPLES = 5
+DROPPED = "dropped: "
+"""Prefix of the counts of dropped rows by file, column and reason."""
 
 
 @dataclass(frozen=True)
@@ -57,63 +59,74 @@ def check(raw: RawLog, config: SourceConfig) -> CheckedLog:
     problems: list[str] = []
     counts: dict[str, int] = {}
     frames = {name: _sound_rows(table, config, problems, counts) for name, table in tables.items()}
-    mismatches = list(_type_mismatches(tables))
-    problems += mismatches
+    for table in tables.values():
+        problems += field_values.count_missing(table, config, counts)
     for name in ("interactions", "behaviours"):
         if name in frames:
             frames[name] = _count_duplicates(name, frames[name], config, counts)
     if "items" in frames:
         frames["items"] = _one_row_per_item(frames["items"], counts)
-        if not mismatches and not tables["items"].frame.is_empty():
-            problems += _missing_items(tables["items"], frames, config, counts)
+        if not any(table.frame.is_empty() for table in tables.values()):
+            problems += _missing_items(tables, frames, config, counts)
     if problems:
         raise several(problems, "the log")
+    field_values.describe(raw, frames, counts)
     return CheckedLog(frames["interactions"], frames.get("items"), frames.get("behaviours"), raw, counts)
 
 
 def _collect(name: str, frame: pl.LazyFrame, raw: RawLog) -> RawTable:
-    table = RawTable(name, pl.DataFrame(), raw)
-    try:
+    with reading(RawTable(name, pl.DataFrame(), raw).origin):
         return RawTable(name, frame.collect(engine="streaming"), raw)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise unreadable(table.origin, error) from error
 
 
 def _sound_rows(table: RawTable, config: SourceConfig, problems: list[str], counts: dict[str, int]) -> pl.DataFrame:
     """The rows without a fault, in canonical columns; adds to ``problems`` and ``counts``."""
     frame = table.frame.select(pl.exclude("^given:.*$"))
-    counts[_count("rows_read", table.name)] = frame.height
-    if frame.is_empty():
+    counts[_count("rows_read", table.name)] = table.num_rows
+    if not table.num_rows:
         problems.append(f"{table.origin} = 0 rows: there is nothing in it but column names; write it again with its rows.")
     if sentence := wrong_unit(table):  # never dropped: that could remove half of a log
         problems.append(sentence)
     faults = list(row_faults(table, unit_is_right=sentence is None))
-    if not faults:
+    refused = table.refused.count
+    if not faults and not refused:
         return frame
-    bad = reduce(or_, (fault.bad for fault in faults))
+    bad = reduce(or_, (fault.bad for fault in faults), pl.repeat(False, frame.height, eager=True))
+    reasons = {table.finding(fault): int(fault.bad.sum()) for fault in faults}
+    if refused:
+        more = f" (and so in {refused - 1:,} more line{'s' if refused > 2 else ''})" if refused > 1 else ""
+        reasons[table.refused.first + more] = refused
+    num_bad = int(bad.sum()) + refused
+    too_many = num_bad > config.max_bad_share * table.num_rows
+    share = f"{num_bad:,} of {table.num_rows:,} rows"
     if config.on_bad_rows == "error":
-        problems += [table.line(fault) for fault in faults]
+        problems += [f"{reason}; {_remedy(count, share, too_many, config)}" for reason, count in reasons.items()]
+        return frame.filter(~bad)
+    findings = "\n  ".join(reasons)
+    if num_bad == table.num_rows:
+        first = next(iter(reasons))
+        problems.append(f"{table.origin}: no row is left after dropping bad ones; the first of them: {first}; fix the rows.")
+    elif too_many:
+        problems += [f"{reason}; {_remedy(count, share, too_many, config)}" for reason, count in reasons.items()]
     else:
-        counts[_count("bad_rows_dropped", table.name)] = int(bad.sum())
-        findings = [table.finding(fault) for fault in faults]
-        logger.warning("dropped %s of %s rows:\n  %s", f"{bad.sum():,}", f"{frame.height:,}", "\n  ".join(findings))
-        if bad.all():
-            problems.append(f"{table.origin}: no row is left after dropping bad ones; the first of them: {findings[0]}; fix the rows.")
+        logger.warning("dropped %s:\n  %s", share, findings)
+    counts[_count("bad_rows_dropped", table.name)] = num_bad
+    for fault in faults:
+        counts[f"{DROPPED}{table.origin}, {table.column(fault.column)} {fault.wrong.partition(',')[0]}"] = int(fault.bad.sum())
+    if refused:
+        counts[f"{DROPPED}{table.origin}, lines that are no rows"] = refused
     return frame.filter(~bad)
 
 
-def _type_mismatches(tables: dict[str, RawTable]) -> Iterator[str]:
-    """Ids that cannot be compared: integers in one table, texts in another."""
-    for name in (USER, ITEM):
-        owners = [table for table in tables.values() if name in table.frame.columns and not table.frame.is_empty()]
-        for first, table in pairwise(owners):
-            mine, others = table.frame[name].dtype, first.frame[name].dtype
-            if mine != others:
-                yield (
-                    f"{table.origin}, column '{table.column(name)}' = {mine}: "
-                    f"{first.origin}, column '{first.column(name)}' holds {others}; "
-                    "ids must be of one type: write both as integers or both as texts."
-                )
+def _remedy(count: int, share: str, too_many: bool, config: SourceConfig) -> str:
+    """Advice that is safe to follow."""
+    rows = "fix the row" if count == 1 else "fix the rows"
+    if not too_many:
+        return f"{rows} or set data.on_bad_rows=drop (drops are counted and logged)."
+    return (
+        f"{rows}: {share} are bad, and data.max_bad_share={config.max_bad_share:g} is the most that data.on_bad_rows=drop drops; "
+        "check the options of the column, or raise it if these rows are no loss."
+    )
 
 
 def _count_duplicates(name: str, frame: pl.DataFrame, config: SourceConfig, counts: dict[str, int]) -> pl.DataFrame:
@@ -142,12 +155,16 @@ def _one_row_per_item(frame: pl.DataFrame, counts: dict[str, int]) -> pl.DataFra
     """Each item once; its fields agree, its title may not."""
     distinct = frame.drop_nulls(ITEM).unique()
     counts["items_duplicate_rows"] = frame.height - distinct.height
-    return distinct.sort(pl.all()).unique(subset=ITEM, keep="first", maintain_order=True)
+    return distinct.sort(pl.all(), nulls_last=True).unique(subset=ITEM, keep="first", maintain_order=True)
 
 
-def _missing_items(table: RawTable, frames: dict[str, pl.DataFrame], config: SourceConfig, counts: dict[str, int]) -> Iterator[str]:
+def _missing_items(
+    tables: dict[str, RawTable], frames: dict[str, pl.DataFrame], config: SourceConfig, counts: dict[str, int]
+) -> Iterator[str]:
+    table = tables["items"]
     events = [frames[name].select(ITEM) for name in ("interactions", "behaviours") if name in frames]
-    absent = pl.concat(events).lazy().unique().join(frames["items"].lazy(), on=ITEM, how="anti").sort(ITEM).collect()[ITEM]
+    # The table as read: an item with a bad row is not told to be missing too.
+    absent = pl.concat(events).lazy().unique().join(table.frame.lazy(), on=ITEM, how="anti").sort(ITEM).collect()[ITEM]
     if absent.is_empty():
         return
     if config.on_missing_items == "unknown":

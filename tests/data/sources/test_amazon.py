@@ -69,6 +69,15 @@ def test_a_file_that_holds_code_is_not_run(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["{'asin': '0001', 'categories': " + "[" * 5000, "{'asin': '0001', 'categories': 7}", "['asin': '0001']", "7 # 'asin': '0001'"],
+)
+def test_metadata_of_another_shape_are_refused_with_their_row(tmp_path, line):
+    with pytest.raises(DataError, match=r"meta_Electronics\.json\.gz, row 1 = .*: not a Python dict with 'asin'"):
+        checked(write(tmp_path, meta=[line]))
+
+
 def test_an_item_without_categories_has_an_unknown_one(tmp_path):
     meta = [repr({"asin": "0001"}), repr({"asin": "B002", "categories": [[]]})]
     assert checked(write(tmp_path, meta=meta)).items.rows() == [("0001", None), ("B002", None)]
@@ -88,7 +97,7 @@ def test_a_value_of_a_wrong_type_is_quoted_or_dropped(tmp_path):
         DataError, match=r"reviews_Electronics_5\.json\.gz, column 'unixReviewTime', row 4 = 'then': not an integer \(Unix seconds\)"
     ):
         checked(folder)
-    log = checked(folder, on_bad_rows="drop")
+    log = checked(folder, on_bad_rows="drop", max_bad_share=0.5)
     assert log.interactions.height == 3
     assert log.interactions["timestamp"].to_list() == [1370131200, 1370131200, 1290643200]
 

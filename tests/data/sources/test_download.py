@@ -2,7 +2,10 @@ import hashlib
 import re
 import resource
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +20,7 @@ from clickflow.data.sources.download import download
 from clickflow.errors import DataError
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
+BLOCK = 300_000
 MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
@@ -31,6 +35,7 @@ class FileServer(ThreadingHTTPServer):
         self.break_after: int | None = None
         self.knows_ranges = True
         self.ranges: list[str | None] = []
+        self.pause_seconds = 0.0
 
     @property
     def url(self) -> str:
@@ -58,7 +63,10 @@ class Handler(BaseHTTPRequestHandler):
                 self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
             self.send_header("Content-Length", str(total - start))
             self.end_headers()
-            self.wfile.write(self.server.content[start : self.server.break_after])
+            content = self.server.content[start : self.server.break_after]
+            for at in range(0, len(content), BLOCK):
+                self.wfile.write(content[at : at + BLOCK])
+                time.sleep(self.server.pause_seconds)
 
     def log_message(self, *arguments: object) -> None:
         pass
@@ -74,10 +82,14 @@ def server() -> Iterator[FileServer]:
         thread.join()
 
 
+def visible(folder: Path) -> list[str]:
+    return [file.name for file in folder.iterdir() if not file.name.startswith(".")]
+
+
 def test_a_download_is_placed_under_its_name_and_leaves_no_part(server, tmp_path):
     path = download(server.url, tmp_path / "new" / "data.zip", MD5)
     assert path.read_bytes() == CONTENT
-    assert [file.name for file in path.parent.iterdir()] == ["data.zip"]
+    assert visible(path.parent) == ["data.zip"]
 
 
 def test_a_file_that_exists_is_not_fetched_again(server, tmp_path):
@@ -98,6 +110,26 @@ def test_a_transfer_killed_half_way_carries_on_where_it_stopped(server, tmp_path
     server.break_after = None
     assert download(server.url, tmp_path / "data.zip", MD5).read_bytes() == CONTENT
     assert server.ranges == [None, f"bytes={have}-"]
+
+
+def test_three_processes_at_once_get_one_whole_file(server, tmp_path):
+    server.pause_seconds = 0.2
+    code = (
+        "import sys; from pathlib import Path; from clickflow.data.sources.download import download;"
+        "print(len(download(sys.argv[1], Path(sys.argv[2])).read_bytes()))"
+    )
+    command = [sys.executable, "-c", code, server.url, str(tmp_path / "data.zip")]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [int(process.communicate(timeout=60)[0]) for process in processes] == [len(CONTENT)] * 3
+    assert (tmp_path / "data.zip").read_bytes() == CONTENT
+    assert server.ranges == [None]
+
+
+def test_a_file_of_another_length_than_announced_never_gets_its_name(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_total_bytes", lambda response, have: len(CONTENT) + 1)
+    with pytest.raises(DataError, match=r"data\.zip: 3,000,000 bytes came, and the server announced 3,000,001; run again, or fetch"):
+        download(server.url, tmp_path / "data.zip")
+    assert visible(tmp_path) == []
 
 
 def test_a_server_without_ranges_sends_the_whole_file_again(server, tmp_path):
@@ -121,7 +153,7 @@ def test_a_part_longer_than_the_file_is_thrown_away(server, tmp_path):
 def test_another_checksum_removes_the_part_and_says_so(server, tmp_path):
     with pytest.raises(DataError, match=rf"{re.escape(server.url)} = md5 {MD5}: not the file that was expected \(md5 0+\).*data\.path="):
         download(server.url, tmp_path / "data.zip", "0" * 32)
-    assert list(tmp_path.iterdir()) == []
+    assert visible(tmp_path) == []
 
 
 def test_an_unreachable_address_is_named_with_a_way_around_it(tmp_path):
@@ -141,7 +173,7 @@ def test_too_little_space_is_reported_before_the_transfer(server, tmp_path, monk
     monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
     with pytest.raises(DataError, match=r"3,000,000 bytes are to come and 1,000 are free"):
         download(server.url, tmp_path / "data.zip")
-    assert list(tmp_path.iterdir()) == []
+    assert visible(tmp_path) == []
 
 
 @contextmanager

@@ -130,12 +130,11 @@ def test_ids_that_are_texts_in_one_csv_are_texts_in_all(tmp_path):
     assert checked(str(tmp_path)).interactions["user"].to_list() == ["7", "8", "u7", "8"]
 
 
-def test_ids_that_are_texts_in_one_parquet_only_are_refused(tmp_path):
+def test_ids_that_are_texts_in_one_parquet_are_texts_in_all(tmp_path):
     table = pl.read_csv(CSV.encode())
     table.write_parquet(tmp_path / "1.parquet")
     table.cast({"visitor": pl.String}).write_parquet(tmp_path / "2.parquet")
-    with pytest.raises(DataError, match=r"column 'visitor' = 1\.parquet: Int64, 2\.parquet: String: texts in one file"):
-        read(str(tmp_path))
+    assert checked(str(tmp_path)).interactions["user"].to_list() == ["7", "8", "7", "8"]
 
 
 def test_one_text_among_a_million_integers_still_makes_texts_of_the_ids(tmp_path):
@@ -152,7 +151,16 @@ def test_64_bit_hashes_in_a_csv_stay_what_they_are(tmp_path):
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
-    rows=st.lists(st.tuples(st.integers(-(2**63), 2**63 - 1), st.text("abcÄ,\"'\n ", min_size=1), st.booleans()), min_size=1, max_size=20)
+    # Blank texts are missing, and lines that could each be a row are refused: test_csv_files.py.
+    rows=st.lists(
+        st.tuples(
+            st.integers(-(2**63), 2**63 - 1),
+            st.text("abcÄ\"'\n ", min_size=1).filter(str.strip) | st.text("abcÄ,\"' ", min_size=1).filter(str.strip),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=20,
+    )
 )
 def test_what_was_written_comes_back_in_its_order(tmp_path, rows):
     frame = pl.DataFrame(rows, schema={"visitor": pl.Int64, "sku": pl.String, "clicked": pl.Boolean}, orient="row")
@@ -211,9 +219,11 @@ def test_a_date_column_is_not_a_position(tmp_path):
         read(str(tmp_path / "clicks.parquet"), timestamp_unit="order")
 
 
-def test_a_format_for_an_integer_column_is_refused(tmp_path):
-    with pytest.raises(DataError, match=r"column 'when' = Int64: data\.timestamp_format = '%Y' is for texts; remove it"):
-        read(write(tmp_path / "clicks.csv"), timestamp_format="%Y")
+def test_a_format_for_a_date_column_is_refused(tmp_path):
+    frame = pl.DataFrame({"visitor": [1], "sku": [2], "when": [INSTANT], "clicked": [True]})
+    frame.write_parquet(tmp_path / "clicks.parquet")
+    with pytest.raises(DataError, match=r"column 'when' = Datetime.*: data\.timestamp_format = '%Y' is for texts and integers; remove it"):
+        read(str(tmp_path / "clicks.parquet"), timestamp_format="%Y")
 
 
 def with_item_columns(tmp_path: Path) -> str:
@@ -282,20 +292,19 @@ def test_all_missing_columns_are_named_with_the_nearest_and_the_existing_ones(tm
 
 
 def test_all_columns_of_a_wrong_type_are_named_at_once(tmp_path):
-    frame = pl.DataFrame({"visitor": [1.0], "sku": [[2]], "when": [True], "clicked": [date(2020, 1, 1)], "shop": [1.5], "size": [b"x"]})
+    frame = pl.DataFrame({"visitor": [1.0], "sku": [[2]], "when": [True], "clicked": [date(2020, 1, 1)], "shop": [1.5]})
     frame.write_parquet(tmp_path / "clicks.parquet")
-    fields = {"shop": {"column": "shop"}, "size": {"column": "size", "kind": "numeric"}}
+    fields = {"shop": {"column": "shop"}}
     with pytest.raises(DataError) as caught:
         read(str(tmp_path / "clicks.parquet"), context_fields=fields)
     header, *lines = str(caught.value).splitlines()
-    assert header == "6 problems in clicks.parquet:"
+    assert header == "5 problems in clicks.parquet:"
     wanted = [
         "column 'visitor' = Float64: ids are integers or texts; integers with gaps become floats in pandas",
         "column 'sku' = List(Int64): ids are integers or texts; write the column as",
         "column 'when' = Boolean: timestamps are integers, dates, date-times or texts",
         "column 'clicked' = Date: a label is 0 (no click) or 1 (click)",
         "column 'shop' = Float64: a categorical field holds integers, texts or booleans; convert it, or set kind: numeric",
-        "column 'size' = Binary: a numeric field holds numbers; convert it, or set kind: categorical",
     ]
     for line, part in zip(lines, wanted, strict=True):
         assert part in line
@@ -306,9 +315,13 @@ def test_all_columns_of_a_wrong_type_are_named_at_once(tmp_path):
     [
         ("a.csv", b"", r"a\.csv = 0 bytes: the file is empty"),
         ("a.parquet", b"PAR1 nonsense PAR1", r"a\.parquet: cannot be read as Parquet \(.*\); write the file again"),
-        ("a.csv", b"when,visitor,sku,clicked\n1,2,\xff,1\n", r"a\.csv: cannot be read"),
-        ("a.csv", b"when,visitor,sku,clicked\n1,2,3,1\n1,2,3,1,5,6\n", r"a\.csv: cannot be read"),
-        ("a.jsonl", b'{"when": 1}\n{broken\n', r"a\.jsonl: cannot be read as NDJSON"),
+        ("a.csv", b"when,visitor,sku,clicked\n1,2,\xff,1\n", r"a\.csv, line 2 = b'\\xff,1\\n': not utf-8; set encoding"),
+        ("a.csv", b"when,visitor,sku,clicked\n1400000000,2,3,1\n1,2,3,1,5,6\n", r"a\.csv, line 3: 6 fields, and the file has 4 columns"),
+        (
+            "a.jsonl",
+            b'{"when": 1400000000, "visitor": 1, "sku": 2, "clicked": 1}\n{broken\n',
+            r"a\.jsonl, line 2 = '\{broken': not a JSON object",
+        ),
         ("a.xlsx", b"x", r"data\.path = .*a\.xlsx: unknown format; allowed is one of \.parquet"),
     ],
 )
@@ -459,7 +472,7 @@ def test_ids_as_texts_in_the_item_table_only_make_texts_of_those_of_the_log(tmp_
 
 @pytest.mark.parametrize("line", ["1400000001,8,b,0,y,6,7", "1400000001,8,b,0,y,"])
 def test_a_line_with_too_many_fields_is_refused_though_the_surplus_is_not_used(tmp_path, line):
-    with pytest.raises(DataError, match=r"clicks\.csv: cannot be read \(ComputeError: found more fields"):
+    with pytest.raises(DataError, match=r"clicks\.csv, line 4: [67] fields, and the file has 5 columns"):
         checked(write(tmp_path / "clicks.csv", f"{CSV}{line}\n"))
 
 
@@ -471,7 +484,7 @@ def test_a_csv_of_a_single_column_is_reported_with_its_separator(tmp_path):
 @pytest.mark.parametrize("name", ["clicks.csv", "clicks.jsonl"])
 def test_a_parquet_file_under_another_name_is_reported_as_such(tmp_path, name):
     pl.read_csv(CSV.encode()).write_parquet(tmp_path / name)
-    with pytest.raises(DataError, match=rf"^{re.escape(name)}: this is a Parquet file; name it \.parquet\.$"):
+    with pytest.raises(DataError, match=rf"^{re.escape(name)}: this is a Parquet file; name it \.parquet, or set format: parquet\.$"):
         read(str(tmp_path / name))
 
 

@@ -105,12 +105,12 @@ def test_a_value_that_is_not_a_number_is_quoted_with_its_row_or_dropped(tmp_path
     folder = as_folder(tmp_path, "1m")
     (folder / "ratings.dat").write_text(RATINGS_DAT + "2::661::many::978298413\nnonsense\n")
     with pytest.raises(DataError) as caught:
-        checked("1m", folder)
+        checked("1m", folder, max_bad_share=0.5)
     message = str(caught.value)
     assert "ratings.dat, column 'Rating', row 4 = 'many': not a finite number; fix the row or set data.on_bad_rows=drop" in message
     assert "ratings.dat, column 'UserID', row 5 = 'nonsense': not an integer" in message
     assert "ratings.dat, column 'Timestamp', row 5 = null: missing" in message
-    log = checked("1m", folder, on_bad_rows="drop")
+    log = checked("1m", folder, on_bad_rows="drop", max_bad_share=0.5)
     assert log.interactions["item"].to_list() == [1193, 661, 1193]
     assert log.counts["bad_rows_dropped"] == 2
 
@@ -213,3 +213,15 @@ def test_a_repeated_user_is_refused_because_it_would_multiply_ratings(tmp_path):
     (folder / "users.dat").write_text(USERS_DAT + "2::F::1::3::11111\n")
     with pytest.raises(DataError, match=r"users\.dat, column 'user' = 2: occurs in several rows; every user has one; fetch"):
         checked("1m", folder)
+
+
+def test_an_encrypted_zip_is_refused(tmp_path):
+    path = as_zip(tmp_path, "latest_small")
+    content = bytearray(path.read_bytes())
+    for mark, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        start = -1
+        while (start := content.find(mark, start + 1)) >= 0:
+            content[start + at] |= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"not a whole zip file \(.*encrypted.*\); fetch it again"):
+        checked("latest_small", path)

@@ -104,22 +104,22 @@ def _broken_line(file: Path) -> str:
 
 def _categories(file: Path, wanted: set[str]) -> pl.DataFrame:
     """Item and category (the last of its last path) of the wanted items, in the file's order."""
-    rows = [(item, paths[-1][-1] if paths and paths[-1] else None) for item, paths in _category_paths(file, wanted)]
-    return pl.DataFrame(rows, schema={ITEM: pl.String, "category": pl.String}, orient="row")
+    return pl.DataFrame(list(_products(file, wanted)), schema={ITEM: pl.String, "category": pl.String}, orient="row")
 
 
-def _category_paths(file: Path, wanted: set[str]) -> Iterator[tuple[str, list[list[str]]]]:
+def _products(file: Path, wanted: set[str]) -> Iterator[tuple[str, str | None]]:
     with gzip.open(file, "rb") as stream:
         for row, line in enumerate(stream, start=1):
             # Most lines describe items that nobody reviewed five times: a search costs 1 % of an evaluation.
             found = ASIN.search(line)
-            if found and found[1].decode() not in wanted:
+            if found and found[1].decode(errors="replace") not in wanted:
                 continue
             try:
                 product: dict[str, Any] = ast.literal_eval(line.decode())
+                path = (product.get("categories") or [[]])[-1]
                 if product["asin"] in wanted:
-                    yield product["asin"], product.get("categories", [])
-            except (ValueError, SyntaxError, TypeError, KeyError) as error:
+                    yield product["asin"], str(path[-1]) if path else None
+            except (ValueError, SyntaxError, TypeError, KeyError, AttributeError, RecursionError, MemoryError) as error:
                 raise DataError(
                     f"{file.name}, row {row:,} = {_shown(line)}: not a Python dict with 'asin'; fetch the file again."
                 ) from error

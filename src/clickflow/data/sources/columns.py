@@ -5,22 +5,23 @@ can quote the offending text without reading the file again. Columns whose type 
 Parquet log costs nothing extra.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import polars as pl
 
-from clickflow.data.sources.source import several
+from clickflow.data.sources.parts import FILE
+from clickflow.data.sources.source import reading, several
+from clickflow.data.sources.texts import token, with_point
+from clickflow.data.splits import SPLITS
 from clickflow.errors import DataError
 
-FILE = "given:file"
-"""Enum column: the file of each row, if a table has several."""
 EXPECTED = "expected:"
 """Prefix of a key of ``RawLog.columns`` whose value says what a column should have contained."""
 AN_INTEGER = "an integer"
-SPLIT_CODES = {"train": 0, "training": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "test": 2}
-"""Names that logs give to splits -> positions among :data:`clickflow.data.splits.SPLITS`."""
-SPLIT_NAMES = "train, validation (valid, val, dev) or test"
+SPLIT_CODES = {name: code for code, name in enumerate(SPLITS)} | {"training": 0, "valid": 1, "val": 1, "dev": 1}
+"""Names that logs give to splits -> their codes."""
+SPLIT_NAMES = "{}, {} (valid, val, dev) or {}".format(*SPLITS)
 
 
 class Canonical(NamedTuple):
@@ -44,13 +45,18 @@ class Canonical(NamedTuple):
         companion = [] if self.expected is None else [pl.col(self.source).alias(given(self.name))]
         return [self.expression.alias(self.name), *companion]
 
+    def as_text(self) -> "Canonical":
+        """The same ids as texts."""
+        return self._replace(expression=self.expression.cast(pl.String))
+
 
 class Selection:
     """The canonical columns of one table; problems are collected, so that all of them are reported at once."""
 
     def __init__(self, frame: pl.LazyFrame, where: str, table: str = "interactions") -> None:
         self.frame, self.where, self.table = frame, where, table
-        self.schema = frame.collect_schema()
+        with reading(where):
+            self.schema = frame.collect_schema()
         self.columns: list[Canonical] = []
         self.problems: list[str] = []
 
@@ -74,8 +80,22 @@ class Selection:
             names[key] = column.source
             if column.expected is not None:
                 names[EXPECTED + key] = column.expected
-        file = [pl.col(FILE)] if FILE in self.schema else []
-        return self.frame.select([expression for column in self.columns for expression in column.expressions] + file)
+        more = [pl.col(token(column.source)).alias(token(column.name)) for column in self.columns if token(column.source) in self.schema]
+        more += [pl.col(FILE)] if FILE in self.schema else []
+        return self.frame.select([expression for column in self.columns for expression in column.expressions] + more)
+
+    def types(self, name: str) -> set[pl.DataType]:
+        """Type of a canonical column; none if the table lacks the column, or if the column lacks values."""
+        found = (column for column in self.columns if column.name == name and self.schema[column.source] != pl.Null)
+        return {self.frame.select(column.expression).collect_schema().dtypes()[0] for column in found}
+
+
+def make_alike(tables: Iterable[Selection], name: str) -> None:
+    """Give the ids of all tables one type: if some are texts, all are."""
+    tables = list(tables)
+    if any(pl.String in table.types(name) for table in tables):
+        for table in tables:
+            table.columns = [column.as_text() if column.name == name else column for column in table.columns]
 
 
 def given(name: str) -> str:
@@ -103,7 +123,7 @@ def identifier(name: str, source: str, dtype: pl.DataType, where: str) -> Canoni
         return Canonical(name, source, column.cast(pl.String))
     if dtype == pl.UInt64:
         return Canonical(name, source, column.cast(pl.Int64, strict=False), f"{AN_INTEGER} below 2**63 (larger ids must be texts)")
-    if dtype.is_integer():
+    if dtype.is_integer() or dtype == pl.Null:
         return Canonical(name, source, column.cast(pl.Int64))
     if dtype in (pl.String, pl.Categorical, pl.Enum):
         text = column.cast(pl.String)
@@ -133,14 +153,20 @@ def integer(name: str, source: str, dtype: pl.DataType, where: str, expected: st
         DataError: the column holds neither numbers nor texts.
     """
     column = pl.col(source)
-    if not (dtype.is_numeric() or dtype == pl.String):
+    if not (dtype.is_numeric() or dtype in (pl.String, pl.Null)):
         raise DataError(f"{where}, column '{source}' = {dtype}: must be {expected}; convert the column.")
-    if dtype.is_integer() and dtype not in (pl.UInt64, pl.Int128):
+    if (dtype.is_integer() and dtype not in (pl.UInt64, pl.Int128)) or dtype == pl.Null:
         return Canonical(name, source, column.cast(pl.Int64))
+    if dtype.is_integer():
+        return Canonical(name, source, column.cast(pl.Int64, strict=False), expected)
     if dtype.is_float():
-        return Canonical(name, source, pl.when(column == column.round()).then(column).cast(pl.Int64, strict=False), expected)
-    text = column.str.strip_chars() if dtype == pl.String else column
-    return Canonical(name, source, text.cast(pl.Int64, strict=False), expected)
+        return Canonical(name, source, _whole(column), expected)
+    text = column.str.strip_chars()
+    return Canonical(name, source, pl.coalesce(text.cast(pl.Int64, strict=False), _whole(text.cast(pl.Float64, strict=False))), expected)
+
+
+def _whole(number: pl.Expr) -> pl.Expr:
+    return pl.when(number == number.round()).then(number).cast(pl.Int64, strict=False)
 
 
 def label(name: str, source: str, dtype: pl.DataType, where: str) -> Canonical:
@@ -152,10 +178,10 @@ def label(name: str, source: str, dtype: pl.DataType, where: str) -> Canonical:
     column = pl.col(source)
     if dtype == pl.Boolean:
         return Canonical(name, source, column.cast(pl.Int8))
-    if not (dtype.is_numeric() or dtype == pl.String):
+    if not (dtype.is_numeric() or dtype in (pl.String, pl.Null)):
         raise DataError(f"{where}, column '{source}' = {dtype}: a label is 0 (no click) or 1 (click); write the column as integers.")
     if dtype == pl.String:
-        column = column.str.to_lowercase().replace({"true": "1", "false": "0"})
+        column = column.str.strip_chars().str.to_lowercase().replace({"true": "1", "false": "0"})
     value = column.cast(pl.Float64, strict=False)
     return Canonical(name, source, pl.when(value.is_in([0.0, 1.0])).then(value).cast(pl.Int8), "0 (no click) or 1 (click)")
 
@@ -166,13 +192,13 @@ def split(name: str, source: str, dtype: pl.DataType, where: str) -> Canonical:
     Raises:
         DataError: the column holds no texts.
     """
-    if dtype not in (pl.String, pl.Categorical, pl.Enum):
+    if dtype not in (pl.String, pl.Null):
         raise DataError(f"{where}, column '{source}' = {dtype}: a split is {SPLIT_NAMES}; write the column as texts.")
     text = pl.col(source).cast(pl.String).str.strip_chars().str.to_lowercase()
     return Canonical(name, source, text.replace_strict(SPLIT_CODES, default=None, return_dtype=pl.UInt8), SPLIT_NAMES)
 
 
-def number(name: str, source: str, dtype: pl.DataType, where: str) -> Canonical:
+def number(name: str, source: str, dtype: pl.DataType, where: str, decimal: str = ".") -> Canonical:
     """Float64; NaN counts as missing, infinity and texts that are not numbers become null.
 
     Raises:
@@ -183,6 +209,8 @@ def number(name: str, source: str, dtype: pl.DataType, where: str) -> Canonical:
         return Canonical(name, source, column.cast(pl.Float64))
     if not (dtype.is_numeric() or dtype in (pl.String, pl.Null)):
         raise DataError(f"{where}, column '{source}' = {dtype}: a numeric field holds numbers; convert it, or set kind: categorical.")
+    if dtype == pl.String:
+        column = with_point(column.str.strip_chars(), decimal)
     value = column.cast(pl.Float64, strict=False)
     return Canonical(name, source, pl.when(value.is_finite()).then(value), "a finite number")
 
@@ -198,6 +226,8 @@ def category(name: str, source: str, dtype: pl.DataType, where: str) -> Canonica
         return Canonical(name, source, column.cast(pl.Int64))
     if dtype.is_integer() or dtype in (pl.String, pl.Categorical, pl.Enum, pl.Boolean, pl.Null):
         return Canonical(name, source, column.cast(pl.String))
+    if dtype.is_nested():
+        raise DataError(f"{where}, column '{source}' = {dtype}: several values a row, and a field has one; write one of them to a column.")
     raise DataError(
         f"{where}, column '{source}' = {dtype}: a categorical field holds integers, texts or booleans; convert it"
         + (", or set kind: numeric." if dtype.is_numeric() else ".")

@@ -1,7 +1,8 @@
 """Downloads of public data sets: checked, resumable and placed atomically.
 
-The bytes go to ``<name>.part``; only a complete file that has the right checksum is renamed to its name. So a file under its own
-name is always whole, and an interrupted transfer carries on where it stopped instead of fetching gigabytes again.
+The bytes go to ``<name>.part``; only a complete file that has the right length and checksum is renamed to its name. So a file under its
+own name is always whole, and an interrupted transfer carries on where it stopped instead of fetching gigabytes again. One process
+fetches a file; the others wait for it.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import requests
 import urllib3
+from filelock import FileLock
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
@@ -46,9 +48,11 @@ def download(url: str, path: Path, md5: str | None = None) -> Path:
     part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _transfer(url, part)
-        _check_md5(url, part, md5)
-        part.replace(path)
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            if not path.exists():
+                _transfer(url, part)
+                _check_md5(url, part, md5)
+                part.replace(path)
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise DataError(_transfer_failed(url, part, error)) from error
     except OSError as error:
@@ -76,6 +80,10 @@ def _transfer(url: str, part: Path) -> None:
         with part.open("ab" if have else "wb") as file:
             for chunk in _with_progress(response, part.name.removesuffix(".part"), have, total):
                 file.write(chunk)
+        came = part.stat().st_size
+        if total is not None and came != total:
+            part.unlink()
+            raise DataError(f"{url}: {came:,} bytes came, and the server announced {total:,}; run again, {LOCAL_COPY}")
 
 
 def _total_bytes(response: requests.Response, have: int) -> int | None:

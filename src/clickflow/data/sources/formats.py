@@ -1,105 +1,91 @@
-"""Parquet, CSV and NDJSON files, one or many, as one lazy frame.
+"""Parquet, CSV and NDJSON files, one or many, as one lazy frame."""
 
-The types of a CSV or NDJSON file are inferred over all its rows, not over the first hundred: otherwise a column of ids would be
-integers or texts depending on where in the file the first text is.
-"""
-
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
 from clickflow.config import suggest
-from clickflow.data.sources.columns import FILE
-from clickflow.data.sources.source import existing_file, several, unreadable
+from clickflow.data.sources import text_tables
+from clickflow.data.sources.dialect import Dialect, Format
+from clickflow.data.sources.parts import FILE, Needed, common, converted, partition_values, plain
+from clickflow.data.sources.raw import RefusedLines
+from clickflow.data.sources.source import existing_file, several
+from clickflow.data.sources.texts import ColumnTypes, cleaned, tokens
 from clickflow.errors import DataError
 from clickflow.text import first_line
 
 PARQUET = (".parquet", ".pq")
 CSV = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 NDJSON = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
-NOT_AS_WRITTEN = r"^-?0\d|^-0$"
-"""Texts that Polars infers as integers and that would not come back from them: ``007``, ``-0``. It leaves ``+7`` and `` 7`` texts."""
-NAME_CHARACTERS = 60
+SUFFIXES: dict[Format, tuple[str, ...]] = {"parquet": PARQUET, "csv": CSV, "ndjson": NDJSON}
+SHOWN: dict[Format, str] = {"parquet": "Parquet", "csv": "CSV", "ndjson": "NDJSON"}
 ALLOWED = f"one of {', '.join((*PARQUET, *CSV, *NDJSON))}"
+REMOTE = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/")
+NAME_CHARACTERS = 60
 
 
-def expand(paths: Sequence[Path], key: str) -> tuple[Path, ...]:
-    """The files that paths name: each path is a file, a glob, or a folder (all its files of a known format).
+class Table(NamedTuple):
+    """A table as it can be read, and the lines of its files that are no rows."""
+
+    frame: pl.LazyFrame
+    refused: RefusedLines
+
+
+def expand(paths: Sequence[Path], key: str, kind: Format | None = None) -> tuple[Path, ...]:
+    """The files that paths name: each path is a file, a glob, or a folder (all its files of a known format, in all its folders).
 
     Args:
         paths: as configured.
         key: the config's key, for messages.
+        kind: format of the files; None: as their names say.
 
     Raises:
-        DataError: nothing there, an empty file, an unknown format, or several formats in one table.
+        DataError: nothing there, an empty file, an unknown format, several formats in one table, or an object store.
     """
-    files = tuple(file for path in paths for file in _expand_one(path.expanduser(), key))
-    formats = {_kind(file, key) for file in files}
-    if len(formats) > 1:
-        mixed = " and ".join(sorted(formats))
+    files = tuple(file for path in paths for file in _expand_one(path.expanduser(), key, kind))
+    kinds = {kind or kind_of(file, key) for file in files}
+    if len(kinds) > 1:
+        mixed = " and ".join(sorted(SHOWN[kind] for kind in kinds))
         raise DataError(f"{key} = {', '.join(map(str, paths))}: mixes {mixed} files; a table must have a single format.")
     return files
 
 
-def scan(files: Sequence[Path], needed: dict[str, str], separator: str, texts: Collection[str] = ()) -> pl.LazyFrame:
-    """Scan the needed columns of all files, one file after the other; with :data:`~.columns.FILE` if there are several.
+def kind_of(file: Path, key: str = "") -> Format:
+    """The format that a file's name says.
+
+    Raises:
+        DataError: it says none.
+    """
+    for kind, suffixes in SUFFIXES.items():
+        if file.name.lower().endswith(suffixes):
+            return kind
+    raise DataError(f"{key} = {file}: unknown format; allowed is {ALLOWED}; set format: csv, ndjson or parquet, or convert the file.")
+
+
+def scan(files: Sequence[Path], needed: Mapping[str, Needed], dialect: Dialect) -> Table:
+    """Scan the needed columns of all files, one file after the other; with :data:`~.parts.FILE` if there are several.
 
     Args:
         files: files of one format.
-        needed: column -> the config's key that names it.
-        separator: separator of the columns of a CSV; a ``.tsv`` has tabs.
-        texts: columns of a CSV that are read as text even if they look like numbers.
+        needed: column -> what is wanted of it.
+        dialect: how the files are written.
 
     Raises:
         DataError: a file cannot be parsed, lacks a column, or has it in a type that contradicts the other files.
     """
-    as_texts: dict[str, pl.DataType] = dict.fromkeys(texts, pl.String()) if _kind(files[0], "") == "CSV" else {}
-    frames = [_open(file, separator, as_texts) for file in files]
-    problems = [line for file, frame in zip(files, frames, strict=True) for line in _absent(file, frame, needed, separator)]
-    if problems:
-        raise several(problems, "the files")
-    if mixed := _texts_somewhere(frames, needed):
-        if _kind(files[0], "") == "Parquet":
-            found = ", ".join(f"{file.name}: {frame.collect_schema()[mixed[0]]}" for file, frame in zip(files, frames, strict=True))
-            raise DataError(f"column '{mixed[0]}' = {found}: texts in one file and not in another; write it with one type.")
-        frames = [_open(file, separator, as_texts | dict.fromkeys(mixed, pl.String())) for file in files]
-    selected = [_select(file, frame, list(needed)) for file, frame in zip(files, frames, strict=True)]
-    if len(files) == 1:
-        return selected[0]
-    names = pl.Enum(labels(files))
-    marked = [frame.with_columns(pl.lit(name, dtype=names).alias(FILE)) for frame, name in zip(selected, labels(files), strict=True)]
-    frame = pl.concat(marked, how="vertical_relaxed")
-    try:
-        frame.collect_schema()
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f"{', '.join(labels(files))}: columns of different types ({first_line(error)}); write them alike.") from error
-    return frame
-
-
-def not_as_written(files: Sequence[Path], frame: pl.LazyFrame, columns: Collection[str], separator: str) -> set[str]:
-    """Columns of a CSV that were inferred as integers although their texts differ: ``007`` and ``7`` would become one id.
-
-    Args:
-        files: as given to :func:`scan`.
-        frame: as returned by :func:`scan`.
-        columns: columns to check; integer columns are read once more, the others not at all.
-        separator: as given to :func:`scan`.
-
-    Raises:
-        DataError: a file cannot be parsed.
-    """
-    schema = frame.collect_schema()
-    integers = sorted(column for column in set(columns) if schema[column].is_integer())
-    if _kind(files[0], "") != "CSV" or not integers:
-        return set()
-    tables = [pl.scan_csv(file, separator=_separator(file, separator), infer_schema=False, glob=False) for file in files]
-    texts = pl.concat([table.select(integers) for table in tables])
-    try:
-        found = texts.select(pl.col(integers).str.contains(NOT_AS_WRITTEN).any()).collect(engine="streaming")
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise unreadable(", ".join(labels(files)), error) from error
-    return {column for column in integers if found[column].item()}
+    kind = dialect.format or kind_of(files[0])
+    if kind == "parquet":
+        return Table(_scan_parquet(files, needed, dialect), RefusedLines())
+    names = list(needed)
+    parts = [text_tables.TextPart(file, label, kind == "csv", names, dialect) for file, label in zip(files, labels(files), strict=True)]
+    if kind == "csv":
+        _refuse_absent(parts, needed)
+    dtypes, refused = text_tables.survey(parts, needed, dialect)
+    _refuse_absent(parts, needed)
+    return Table(text_tables.lazy_frame(parts, dtypes, dialect), refused)
 
 
 def labels(files: Sequence[Path]) -> list[str]:
@@ -108,14 +94,17 @@ def labels(files: Sequence[Path]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(file) for file in files]
 
 
-def _expand_one(path: Path, key: str) -> list[Path]:
+def _expand_one(path: Path, key: str, kind: Format | None) -> list[Path]:
+    if REMOTE.match(str(path)):
+        raise DataError(f"{key} = {path}: an address, and only local files are read; copy the files here first, and give their folder.")
     if path.is_dir():
-        found = sorted(file for file in path.iterdir() if file.name.lower().endswith((*PARQUET, *CSV, *NDJSON)))
+        found = _folder(path, kind)
         if not found:
-            raise DataError(f"{key} = {path}: a folder without data files; it must hold {ALLOWED}.")
+            raise DataError(f"{key} = {path}: a folder without data files; it must hold {ALLOWED}, or set format.")
     elif any(character in str(path) for character in "*?[") and not path.exists():
         anchor = Path(path.anchor)
-        found = sorted(file for file in anchor.glob(str(path.relative_to(anchor))) if file.is_file())
+        matches = sorted(match for match in anchor.glob(str(path.relative_to(anchor))) if match.name[0] != "." or path.name[0] == ".")
+        found = [file for match in matches for file in ([match] if match.is_file() else _folder(match, kind))]
         if not found:
             raise DataError(f"{key} = {path}: matches no file; a relative path starts at {Path.cwd()}.")
     else:
@@ -123,67 +112,107 @@ def _expand_one(path: Path, key: str) -> list[Path]:
     return [existing_file(file, key) for file in found]
 
 
-def _kind(file: Path, key: str) -> str:
-    name = file.name.lower()
-    for suffixes, kind in ((PARQUET, "Parquet"), (CSV, "CSV"), (NDJSON, "NDJSON")):
-        if name.endswith(suffixes):
-            return kind
-    raise DataError(f"{key} = {file}: unknown format; allowed is {ALLOWED}; rename or convert the file.")
+def _folder(folder: Path, kind: Format | None) -> list[Path]:
+    """All data files in a folder and its folders; of a known format, unless the format is given."""
+    suffixes = ("",) if kind else (*PARQUET, *CSV, *NDJSON)
+    return sorted(file for file in folder.rglob("*") if file.is_file() and _is_data(file.relative_to(folder), suffixes))
 
 
-def _open(file: Path, separator: str, overrides: dict[str, pl.DataType]) -> pl.LazyFrame:
-    kind = _kind(file, "")
-    if kind != "Parquet" and _is_parquet(file):
-        raise DataError(f"{file.name}: this is a Parquet file; name it .parquet.")
+def _is_data(file: Path, suffixes: tuple[str, ...]) -> bool:
+    """Whether a file of a folder holds rows: dot files do not, nor what Spark puts beside them (``_SUCCESS``, ``_metadata``)."""
+    return not any(part.startswith((".", "_")) for part in file.parts) and file.name.lower().endswith(suffixes)
+
+
+class _ParquetPart(NamedTuple):
+    label: str
+    frame: pl.LazyFrame
+    schema: pl.Schema
+    partitions: dict[str, str | None]
+
+    @property
+    def names(self) -> list[str]:
+        return self.schema.names()
+
+    @property
+    def present(self) -> set[str]:
+        return set(self.schema)
+
+    @property
+    def separator(self) -> None:
+        return None
+
+
+def _scan_parquet(files: Sequence[Path], needed: Mapping[str, Needed], dialect: Dialect) -> pl.LazyFrame:
+    parts = [_parquet_part(file, label) for file, label in zip(files, labels(files), strict=True)]
+    _refuse_absent(parts, needed)
+    folders = ColumnTypes([column for column, want in needed.items() if want.is_name], dialect.decimal)
+    for column in needed:
+        values = [part.partitions.get(column) for part in parts if column not in part.schema]
+        folders.add(pl.DataFrame({column: values}, schema={column: pl.String}))
+    forms: dict[str, pl.DataType] = {}
+    problems = []
+    for column, want in needed.items():
+        found = {part.label: plain(part.schema[column]) for part in parts if column in part.schema}
+        try:
+            forms[column] = common({**found, "its folders": folders.dtype(column)}, column, want.is_name)
+        except DataError as error:
+            problems.append(str(error))
+    if problems:
+        raise several(problems, "the files")
+    names = pl.Enum([part.label for part in parts])
+    frames = []
+    for part in parts:
+        columns = [
+            converted(column, part.schema[column], form)
+            if column in part.schema
+            else pl.lit(part.partitions.get(column), dtype=pl.String).cast(form).alias(column)
+            for column, form in forms.items()
+        ]
+        file = [pl.lit(part.label, dtype=names).alias(FILE)] if len(parts) > 1 else []
+        frames.append(part.frame.select(*columns, *file))
+    texts = [column for column, form in forms.items() if form == pl.String]
+    companions = [tokens(column, dialect.null_values) for column in texts] if dialect.null_values else []
+    frame = frames[0] if len(frames) == 1 else pl.concat(frames)
+    return frame.with_columns(*(cleaned(column, dialect.null_values) for column in texts), *companions) if texts else frame
+
+
+def _parquet_part(file: Path, label: str) -> _ParquetPart:
     try:
-        if kind == "Parquet":
-            frame = pl.scan_parquet(file, glob=False)
-        elif kind == "CSV":
-            separator = _separator(file, separator)
-            frame = pl.scan_csv(file, separator=separator, schema_overrides=overrides, infer_schema_length=None, glob=False)
-        else:
-            # No glob=False here: a name with brackets would have to be escaped, and Polars offers no way to.
-            frame = pl.scan_ndjson(file, schema_overrides=overrides, infer_schema_length=None)
-        frame.collect_schema()
+        frame = pl.scan_parquet(file, glob=False, hive_partitioning=False)
+        schema = frame.collect_schema()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise DataError(f"{file.name}: cannot be read as {kind} ({first_line(error)}); write the file again.") from error
-    return frame
+        raise DataError(f"{label}: cannot be read as Parquet ({first_line(error)}); write the file again.") from error
+    return _ParquetPart(label, frame, schema, partition_values(file))
 
 
-def _is_parquet(file: Path) -> bool:
-    with file.open("rb") as stream:
-        return stream.read(4) == b"PAR1"
+def _refuse_absent(parts: Sequence[text_tables.TextPart | _ParquetPart], needed: Mapping[str, Needed]) -> None:
+    """Refuse columns that no file has, columns of events that one of them lacks, and columns that share their name.
+
+    Raises:
+        DataError: all of them, with the nearest name.
+    """
+    problems = []
+    for column, want in needed.items():
+        lacking = [part for part in parts if column not in part.present and column not in part.partitions]
+        if lacking and not (want.is_optional and len(lacking) < len(parts)):
+            problems += [_absent(part, column, want.key) for part in (lacking[:1] if want.is_optional else lacking)]
+        problems += [
+            f"{part.label}, column '{column}' (data.{want.key}): {count} columns have this name; give each a name of its own."
+            for part in parts
+            if (count := part.names.count(column)) > 1
+        ]
+    if problems:
+        raise several(problems, "the files")
 
 
-def _separator(file: Path, separator: str) -> str:
-    return "\t" if file.name.lower().endswith((".tsv", ".tsv.gz")) else separator
-
-
-def _select(file: Path, frame: pl.LazyFrame, columns: list[str]) -> pl.LazyFrame:
-    """Select columns of a file. Polars reports a CSV line with too many fields only if it reads all columns, so a CSV is read whole."""
-    if _kind(file, "") != "CSV":
-        return frame.select(columns)
-    found = frame.collect_schema()
-    schema = {column: found[column] for column in columns}
-    return frame.map_batches(lambda rows: rows.select(columns), schema=schema, streamable=True, projection_pushdown=False)
-
-
-def _absent(file: Path, frame: pl.LazyFrame, needed: dict[str, str], separator: str) -> list[str]:
-    present = frame.collect_schema().names()
+def _absent(part: text_tables.TextPart | _ParquetPart, column: str, key: str) -> str:
     # A file of another format than its name says has column names of control characters, or one as long as a line.
-    shown = [repr(name)[1:-1][:NAME_CHARACTERS] for name in present]
-    is_single = len(present) == 1 and _kind(file, "") == "CSV"
-    hint = f"; the file has a single column: is data.separator ({_separator(file, separator)!r}) right?" if is_single else "."
-    return [
-        f"{file.name}, column '{column}' (data.{key}): no such column; {suggest(column, shown).removesuffix('?')}"
-        + (f"; the file has: {', '.join(shown)}" if suggest(column, shown).endswith("?") else "")
-        + hint
-        for column, key in needed.items()
-        if column not in present
-    ]
-
-
-def _texts_somewhere(frames: Sequence[pl.LazyFrame], needed: dict[str, str]) -> list[str]:
-    """Columns that are texts in some of the files but not in all."""
-    dtypes = {column: [frame.collect_schema()[column] for frame in frames] for column in needed}
-    return [column for column, found in dtypes.items() if pl.String in found and any(dtype != pl.String for dtype in found)]
+    shown = [repr(name)[1:-1][:NAME_CHARACTERS] for name in (*part.names, *part.partitions)]
+    hint = "."
+    if part.separator and len(part.names) == 1:
+        hint = f"; the file has a single column: is data.separator ({part.separator!r}) right?"
+    elif part.separator and all(re.fullmatch(r"-?[\d.]+|\W*", name) for name in part.names[:2]):
+        hint = "; is that a row? Set data.header: false and data.names."
+    nearest = suggest(column, shown)
+    listed = f"; the file has: {', '.join(shown)}" if nearest.endswith("?") else ""
+    return f"{part.label}, column '{column}' (data.{key}): no such column; {nearest.removesuffix('?')}{listed}{hint}"

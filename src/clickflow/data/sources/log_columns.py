@@ -7,6 +7,7 @@ from pydantic import BeforeValidator
 
 from clickflow.config import FilePath, StrictConfig
 from clickflow.data.schema import Kind
+from clickflow.data.sources.dialect import TableDialect
 
 
 def _as_paths(value: object) -> tuple[str, ...]:
@@ -54,7 +55,7 @@ class FieldColumn(StrictConfig):
     """Whether its values are names or quantities."""
 
 
-class BehaviourTableConfig(StrictConfig):
+class BehaviourTableConfig(TableDialect):
     """Behaviours in a table of their own."""
 
     path: Paths
@@ -62,7 +63,7 @@ class BehaviourTableConfig(StrictConfig):
     columns: EventColumns
 
 
-class ItemTableConfig(StrictConfig):
+class ItemTableConfig(TableDialect):
     """A table with one row per item that holds the item fields."""
 
     path: Paths

@@ -107,7 +107,7 @@ class MovieLensConfig(SourceConfig):
         try:
             with zipfile.ZipFile(files[0]) as archive:
                 return _read(edition, _members(edition, archive, files[0].name), files[0].name)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:  # the last if it is encrypted
             raise DataError(f"{files[0]}: not a whole zip file ({error}); fetch it again.") from error
 
 

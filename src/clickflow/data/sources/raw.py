@@ -8,6 +8,24 @@ from clickflow.data.schema import FieldSpec, TimestampUnit
 
 
 @dataclass(frozen=True)
+class RefusedLines:
+    """Lines of a table's files that are no rows.
+
+    Attributes:
+        positions: file -> their positions among its records, ascending.
+        first: the first of them, and what is wrong with it.
+    """
+
+    positions: dict[str, list[int]] = field(default_factory=dict)
+    first: str = ""
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return sum(map(len, self.positions.values()))
+
+
+@dataclass(frozen=True)
 class RawLog:
     """A log as a source reads it; nothing is collected yet, nothing sorted.
 
@@ -23,6 +41,7 @@ class RawLog:
         timestamp_unit: unit of ``timestamp``; ``order`` is a position, not a clock.
         columns: canonical name -> name in the user's file, for messages.
         origins: frame (``interactions``, ``items``, ``behaviours``) -> file or files it came from, for messages.
+        refused: frame -> lines of its files that are no rows.
     """
 
     interactions: pl.LazyFrame
@@ -32,3 +51,4 @@ class RawLog:
     timestamp_unit: TimestampUnit = "seconds"
     columns: dict[str, str] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, RefusedLines] = field(default_factory=dict)

@@ -6,10 +6,15 @@ that every source has the same messages and the same options.
 
 import difflib
 import gzip
+import zlib
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Annotated, Literal
+
+import polars as pl
+from pydantic import Field
 
 from clickflow.config import StrictConfig, matching
 from clickflow.data.sources.raw import RawLog
@@ -25,7 +30,9 @@ class SourceConfig(StrictConfig):
     name: Annotated[str, matching(r"[a-z0-9_-]+", "lower-case letters, digits, _ and -")]
     """Name of the data set; its folder and its MLflow experiment are named by it."""
     on_bad_rows: Literal["error", "drop"] = "error"
-    """Rows with a missing or unreadable id, timestamp, label or number, or a timestamp before 1970 or in the future."""
+    """Rows with a missing or unreadable id, timestamp, label or rating, or a timestamp before 1970 or in the future."""
+    max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Share of a table's rows that ``on_bad_rows: drop`` may drop, and of a field's values that may be unreadable."""
     duplicates: Literal["keep", "drop"] = "keep"
     """Identical rows (user, item, timestamp, list, and label or rating); they are counted in either case."""
     on_missing_items: Literal["error", "unknown"] = "error"
@@ -54,7 +61,20 @@ class SourceConfig(StrictConfig):
         """
 
 
-def unreadable(file: str, error: Exception) -> DataError:
+@contextmanager
+def reading(file: str) -> Iterator[None]:
+    """Wrap every read of a user's file: what a library complains about becomes one error that names the file.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        yield
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, EOFError, zlib.error, ValueError, OverflowError) as error:
+        raise unreadable(file, error) from error
+
+
+def unreadable(file: str, error: BaseException) -> DataError:
     """Make an error of a library's complaint about a file."""
     return DataError(f"{file}: cannot be read ({first_line(error)}); repair the file or write it again.")
 
