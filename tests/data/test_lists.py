@@ -9,6 +9,7 @@ import pytest
 
 from clickflow.config import validate
 from clickflow.data.dataset import LIST_ID, PreparedDataset
+from clickflow.data.predictions import read_lists, write_predictions
 from clickflow.data.prepare import prepare
 from clickflow.data.protocols import ImpressionsConfig, NextItemConfig
 from clickflow.data.sources.log import LogConfig
@@ -83,6 +84,16 @@ def test_rows_are_in_the_lists_that_the_log_names(tmp_path, kind):
     batch = dataset.split("test").take(slice(None), max_history=5)
     assert batch.list_id.tolist() == dataset.split("test").rows[LIST_ID].tolist()
     assert batch.part(3, 9).list_id.tolist() == batch.list_id[3:9].tolist()
+
+
+def test_predictions_have_the_lists_beside_them(tmp_path):
+    dataset = prepared(tmp_path, requests())
+    rows = dataset.split("test").rows
+    write_predictions(tmp_path / "preds.parquet", dataset, "test", np.zeros(len(rows["label"]), np.float32))
+    assert read_lists(tmp_path / "preds.parquet").tolist() == rows[LIST_ID].tolist()
+    dataset = prepared(tmp_path, requests(), columns={**COLUMNS, "group": None})
+    write_predictions(tmp_path / "preds.parquet", dataset, "test", np.zeros(len(rows["label"]), np.float32))
+    assert read_lists(tmp_path / "preds.parquet") is None
 
 
 def test_a_log_that_names_no_lists_has_no_such_column(tmp_path):

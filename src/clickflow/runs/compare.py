@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from clickflow.config import flatten
-from clickflow.data.dataset import LIST_ID, PreparedDataset
-from clickflow.data.predictions import read_predictions
+from clickflow.data.dataset import PreparedDataset
+from clickflow.data.predictions import read_lists, read_predictions
 from clickflow.data.prepare import Progress, prepare
 from clickflow.data.splits import SPLITS
 from clickflow.errors import ClickflowError, TrackingError, TrainingError
@@ -59,6 +59,7 @@ class _Scored:
     preds: NDArray[np.float32]
     label: NDArray[np.uint8]
     group: NDArray[np.int64]
+    list_id: NDArray[np.int64] | None
 
 
 def compare(config: CompareConfig, models: Mapping[str, RunConfig], progress: Progress = lambda stage: None) -> Comparison:
@@ -81,7 +82,7 @@ def compare(config: CompareConfig, models: Mapping[str, RunConfig], progress: Pr
         if not scored:
             raise TrainingError("\n".join(["all runs failed", *failures]))
         progress("comparing on the same test rows")
-        results = _results(config, scored, dataset)
+        results = _results(config, scored)
         folder = config.home / "comparisons" / f"{config.data.name}-{parent.id[:12]}"
         _write(folder, results, config.compare.base, {label: runs[0].run for label, runs in scored.items()}, store)
         for path in sorted(folder.iterdir()):
@@ -130,10 +131,10 @@ def _score(parent: Run, dataset: PreparedDataset, label: str, config: RunConfig,
             model = read_best_model(store, run.found, config, dataset) if model is None else model
             evaluate_on(run, LoadedModel(model, config.trainer), dataset)
     with fetched(store, run_id, "predictions/test.parquet") as predictions:
-        return _Scored(read_run(store, run_id), *read_predictions(predictions))
+        return _Scored(read_run(store, run_id), *read_predictions(predictions), read_lists(predictions))
 
 
-def _results(config: CompareConfig, scored: Mapping[str, list[_Scored]], dataset: PreparedDataset) -> list[ModelResult]:
+def _results(config: CompareConfig, scored: Mapping[str, list[_Scored]]) -> list[ModelResult]:
     base = scored.get(config.compare.base, [])
     base_auc = _values(base, "auc")
     logged = {name.removeprefix("test/") for name in next(iter(scored.values()))[0].run.metrics}  # alike in all: they share the data
@@ -145,7 +146,7 @@ def _results(config: CompareConfig, scored: Mapping[str, list[_Scored]], dataset
             run_ids=tuple(one.run.run_id for one in runs),
             metrics={name: _values(runs, name) for name in reported(logged)}
             | {name: tuple(one.run.metrics[name] for one in runs) for name in COSTS},
-            against_base=_against_base(runs, base, dataset, within_lists) if base and label != config.compare.base else {},
+            against_base=_against_base(runs, base, within_lists) if base and label != config.compare.base else {},
             rela_impr=improvement(_values(runs, "auc"), base_auc),
             published={str(name): value for name, value in config.compare.published.get(label, {}).items()},
             tested=("auc", "gauc", *within_lists),
@@ -158,9 +159,7 @@ def _values(runs: list[_Scored], metric: str) -> tuple[float, ...]:
     return tuple(one.run.metrics[f"test/{metric}"] for one in runs)
 
 
-def _against_base(
-    runs: list[_Scored], base: list[_Scored], dataset: PreparedDataset, within_lists: tuple[str, ...]
-) -> dict[str, PairedDifference]:
+def _against_base(runs: list[_Scored], base: list[_Scored], within_lists: tuple[str, ...]) -> dict[str, PairedDifference]:
     """Paired differences to the base model in AUC, GAUC and metrics within lists.
 
     Raises:
@@ -177,8 +176,8 @@ def _against_base(
     target, group = torch.from_numpy(first.label), torch.from_numpy(first.group)
     found = {"auc": delong(preds, base_preds, target, group=group), "gauc": bootstrap_gauc(preds, base_preds, target, group)}
     for name in within_lists:
-        list_id = torch.from_numpy(dataset.split("test").rows[LIST_ID].astype(np.int64))  # predictions are in the order of the split
-        found[name] = bootstrap_lists(name, preds, base_preds, target, group, list_id)
+        assert first.list_id is not None  # else the config, which monitors a metric within lists, would have been refused
+        found[name] = bootstrap_lists(name, preds, base_preds, target, group, torch.from_numpy(first.list_id))
     return found
 
 

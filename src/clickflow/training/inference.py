@@ -6,11 +6,11 @@ from torch import Tensor, nn
 from clickflow.data.dataset import BatchLoader
 
 
-def predict_batches(model: nn.Module, loader: BatchLoader) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """Probabilities (R,), labels (R,), groups (R,) and, if there are lists, lists (R,) of all rows of a loader, in its order."""
+def predict_batches(model: nn.Module, loader: BatchLoader) -> tuple[Tensor, Tensor, Tensor]:
+    """Probabilities (R,), labels (R,) and groups (R,) of all rows of a loader, in its order."""
     was_training = model.training
     model.eval()
-    preds, labels, groups, lists = [], [], [], []
+    preds, labels, groups = [], [], []
     with torch.inference_mode():
         for batch in loader:
             assert batch.label is not None
@@ -18,7 +18,5 @@ def predict_batches(model: nn.Module, loader: BatchLoader) -> tuple[Tensor, Tens
             preds.append(torch.sigmoid(model(batch).logit))
             labels.append(batch.label)
             groups.append(batch.group)
-            if batch.list_id is not None:
-                lists.append(batch.list_id)
     model.train(was_training)
-    return torch.cat(preds), torch.cat(labels), torch.cat(groups), torch.cat(lists) if lists else None
+    return torch.cat(preds), torch.cat(labels), torch.cat(groups)
