@@ -34,7 +34,7 @@ test: $(INSTALLED)
 test-fast: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --hypothesis-profile=fast
 
-# One wheel in dist/, with the configs and the stories inside; what an earlier build left must not get into it.
+# One wheel in dist/, with the configs and the pipelines inside; what an earlier build left must not get into it.
 wheel: $(INSTALLED)
 	rm -rf build
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .

@@ -42,7 +42,7 @@ class Label(StrictConfig):
 
 class Page(StrictConfig):
     shape: Annotated[Circle | Square, Field(discriminator="name")]
-    title: str
+    title: Annotated[str, Field(min_length=1)]
     margins: Margins = Margins()
     columns: PositiveIntegers = (1, 2)
     words: Names = ()
@@ -150,6 +150,7 @@ def test_a_value_of_the_wrong_type_is_not_converted(values, message):
         (page(margins={"left": -1}), "margins.left = -1: must be greater than or equal to 0"),
         (page(shape={"name": "circle", "radius": 0}), "shape.radius = 0: must be greater than 0"),
         (page(columns=[1, 0]), "columns.1 = 0: must be greater than 0"),
+        (page(title=""), "title = '': must not be empty"),
     ],
 )
 def test_a_value_out_of_range_is_refused(values, message):

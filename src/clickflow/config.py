@@ -1,8 +1,8 @@
 """Strict, frozen configs: every fault of a composed config is listed at once, before any work.
 
-Each component's config class derives from :class:`StrictConfig` and is defined beside the component. :func:`validate` turns plain Python
-data, as Hydra composes it, into one of them. Pydantic stops checking a section at its first unusable value; a user wants the whole list,
-so :func:`validate` removes what was refused and checks again.
+Each component's config class derives from :class:`StrictConfig` and is in its room's ``config.py``, in ``data`` beside the component.
+:func:`validate` turns plain Python data, as Hydra composes it, into one of them. Pydantic stops checking a section at its first unusable
+value; a user wants the whole list, so :func:`validate` removes what was refused and checks again.
 
 A config class reports choices that contradict each other by overriding ``_contradictions``. What two sections have to agree on is checked
 by the config that holds both.
@@ -229,6 +229,8 @@ def _explain(path: _Path, section: Any, error: ErrorDetails, refused: set[_Path]
             yield where, f" = {value!r}: must be a path"
         case "too_short":
             yield where, f" = {value!r}: must have at least {context['min_length']} item(s)"
+        case "string_too_short" if not value:
+            yield where, " = '': must not be empty"
         case _:
             message = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
             yield where, f" = {value!r}: must be {message}" if message != error["msg"] else f" = {value!r}: {message}"

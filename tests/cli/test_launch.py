@@ -1,4 +1,4 @@
-"""The door: what the command line gets wrong, and how it is told."""
+"""Launch of a command: what the command line gets wrong, and how it is told."""
 
 import re
 import sys
@@ -121,6 +121,13 @@ def test_a_name_with_other_characters_is_answered_in_words_and_with_one_that_is_
         compose(f"data.name='{name}'", "sed=1")
     if offered:
         assert compose(f"data.name={offered.removeprefix('; as in ')}").data.name == offered.removeprefix("; as in ")
+
+
+@pytest.mark.parametrize(("command", "argument"), [("train", "experiment=din_table"), ("prepare", "model=din")])
+def test_a_config_group_that_a_command_does_not_have_is_named(command, argument):
+    group = argument.partition("=")[0]
+    with pytest.raises(ConfigError, match=rf"^{group}: {command} has no such config group; --help lists those it has$"):
+        composed_config(command, [argument])
 
 
 def test_an_unknown_key_at_any_depth_is_named_with_a_suggestion():

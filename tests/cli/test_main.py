@@ -151,6 +151,6 @@ def test_garbage_is_collected_again_once_a_story_is_loaded(monkeypatch):
         return loaded(name)
 
     monkeypatch.setattr(importlib, "import_module", load)
-    assert COMMANDS["gc"].story is not None
+    assert COMMANDS["gc"].pipeline is not None
     assert while_loading == [False]
     assert garbage.isenabled()

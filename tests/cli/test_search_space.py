@@ -296,7 +296,7 @@ def test_a_grid_of_an_interval_is_refused_before_the_first_trial():
 
 @pytest.fixture
 def run(monkeypatch, capsys, tmp_path):
-    """``sweep.py`` with a story that trains nothing: (exit code, output, errors, the story's configs)."""
+    """``sweep.py`` with a pipeline that trains nothing: (exit code, output, errors, the pipeline's configs)."""
 
     def run_pipeline(*arguments):
         told = []
@@ -317,7 +317,7 @@ def run(monkeypatch, capsys, tmp_path):
     return run_pipeline
 
 
-def test_searches_pass_the_door_without_m(run):
+def test_searches_are_taken_without_m(run):
     code, _, err, told = run("model=base,din", "model.dropout=interval(0.0, 0.2)", "sweep=base", "++sweep.num_trials=3", "seed=4")
     assert (code, err) == (0, "")
     assert told[0].sweep.space["model"] == "base,din"
@@ -325,7 +325,7 @@ def test_searches_pass_the_door_without_m(run):
     assert (told[0].sweep.num_trials, told[0].seed) == (3, 4)
 
 
-def test_faults_at_the_door_end_with_exit_code_2_and_no_story(run):
+def test_faults_end_with_exit_code_2_before_anything_runs(run):
     for arguments in (["seed=0,1", "-m"], ["model.dropout=interval(0, 2.0)"], ["optimizer.learning_rate=interval(1, 0)"]):
         code, _, err, told = run(*arguments)
         assert (code, told) == (2, [])

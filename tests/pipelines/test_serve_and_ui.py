@@ -96,6 +96,12 @@ def test_a_model_that_is_not_registered_is_answered_with_those_that_are(refused,
     assert re.search(r"model models:/served-elsewhere@champion: no such version or alias", message)
 
 
+def test_pages_over_a_home_that_is_no_folder_are_refused(refused, tmp_path, port):
+    (tmp_path / "file").touch()
+    message = refused("ui", f"port={port}", f"home={tmp_path / 'file'}")
+    assert message == f"TrackingError: home = {tmp_path / 'file'}: cannot be written (File exists); set home=FOLDER to another place\n"
+
+
 @pytest.mark.slow
 def test_the_pages_are_shown_until_an_interrupt(tmp_path, port):
     answer = served(lambda url: requests.get(url, timeout=10).text, "ui", f"port={port}", f"home={tmp_path}", ends_by=signal.SIGINT)

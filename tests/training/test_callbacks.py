@@ -1,6 +1,7 @@
 """Callbacks of a fit: throughput with a clock of the test's own, and progress as a person sees it."""
 
 import io
+import os
 import re
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from tests.models.examples import FULL_SCHEMA, random_batch
 
+from clickflow.errors import TrainingError
 from clickflow.models.config import DINConfig
 from clickflow.training import callbacks
 from clickflow.training.callbacks import EpochLines, RowsProgressBar, SinkLogger, Throughput, progress_metrics
@@ -73,6 +75,16 @@ class TestProgress:
         EpochLines(fake_throughput(56789), "val/auc").on_train_epoch_end(trainer, None)
 
         assert capsys.readouterr().out == "  epoch 3: rows/s 56,789, val/auc 0.7124\n"
+
+    def test_a_line_that_nobody_reads_any_more_is_not_taken_for_a_full_disk(self, monkeypatch):
+        reads, writes = os.pipe()
+        os.close(reads)
+        with os.fdopen(writes, "w") as pipe:
+            monkeypatch.setattr("sys.stdout", pipe)
+            trainer = SimpleNamespace(callback_metrics={}, current_epoch=0)
+            with pytest.raises(TrainingError, match=r"^standard output: the program that read it has ended"):
+                EpochLines(fake_throughput(10), "val/auc").on_train_epoch_end(trainer, None)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), writes)  # so that closing it has somewhere to write what is left
 
     @pytest.fixture
     def short_fit(self, small_dataset, tmp_path):

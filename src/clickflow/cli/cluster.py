@@ -89,7 +89,7 @@ def _class_name(config: Any) -> str:
 
 
 def _connect_to_ray(settings: DictConfig) -> None:
-    """Here, once, before the launches: of several at the same time each would do it."""
+    """Connect once, before the launches, which run at the same time and would each do it."""
     import ray
 
     handler = signal.getsignal(signal.SIGTERM)

@@ -16,16 +16,16 @@ class Command:
     """One command. Code is named and imported when it is needed: ``--help`` of one command need not import the others."""
 
     name: str
-    """Also that of its YAML in ``conf`` and of its story in ``pipelines``."""
+    """Also that of its YAML in ``conf`` and of its file in ``pipelines``."""
     purpose: str
     config: str
     examples: tuple[str, ...]
     heavy: str
-    """What its story imports, which takes seconds."""
+    """What its pipeline imports, which takes seconds."""
     rewrite: str | None = None
     """Makes the arguments that Hydra sees of those that the user gave."""
     check: str | None = None
-    """Makes what the story is given of a job's overrides and the folder of ``--config-dir``; None validates the config."""
+    """Makes what the pipeline is given of a job's overrides and the folder of ``--config-dir``; None validates the config."""
     grid: str | None = None
     """Held around all jobs of a grid, given what was checked; gives further overrides for them."""
 
@@ -35,7 +35,7 @@ class Command:
         return resolve_name(self.config)
 
     @property
-    def story(self) -> Callable[[Any, Console], None]:
+    def pipeline(self) -> Callable[[Any, Console], None]:
         """Its function, imported with all that it needs.
 
         Python looks for garbage at every few hundred new objects, and modules make a million that stay: a fifth of the imports' CPU time,
@@ -91,7 +91,7 @@ COMMANDS = {
         ),
         Command(
             "evaluate",
-            "score the test split with a run's best weights or a model; the only command that opens it",
+            "score the test split with a run's best weights or a model, and count that it was opened",
             "clickflow.runs.config:EvaluateConfig",
             ("run_id=RUN", "model=models:/ctr@champion", "run_id=RUN 'slice_fields=[category, device]'"),
             ALL,

@@ -42,7 +42,10 @@ def compose(config_name: str, overrides: Sequence[str], config_dir: str | None, 
     except MissingConfigException as error:
         raise ConfigError(_no_such_config(error, config_name, overrides, config_dir)) from error
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(first_paragraph(error)) from error
+        fault = first_paragraph(error)
+        if unknown := re.match(r"Could not override '(.+?)'", fault):
+            fault = f"{unknown[1]}: {config_name} has no such config group; --help lists those it has"
+        raise ConfigError(fault) from error
     except MarkedYAMLError as error:
         raise ConfigError(_not_yaml(error)) from error
     except UnicodeDecodeError as error:

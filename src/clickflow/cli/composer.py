@@ -118,7 +118,7 @@ def fixed_overrides(overrides: Sequence[str], config_dir: str | None = None) -> 
     parsed = zip(overrides, parsed_overrides(overrides), strict=True)
     kept = [text for text, override in parsed if not override.is_sweep_override() and not _is_of_sweep(override.key_or_group)]
     known = config_groups(config_dir)
-    plainly = [text.removeprefix("++") for text in kept]  # as the user wrote them, where the door adds the rest
+    plainly = [text.removeprefix("++") for text in kept]  # as the user wrote them, without what ``lenient`` adds
     return [short if lenient([short], known) == [text] else text for text, short in zip(kept, plainly, strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""The door: a command line becomes strict configs here, or one list of everything that is wrong with it, before anything heavy is imported.
+"""Launch of a command: its arguments become strict configs, or one list of their faults, before anything heavy is imported.
 
 Every job of a grid is composed and checked before the first starts.
 """
@@ -56,18 +56,18 @@ def launch(name: str, arguments: Sequence[str]) -> None:
         jobs = _CheckedJobs() if given.hydra_help or given.cfg or given.info else _checked_jobs(command, given)
         if jobs and command.heavy:
             progress_printer(console)(f"loading {command.heavy}")
-        story = command.story if jobs else None
+        pipeline = command.pipeline if jobs else None
         folder = Path.cwd()
         # From here on an interrupt is an exception: runs are closed, nothing half-written stays.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, interrupt)
 
         def run_job(_: DictConfig) -> None:
-            assert story is not None
+            assert pipeline is not None
             overrides = tuple(HydraConfig.get().overrides.task)
             try:
                 with folder_of_command(folder):
-                    story(jobs[overrides] if overrides in jobs else _checked(command, overrides, given.config_dir), console)
+                    pipeline(jobs[overrides] if overrides in jobs else _checked(command, overrides, given.config_dir), console)
             except ClickflowError as error:
                 report(error)
                 failed.append(str(error))
@@ -132,7 +132,7 @@ def _given(command: Command, arguments: Sequence[str]) -> Namespace | None:
 
 
 def _checked(command: Command, overrides: Sequence[str], config_dir: str | None) -> Any:
-    """What a job's story is given, checked."""
+    """The checked config of a job."""
     if command.check is not None:
         return resolve_name(command.check)(overrides, config_dir)
     return validate(command.config_class, plain(compose(command.name, overrides, config_dir)))

@@ -66,7 +66,7 @@ def show(text: str) -> None:
 
 
 def end_at_once_on_signals() -> None:
-    """Until a story runs nothing is open, so Ctrl-C ends the process without the traceback of a half-imported library."""
+    """End without a traceback on Ctrl-C and SIGTERM, for as long as nothing is open."""
     signal.signal(signal.SIGINT, _end_at_once)
     signal.signal(signal.SIGTERM, _end_at_once)
 

@@ -40,9 +40,9 @@ def _parsed(overrides: Sequence[str], position: int, parser: OverridesParser) ->
     except HydraException as error:
         if not equals and (meant := meant_assignment([other.removeprefix("++") for other in overrides], position)):
             raise ConfigError(f"command line, {meant[0]}: not key=value; write {meant[1]}") from error
-        quoted = f"if the value is one text, write {quoted_argument(key, typed)}"
-        what_to_do = quoted if equals else "write key=value, as in model.embedding_dim=32"
-        raise ConfigError(f"{where}: {first_paragraph(error)}; {what_to_do}") from error
+        if not equals:
+            raise ConfigError(f"{where}: not key=value; write key=value, as in model.embedding_dim=32") from error
+        raise ConfigError(f"{where}: {first_paragraph(error)}; if the value is one text, write {quoted_argument(key, typed)}") from error
     if isinstance(value, str) and value != typed and not re.match(r"\s*['\"]", typed) and "\\" not in typed:
         raise ConfigError(f"{where}: would be read as {value!r}, without some of its spaces; write {quoted_argument(key, typed)}")
     return parsed

@@ -1,4 +1,4 @@
-"""Is a model better than its base on these test rows? DeLong's test for AUC, a bootstrap over users for GAUC and metrics within lists.
+"""Tests of whether a model is better than its base on the same test rows: DeLong's for AUC, a bootstrap over users for the others.
 
 Both are paired: the two models score the same rows, so the difficulty that they share cancels. Each model may have been trained with
 several seeds; the means over seeds are compared. The interval covers the sampling of the test rows, given the trained models: other rows

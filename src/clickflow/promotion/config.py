@@ -1,4 +1,4 @@
-"""What a promotion is asked for."""
+"""Config of a promotion, a rollback and the list of decisions."""
 
 import re
 from typing import Annotated, Literal

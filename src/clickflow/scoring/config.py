@@ -1,4 +1,4 @@
-"""What is scored with which model, and where the scores go."""
+"""Config of a scoring: the table, the model, and where the scores go."""
 
 from typing import Annotated
 

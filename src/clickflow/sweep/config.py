@@ -1,4 +1,4 @@
-"""What a sweep is: how many trials, by whom, where they are searched, what is best. Without Optuna, which takes a second to import."""
+"""Config of a sweep: trials, workers, sampler, pruner and metric; without Optuna, which takes a second to import."""
 
 from typing import Annotated, Literal
 

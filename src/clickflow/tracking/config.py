@@ -1,4 +1,4 @@
-"""Where runs are recorded.
+"""Configs of the run store and of the servers over it.
 
 A null ``uri`` is the local store and not MLflow's own default, because that one depends on the working directory and on an environment
 variable that MLflow reads once, when it is imported: runs would land where nobody looks for them.

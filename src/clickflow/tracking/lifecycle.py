@@ -1,6 +1,6 @@
 """Open a run and end it with the status that is true.
 
-A story keeps its run open around everything it does, because nothing else sees the end: Lightning's logger calls a run FINISHED after
+A pipeline keeps its run open around everything it does, because nothing else sees the end: Lightning's logger calls a run FINISHED after
 ``fit`` although evaluation and registration are still to come, and leaves it RUNNING when something fails outside the trainer.
 """
 

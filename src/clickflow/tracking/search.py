@@ -114,7 +114,7 @@ def experiments_with_finished_runs(store: Store) -> dict[str, str]:
 
 
 def experiment_name(store: Store, experiment_id: str) -> str:
-    """What an experiment is called."""
+    """The name of an experiment."""
     with asking(store, f"experiment {experiment_id} cannot be read"):
         return str(store.client.get_experiment(experiment_id).name)
 

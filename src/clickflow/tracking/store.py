@@ -147,7 +147,7 @@ def _creation_lock(uri: str, home: Path) -> Iterator[None]:
             if uri.startswith(SQLITE):
                 _check_sqlite_file(database)
         except OSError as error:
-            advice = remedy(error, "the database and its folder must be writable; free the place or set tracking.uri to another")
+            advice = remedy(error, "the database and its folder must be writable; free the place, or set home or tracking.uri to another")
             raise TrackingError(f"tracking.uri = {uri}: cannot be written ({error.strerror}); {advice}") from error
         yield
 

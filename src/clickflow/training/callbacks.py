@@ -203,7 +203,11 @@ class EpochLines(Callback):
         if not self.throughput.rows:
             return
         values = progress_metrics(trainer, self.throughput, self.monitor)
-        print(f"  epoch {trainer.current_epoch + 1}: " + ", ".join(f"{name} {value}" for name, value in values.items()), flush=True)
+        line = f"  epoch {trainer.current_epoch + 1}: " + ", ".join(f"{name} {value}" for name, value in values.items())
+        try:
+            print(line, flush=True)
+        except BrokenPipeError as error:
+            raise TrainingError("standard output: the program that read it has ended, as head does; write it to a file instead") from error
 
 
 def progress_metrics(trainer: pl.Trainer, throughput: Throughput, monitor: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""How a model is trained, as configs; without torch and Lightning, so that a wrong config is refused at once."""
+"""Configs of a training, which import neither torch nor Lightning, so that a wrong config is refused at once."""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""What a cleanup keeps, and which runs it takes for dead."""
+"""Config of a clean-up: what it keeps, and which runs it takes for dead."""
 
 from typing import Annotated
 
