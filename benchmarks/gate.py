@@ -68,7 +68,7 @@ def models(log: Log, rng: np.random.Generator, num_rows: int, own_noise: tuple[f
 def expected(log: Log, metric: str, own_noise: float) -> float:
     """Value of a metric over many rows, with the same random numbers for any size of noise."""
     [rows] = models(log, np.random.default_rng(1), IMPRESSIONS, (own_noise,))
-    return auc(rows.preds, rows.target) if metric == "auc" else gauc(*rows).value
+    return auc(rows.preds, rows.target) if metric == "auc" else gauc(rows.preds, rows.target, rows.group).value
 
 
 def noise_of_a_better_model(log: Log, metric: str) -> float:

@@ -1,4 +1,4 @@
-"""Time of the metrics: GAUC against a loop over users and against torchmetrics, and one validation pass of a million rows.
+"""Time of the metrics: GAUC against a loop over users and against torchmetrics, lists too, and one validation pass of a million rows.
 
     python benchmarks/metrics.py
 
@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
-from torchmetrics.retrieval import RetrievalAUROC
+from torchmetrics.retrieval import RetrievalAUROC, RetrievalMRR, RetrievalNormalizedDCG
 
 from clickflow.metrics.click_metrics import ClickMetrics
 from clickflow.metrics.curves import pr_curve, roc_curve
+from clickflow.metrics.lists import list_metrics
 from clickflow.metrics.ranking import gauc
 
 Columns = tuple[Tensor, Tensor, Tensor]
@@ -35,11 +36,18 @@ def main() -> None:
         value, seconds = timed(lambda measure=measure: measure(*columns), repeats=1)
         print(f"  {name:<38}{seconds:>9.3f} s  {seconds / our_seconds:>7.0f} times   value {value:.6f}")
 
+    print(f"\nwithin lists: {FEWER_ROWS:,} rows, {FEWER_USERS:,} lists")
+    found, our_seconds = timed(lambda: list_metrics(*columns), repeats=5)
+    print(f"  {'clickflow list_metrics, all four':<38}{our_seconds:>9.3f} s                mrr {found['mrr']:.6f}")
+    value, seconds = timed(lambda: retrieval(*columns), repeats=1)
+    print(f"  {'torchmetrics, three of them':<38}{seconds:>9.3f} s  {seconds / our_seconds:>7.0f} times   mrr {value:.6f}")
+
     columns = click_log(ROWS, USERS)
     print(f"\n{ROWS:,} rows, {USERS:,} users")
     metrics = ClickMetrics()
     for name, measure in {
         "gauc": lambda: gauc(*columns),
+        "list_metrics": lambda: list_metrics(*columns),
         "ClickMetrics, updates of 1,024 rows": lambda: update(metrics, columns),
         "ClickMetrics, compute": metrics.compute,
         "roc_curve": lambda: roc_curve(*columns[:2]),
@@ -82,6 +90,17 @@ def retrieval_auroc(preds: Tensor, target: Tensor, group: Tensor) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # one warning per user without a non-click
         return float(metric.compute())
+
+
+def retrieval(preds: Tensor, target: Tensor, list_id: Tensor) -> float:
+    """MRR, NDCG@5 and NDCG@10 of the lists with both classes, as ``list_metrics`` counts them; returns the MRR."""
+    rows, clicks = list_id.bincount(), list_id[target == 1].bincount(minlength=int(list_id.max()) + 1)
+    kept = ((clicks > 0) & (clicks < rows))[list_id]
+    values = []
+    for metric in (RetrievalMRR(), RetrievalNormalizedDCG(top_k=5), RetrievalNormalizedDCG(top_k=10)):
+        metric.update(preds[kept], target[kept], indexes=list_id[kept])
+        values.append(float(metric.compute()))
+    return values[0]
 
 
 def update(metrics: ClickMetrics, columns: Columns) -> None:

@@ -73,7 +73,8 @@ def _print_test(console: Console, config: PromoteConfig, evaluation: Evaluation)
     value = f"{HEADINGS[metric]} {evaluation.scored.metrics[metric]:.4f}, 95 % interval [{low:.4f}, {high:.4f}]"
     times, runs = evaluation.openings.times, evaluation.openings.runs
     console.print(f"on the test split: {value}; it has been opened {counted(times, 'time')}, by {counted(runs, 'run')}", soft_wrap=True)
-    if not low > 0.5:
+    chance = 0.5 if metric.endswith("auc") else evaluation.scored.rows.by_chance(metric)
+    if not low > chance:
         console.print("[yellow]beware: these test rows do not show that it ranks better than chance[/]", soft_wrap=True)
 
 

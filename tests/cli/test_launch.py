@@ -177,6 +177,30 @@ def test_a_protocol_that_a_source_cannot_serve_is_a_contradiction(data, protocol
         compose(f"data={data}", f"protocol={protocol}")
 
 
+@pytest.mark.parametrize("metric", ["val/list_gauc", "val/mrr", "val/ndcg_5", "val/ndcg_10"])
+def test_a_metric_within_lists_needs_a_log_that_names_lists(metric):
+    with_lists = ["data=log", "data.columns.group=request_id"]
+    assert compose(*with_lists, f"trainer.monitor={metric}").trainer.mode == "max"
+    with pytest.raises(ConfigError, match=rf"trainer\.monitor = {metric}: is measured within lists, but data\.columns\.group is not set"):
+        compose("data=log", f"trainer.monitor={metric}")
+    message = rf"= {metric}: is measured within lists, which data source synthetic does not have; take val/gauc"
+    with pytest.raises(ConfigError, match=rf"1 problem .*\n  trainer\.monitor {message}"):
+        compose(f"trainer.monitor={metric}")
+    space = "sweep.space={optimizer.learning_rate: 'interval(0.1, 0.2)'}"
+    swept = composed_config("sweep", [*with_lists, "sweep.study_name=s", space, f"sweep.metric={metric}"])
+    assert validate(CLASSES["sweep"], swept).sweep.directions == ("maximize",)
+    swept = composed_config("sweep", ["sweep.study_name=s", space, f"sweep.metric={metric}"])
+    with pytest.raises(ConfigError, match=rf"1 problem .*\n  sweep\.metric {message}"):
+        validate(CLASSES["sweep"], swept)
+
+
+def test_lists_of_rows_that_are_drawn_are_a_contradiction():
+    with pytest.raises(
+        ConfigError, match=r"data\.columns\.group = page: names lists that were shown, but protocol\.name = next_item draws"
+    ):
+        compose("data=log", "data.columns.group=page", "protocol=next_item")
+
+
 @pytest.mark.parametrize("protocol", [["protocol=impressions"], ["protocol=rating", "protocol.split=time"]])
 def test_a_split_by_time_of_a_log_without_a_clock_is_a_contradiction(protocol):
     columns = ["data.columns.label=null", "data.columns.rating=stars"] if len(protocol) == 2 else []

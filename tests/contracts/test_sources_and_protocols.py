@@ -77,7 +77,7 @@ def amazon(folder: Path) -> DataConfig:
 
 def log_values(folder: Path, events: list[tuple[int, int, int, int]], columns: dict[str, str]) -> dict[str, object]:
     frame = pl.DataFrame(events, schema=dict.fromkeys(("who", "what", "when", "rating"), pl.Int64), orient="row")
-    frame.with_columns(clicked=pl.col("rating") // 4).write_parquet(folder / "log.parquet")
+    frame.with_columns(clicked=pl.col("rating") // 4, page=pl.col("when") // 86_400 % 7).write_parquet(folder / "log.parquet")
     mapped = {"user": "who", "item": "what", "timestamp": "when", **columns}
     return {"name": "mine", "source": "log", "path": str(folder / "log.parquet"), "columns": mapped}
 
@@ -88,6 +88,10 @@ def log_of_clicks(folder: Path) -> DataConfig:
 
 def log_with_labels(folder: Path) -> DataConfig:
     return validate(LogConfig, log_values(folder, random_events(), {"label": "clicked"}))
+
+
+def log_with_lists(folder: Path) -> DataConfig:
+    return validate(LogConfig, log_values(folder, random_events(), {"label": "clicked", "group": "page"}))
 
 
 def log_with_ratings(folder: Path) -> DataConfig:
@@ -117,6 +121,7 @@ CASES: list[tuple[Source, ProtocolConfig]] = [
     (log_of_clicks, NextItemConfig()),
     (log_with_labels, ImpressionsConfig()),
     (log_with_labels, NextItemConfig()),
+    (log_with_lists, ImpressionsConfig()),
     (log_with_ratings, RatingConfig()),
     (log_with_behaviours, ImpressionsConfig()),
     (log_with_behaviours, NextItemConfig()),
@@ -339,6 +344,7 @@ unlike = st.tuples(st.integers(0, 3), st.integers(0, 4), st.integers(START, STAR
         (NextItemConfig(split="time"), {}),
         (RatingConfig(), {"rating": "rating"}),
         (ImpressionsConfig(), {"label": "clicked"}),
+        (ImpressionsConfig(), {"label": "clicked", "group": "price"}),
     ],
     ids=lambda value: value.name if hasattr(value, "name") else "-".join(value) or "clicks",
 )

@@ -41,7 +41,7 @@ def test_a_batch_on_its_device_is_not_copied():
 def test_a_batch_moves_with_all_the_tensors_that_it_has():
     meta = torch.device("meta")
     ids = torch.zeros(3, dtype=torch.int64)
-    moved = make_batch(label=torch.zeros(3), group=ids, negative_history=ids[None], history_of=ids).to(meta)
+    moved = make_batch(label=torch.zeros(3), group=ids, negative_history=ids[None], history_of=ids, list_id=ids).to(meta)
     assert {getattr(moved, name).device for name in Batch.__slots__} == {meta}
     scoring = make_batch().to(meta)
     assert scoring.label is None

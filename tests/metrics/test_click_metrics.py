@@ -11,8 +11,8 @@ from torch import Tensor
 
 from clickflow.metrics.calibration import calibration, log_loss
 from clickflow.metrics.click_metrics import ClickMetrics
+from clickflow.metrics.lists import list_metrics
 from clickflow.metrics.ranking import MetricUndefinedWarning, auc, gauc, pr_auc
-from clickflow.metrics.scored_rows import ScoredRows
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_rows_are_handed_out_in_order_and_concatenated_once(rows):
     before = metrics.rows()
     metrics.compute()
     after = metrics.rows()
-    for column, one, other in zip(rows, before, after, strict=True):
+    for column, one, other in zip(rows, before[:3], after[:3], strict=True):
         assert torch.equal(one.to(column.dtype), column)
         assert one.data_ptr() == other.data_ptr()
     assert (before.target.dtype, before.group.dtype) == (torch.uint8, torch.int64)
@@ -75,7 +75,9 @@ def test_reset_forgets_all_rows(rows):
 
 def test_before_the_first_update_everything_is_nan_without_a_warning():
     metrics = ClickMetrics()
-    assert [len(column) for column in metrics.rows()] == [0, 0, 0]
+    *columns, list_id = metrics.rows()
+    assert [len(column) for column in columns] == [0, 0, 0]
+    assert list_id is None
     with warnings.catch_warnings(record=True) as caught:
         values = metrics.compute()
     assert caught == []
@@ -110,6 +112,8 @@ def test_a_faulty_batch_is_refused_at_its_update():
         metrics.update(torch.tensor([0.2]), torch.tensor([0.5]), torch.tensor([0]))
     with pytest.raises(ValueError, match="group = "):
         metrics.update(torch.tensor([0.2]), torch.tensor([1]), torch.tensor([0.0]))
+    with pytest.raises(ValueError, match=r"list_id = torch\.float32 of shape"):
+        metrics.update(torch.tensor([0.2]), torch.tensor([1]), torch.tensor([0]), torch.tensor([0.0]))
     assert len(metrics.rows().preds) == 0
 
 
@@ -135,6 +139,26 @@ def test_rows_of_several_processes_are_gathered_for_compute_and_given_back_after
     """torchmetrics calls ``dist_sync_fn`` for each state in each process; here both processes hold the same rows."""
     metrics = ClickMetrics(dist_sync_fn=lambda state, group: [state, state], distributed_available_fn=lambda: True)
     metrics.update(*rows)
-    doubled = ScoredRows(*(torch.cat([column, column]) for column in rows))
+    doubled = [torch.cat([column, column]) for column in rows]
     assert metrics.compute()["gauc"] == gauc(*doubled).value
     assert len(metrics.rows().preds) == 1000
+
+
+def test_rows_with_lists_also_have_the_metrics_within_lists(rows):
+    """Over batches and, as above, over two processes."""
+    preds, target, _ = rows
+    metrics = ClickMetrics()
+    twice = ClickMetrics(dist_sync_fn=lambda state, group: [state, state], distributed_available_fn=lambda: True)
+    list_id = torch.arange(1000) // 7 - 1
+    twice.update(*rows, list_id)
+    for batch in zip(*(column.split(128) for column in (*rows, list_id)), strict=True):
+        metrics.update(*batch)
+    values = metrics.compute()
+    expected = list_metrics(preds, target, list_id)
+    assert {name: values[name] for name in expected} == expected
+    assert values.keys() - expected.keys() == {"auc", "gauc", "gauc_users_skipped", "pr_auc", "log_loss", "calibration"}
+    assert torch.equal(metrics.rows().list_id, list_id)
+    doubled = [torch.cat([column, column]) for column in (preds, target, list_id)]
+    assert twice.compute()["mrr"] == list_metrics(*doubled)["mrr"]
+    metrics.reset()
+    assert metrics.rows().list_id is None

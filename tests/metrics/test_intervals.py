@@ -13,7 +13,9 @@ from sklearn.metrics import log_loss as sklearn_log_loss
 from torch import Tensor
 
 from clickflow.metrics.calibration import calibration, log_loss
+from clickflow.metrics.headings import LIST_METRICS
 from clickflow.metrics.intervals import ConfidenceInterval, intervals
+from clickflow.metrics.lists import list_metrics
 from clickflow.metrics.ranking import auc, gauc, pr_auc
 
 METRICS = ("auc", "gauc", "pr_auc", "log_loss", "calibration")
@@ -48,6 +50,46 @@ def test_the_ends_are_those_of_a_bootstrap_over_users(decimals):
     ends = np.quantile(replicates, [0.025, 0.975], axis=0).T
     for (name, found), (low, high) in zip(intervals(*log).items(), ends, strict=True):
         assert found == pytest.approx((low, high), abs=0.12 * (high - low)), name
+
+
+def in_lists(group: Tensor, size: int = 4) -> Tensor:
+    """Lists of consecutive rows of one user."""
+    order = group.argsort(stable=True)
+    place = torch.empty_like(order).scatter_(0, order, torch.arange(len(order)))
+    return group * len(order) + place // size
+
+
+def test_the_ends_within_lists_are_those_of_a_bootstrap_over_users():
+    log = user_log(0, users=120, rows=12, decimals=2)
+    list_id = in_lists(log[2])
+    members = [(log[2] == user).nonzero().flatten() for user in log[2].unique()]
+    generator, replicates = np.random.default_rng(0), []
+    for _ in range(400):
+        drawn = generator.integers(len(members), size=len(members))
+        index = torch.cat([members[user] for user in drawn])
+        as_drawn = torch.cat([list_id[members[user]] + 10**9 * place for place, user in enumerate(drawn)])
+        replicates.append([list_metrics(log[0][index], log[1][index], as_drawn)[name] for name in LIST_METRICS])
+    found = intervals(*log, list_id)
+    assert tuple(found) == (*METRICS, *LIST_METRICS)
+    for name, (low, high) in zip(LIST_METRICS, np.quantile(replicates, [0.025, 0.975], axis=0).T, strict=True):
+        assert found[name] == pytest.approx((low, high), abs=0.12 * (high - low)), name
+        assert found[name].low < list_metrics(*log[:2], list_id)[name] < found[name].high
+    assert {name: found[name] for name in METRICS} == intervals(*log)
+
+
+def test_users_with_one_list_each_have_the_interval_of_the_gauc():
+    log = user_log(1, users=40, rows=10)
+    found = intervals(*log, log[2])
+    assert found["list_gauc"] == pytest.approx(found["gauc"], abs=1e-6)  # which is in float32
+
+
+def test_lists_of_several_users_count_as_users_of_their_own():
+    preds, target, group = user_log(1, users=40, rows=10)
+    lists = torch.arange(len(preds)) // 10
+    of_rows = intervals(preds, target, torch.arange(len(preds)), lists)
+    mixed = group.clone()
+    mixed[::10] = -1  # so that no list is of one user
+    assert intervals(preds, target, mixed, lists)["mrr"] == pytest.approx(of_rows["mrr"], abs=1e-12)
 
 
 def test_every_metric_of_the_metrics_has_an_interval_that_holds_it():
@@ -111,6 +153,9 @@ def test_the_order_of_rows_is_irrelevant_and_no_end_leaves_what_the_metric_can_b
 def test_rows_that_do_not_determine_the_error_have_no_interval(target, group):
     found = intervals(torch.full((len(target),), 0.5), torch.tensor(target), torch.tensor(group, dtype=torch.long))
     assert list(found) == list(METRICS)
+    assert all(math.isnan(end) for interval in found.values() for end in interval)
+    found = intervals(torch.full((len(target),), 0.5), torch.tensor(target), *[torch.tensor(group, dtype=torch.long)] * 2)
+    assert list(found) == [*METRICS, *LIST_METRICS]
     assert all(math.isnan(end) for interval in found.values() for end in interval)
 
 

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from clickflow.metrics import significance
+from clickflow.metrics.headings import LIST_METRICS
+from clickflow.metrics.lists import list_metrics
 from clickflow.metrics.ranking import MetricUndefinedWarning, auc, gauc
-from clickflow.metrics.significance import PairedDifference, bootstrap_gauc, delong
+from clickflow.metrics.significance import PairedDifference, bootstrap_gauc, bootstrap_lists, delong
 
 # Few users and few distinct predictions, so that ties, one-class users and users of one row are common.
 # Two seeds of the model, one of the base.
@@ -427,3 +429,89 @@ def test_too_few_replicates_for_the_tails_are_refused():
         bootstrap_gauc(*click_log(30), num_replicates=39)
     with pytest.raises(ValueError, match=r"num_replicates = 199: must be at least 200, for tails of 0\.5 %"):
         bootstrap_gauc(*click_log(30), num_replicates=199, alpha=0.01)
+
+
+def in_lists(group: Tensor, size: int = 4) -> Tensor:
+    """Lists of consecutive rows of one user, but for the first two, which users share, and rows of user 0, which are in none."""
+    order = group.argsort(stable=True)
+    place = torch.empty_like(order).scatter_(0, order, torch.arange(len(order)))
+    list_id = torch.where(group == 0, -1, group * len(order) + place // size)
+    list_id[torch.arange(8)] = torch.arange(8) // 4
+    return list_id
+
+
+def mean_of_lists(metric: str, preds: Tensor, target: Tensor, list_id: Tensor) -> float:
+    return fmean(list_metrics(row, target, list_id)[metric] for row in preds)
+
+
+def list_replicates_by_loop(
+    metric: str, preds: Tensor, base_preds: Tensor, target: Tensor, group: Tensor, list_id: Tensor, num_replicates: int, seed: int
+) -> list[float]:
+    """Sorted differences; the lists of the drawn users are copied, and measured as new lists."""
+    clusters: dict[tuple[int, int], list[Tensor]] = {}
+    for one in sorted(set(list_id.tolist()) - {-1}):
+        index = (list_id == one).nonzero().flatten()
+        users = set(group[index].tolist())
+        if 0 < target[index].sum() < len(index):
+            clusters.setdefault((1, one) if len(users) > 1 else (0, users.pop()), []).append(index)
+    assert {kind for kind, _ in clusters} == {0, 1}
+    assert max(map(len, clusters.values())) > 1
+    members = [clusters[key] for key in sorted(clusters)]
+    draws = torch.randint(len(members), (num_replicates, len(members)), generator=torch.Generator().manual_seed(seed))
+    differences = []
+    for draw in draws.tolist():
+        drawn = [index for cluster in draw for index in members[cluster]]
+        index = torch.cat(drawn)
+        resampled = target[index], torch.repeat_interleave(torch.tensor([len(rows) for rows in drawn]))
+        differences.append(mean_of_lists(metric, preds[:, index], *resampled) - mean_of_lists(metric, base_preds[:, index], *resampled))
+    return sorted(differences)
+
+
+@pytest.mark.parametrize("metric", LIST_METRICS)
+def test_the_bootstrap_of_lists_equals_measuring_the_lists_of_the_drawn_users_again(metric):
+    log = (*(columns := click_log(160, num_users=12, decimals=2)), in_lists(columns[3]))
+    replicates = list_replicates_by_loop(metric, *log, num_replicates=80, seed=5)
+    count = min(sum(difference <= 0 for difference in replicates), sum(difference >= 0 for difference in replicates))
+    result = bootstrap_lists(metric, *log, num_replicates=80, seed=5)
+    preds, base_preds, target, _, list_id = log
+    expected = mean_of_lists(metric, preds, target, list_id) - mean_of_lists(metric, base_preds, target, list_id)
+    assert result == pytest.approx((expected, replicates[1], replicates[-2], (1 + 2 * count) / 81), abs=1e-10)
+
+
+def test_lists_of_a_user_each_in_one_list_give_the_bootstrap_of_gauc():
+    preds, base_preds, target, group = click_log(400, decimals=2)
+    found = bootstrap_lists("list_gauc", preds, base_preds, target, group, group)
+    assert found == pytest.approx(bootstrap_gauc(preds, base_preds, target, group), abs=1e-10)
+
+
+@pytest.mark.parametrize("metric", LIST_METRICS)
+def test_the_bootstrap_of_lists_flips_its_sign_with_the_models_and_is_0_for_equal_ones(metric):
+    preds, base_preds, target, group = click_log(400, seeds=2, base_seeds=2)
+    list_id = in_lists(group)
+    result = bootstrap_lists(metric, preds, base_preds, target, group, list_id)
+    assert bootstrap_lists(metric, base_preds, preds, target, group, list_id) == pytest.approx(swapped(result), abs=1e-12)
+    assert bootstrap_lists(metric, preds, preds, target, group, list_id) == (0, 0, 0, 1)
+    assert bootstrap_lists(metric, preds**2, preds, target, group, list_id) == (0, 0, 0, 1)  # the order is the same
+
+
+def test_the_bootstrap_of_lists_rejects_equal_models_about_as_often_as_it_should():
+    p_values = []
+    for random in range(200):
+        preds, base_preds, target, group = click_log(600, seeds=1, base_seeds=1, better=0, random=random)
+        p_values.append(bootstrap_lists("mrr", preds, base_preds, target, group, in_lists(group), num_replicates=400).p_value)
+    assert 0.01 <= np.mean(np.array(p_values) < 0.05) <= 0.1
+    assert 0.4 <= np.mean(np.array(p_values) < 0.5) <= 0.6
+
+
+def test_lists_that_do_not_determine_a_difference_are_nan_with_a_warning():
+    preds, base_preds, target, group = torch.tensor([[0.9, 0.2]]), torch.tensor([[0.1, 0.2]]), torch.tensor([1, 0]), torch.tensor([3, 3])
+    with pytest.warns(MetricUndefinedWarning, match="bootstrap_lists, interval: undefined, all 1 users have the same difference"):
+        found = bootstrap_lists("mrr", preds, base_preds, target, group, torch.tensor([0, 0]))
+    assert found.difference == 0.5
+    assert math.isnan(found.low)
+    with pytest.warns(MetricUndefinedWarning, match="bootstrap_lists: undefined, no list has both a click and a non-click"):
+        assert math.isnan(bootstrap_lists("mrr", preds, base_preds, target, group, torch.tensor([0, -1])).difference)
+    with pytest.raises(ValueError, match="num_replicates = 9: must be at least 40"):
+        bootstrap_lists("mrr", preds, base_preds, target, group, group, num_replicates=9)
+    with pytest.raises(ValueError, match=r"list_id = torch\.float32 of shape"):
+        bootstrap_lists("mrr", preds, base_preds, target, group, group.float())

@@ -64,7 +64,7 @@ def test_the_experiment_is_mlflows_and_no_config_group():
         (["history=true", "experiment=abc"], r"experiment = abc: history=true chooses no run"),
         (["history=true", "rollback=true"], r"rollback = True and history = True: ask for one at a time"),
         (["name=a/b"], r"name = 'a/b': must be a registered model's name; allowed: letters, digits"),
-        (["metric=val/log_loss"], r"metric = 'val/log_loss': must be 'val/auc' or 'val/gauc'"),
+        (["metric=val/log_loss"], r"metric = 'val/log_loss': must be 'val/auc', 'val/gauc', 'val/list_gauc', "),
         (["alpha=0.7"], r"alpha = 0.7: must be less than 0.5"),
         (["min_efect=0.1"], r"min_efect: unknown key; did you mean min_effect\?"),
     ],

@@ -130,6 +130,8 @@ def test_runs_that_cannot_be_promoted_are_refused(home, several):
     for what, message in refused.items():
         with pytest.raises(PromotionError, match=f"run_id = {several[what]}: {message}"):
             choice(home, run_id=several[what])
+    with pytest.raises(PromotionError, match=r"has no val/mrr, which needs data\.columns\.group; only training runs can be promoted"):
+        choice(home, run_id=several["best"], metric="val/mrr")
     with pytest.raises(TrackingError, match="run_id = nosuch: no such run"):
         choice(home, run_id="nosuch")
 

@@ -7,7 +7,7 @@ import torch
 
 from clickflow.errors import PromotionError
 from clickflow.metrics.scored_rows import ScoredRows
-from clickflow.metrics.significance import bootstrap_gauc, delong
+from clickflow.metrics.significance import bootstrap_gauc, bootstrap_lists, delong
 from clickflow.promotion.gate import Verdict, gate_verdict
 
 
@@ -24,13 +24,20 @@ def verdict(challenger, champion, metric="gauc", min_effect=0.0, alpha=0.05):
     return gate_verdict(challenger, champion, metric, min_effect=min_effect, alpha=alpha)
 
 
-@pytest.mark.parametrize("metric", ["auc", "gauc"])
+def in_lists(found):
+    """The same rows in lists of at most 8, each of one user."""
+    order = found.group.argsort(stable=True)
+    place = torch.empty_like(order).scatter_(0, order, torch.arange(len(order)))
+    return found._replace(list_id=found.group * len(order) + place // 8)
+
+
+@pytest.mark.parametrize("metric", ["auc", "gauc", "list_gauc", "mrr", "ndcg_5", "ndcg_10"])
 def test_a_better_model_passes_and_a_worse_one_or_an_equal_one_does_not(metric):
-    better, worse = rows(1.5, 1), rows(1.0, 2)
+    better, worse, equal = in_lists(rows(1.5, 1)), in_lists(rows(1.0, 2)), in_lists(rows(1.0, 3))
     assert verdict(better, worse, metric).is_passed
     assert not verdict(worse, better, metric).is_passed
     assert not verdict(worse, worse, metric).is_passed
-    assert not verdict(rows(1.0, 3), worse, metric).is_passed
+    assert not verdict(equal, worse, metric).is_passed
 
 
 def test_the_difference_is_that_of_the_paired_tests():
@@ -38,6 +45,11 @@ def test_the_difference_is_that_of_the_paired_tests():
     columns = challenger.preds[None], champion.preds[None], challenger.target
     assert verdict(challenger, champion, "auc", alpha=0.1).found == delong(*columns, group=challenger.group, alpha=0.1)
     assert verdict(challenger, champion, "gauc").found == bootstrap_gauc(*columns, challenger.group)
+    list_id = in_lists(challenger).list_id
+    expected = bootstrap_lists("mrr", *columns, challenger.group, list_id)
+    found = verdict(in_lists(challenger), in_lists(champion), "mrr")
+    assert found.found == expected
+    assert found.difference.startswith(f"MRR {expected.difference:+.4f}, 95 % interval [")
 
 
 def test_the_lower_end_must_lie_above_the_least_effect():
@@ -61,7 +73,7 @@ def test_a_small_alpha_has_enough_replicates_in_its_tails():
 def test_rows_that_are_not_the_same_are_refused():
     champion = rows(1.0, 2)
     with pytest.raises(PromotionError, match=r"test rows: the 5,999 of the challenger and the 6,000 of the champion are not the same"):
-        verdict(ScoredRows(*(column[:-1] for column in champion)), champion)
+        verdict(ScoredRows(*(column[:-1] for column in champion[:3])), champion)
     for changed in (champion._replace(target=1 - champion.target), champion._replace(group=champion.group + 1)):
         with pytest.raises(PromotionError, match="only models scored on the same rows in the same order can be compared"):
             verdict(changed, champion)

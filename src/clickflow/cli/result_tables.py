@@ -55,6 +55,7 @@ def print_dataset(console: Console, dataset: PreparedDataset, seconds: float | N
             "split": name,
             "rows": f"{split.rows:,}",
             "users": f"{split.users:,}",
+            **({} if split.lists is None else {"lists": f"{split.lists:,}"}),
             "positive rate": f"{split.positives / split.rows:.4f}",
             "from": _date(split.first_timestamp, manifest.timestamp_unit),
             "to": _date(split.last_timestamp, manifest.timestamp_unit),
@@ -105,7 +106,8 @@ def _field_rows(manifest: Manifest) -> Iterator[dict[str, str]]:
 
 def print_metrics(console: Console, title: str, metrics: Mapping[str, float]) -> None:
     """One row of metrics."""
-    print_table(console, title, [{heading_of(name): shown_value(name, value) for name, value in metrics.items()}], left=[])
+    row = {heading_of(name): shown_value(name, value) for name, value in metrics.items()}
+    print_table(console, title, [row], left=[], width=SLICE_WIDTH if "lists_skipped" in metrics else None)
 
 
 def print_evaluation(console: Console, evaluation: Evaluation) -> None:

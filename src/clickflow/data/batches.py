@@ -34,6 +34,7 @@ class Batch:
         negative_history: (F, N) int64, for each behaviour another item, drawn uniformly from the items of train (the unknown item if
             there is no other); None unless requested.
         history_of: (B,) int64, the history that each row reads; None: row b reads history b.
+        list_id: (B,) int64, the list that each row was ranked in, -1 for none; None when scoring, and if the log has no lists.
     """
 
     target: Tensor
@@ -45,6 +46,7 @@ class Batch:
     group: Tensor | None = None
     negative_history: Tensor | None = None
     history_of: Tensor | None = None
+    list_id: Tensor | None = None
 
     def __len__(self) -> int:
         return self.target.shape[1]
@@ -77,6 +79,7 @@ class Batch:
             group=None if self.group is None else self.group[rows],
             negative_history=None if self.negative_history is None else self.negative_history[:, values],
             history_of=None if self.history_of is None else of_part - first,
+            list_id=None if self.list_id is None else self.list_id[rows],
         )
 
     def to(self, device: torch.device) -> "Batch":

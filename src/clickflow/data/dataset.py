@@ -19,6 +19,8 @@ from clickflow.data.negatives import OtherItems
 from clickflow.data.schema import ITEM, LABEL, TRUE_PROBABILITY, Schema
 
 RAW_TITLE = "raw/title"
+LIST_ID = "list_id"
+"""Column of a split with the number of each row's list, -1 for none; only where the log has lists."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ class Split:
     """The impressions of one split over the shared behaviours and items.
 
     Attributes:
-        rows: columns of the split, each (R,): group, item, history_start, history_end, label, ``index/<field>``, ``numeric/<field>``.
+        rows: columns of the split, each (R,): group, item, history_start, history_end, label, ``index/<field>``, ``numeric/<field>``,
+            and list_id if the log has lists.
         behaviours: (N,) item row of each behaviour.
         items: what models read of the I + 1 item rows.
     """
@@ -129,6 +132,7 @@ class Split:
             numeric={f.name: column(f"numeric/{f.name}", np.float32) for f in self.schema.numeric if f.role != "item"},
             label=column(LABEL, np.float32),
             group=column("group", np.int64),
+            list_id=column(LIST_ID, np.int64) if LIST_ID in self.rows else None,
             negative_history=None if others is None else self.items.index[:, others],
         )
 

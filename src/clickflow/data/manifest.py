@@ -22,6 +22,8 @@ class SplitSummary(StrictConfig):
     users: int
     first_timestamp: int
     last_timestamp: int
+    lists: int | None = None
+    """Lists that its rows were ranked in; None if the log names none."""
 
 
 class Manifest(StrictConfig):

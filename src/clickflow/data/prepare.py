@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from clickflow.data import manifest as manifest_file
 from clickflow.data import storage
-from clickflow.data.dataset import RAW_TITLE, PreparedDataset
+from clickflow.data.dataset import LIST_ID, RAW_TITLE, PreparedDataset
 from clickflow.data.fields import EncodedFields, encode_fields, smallest_integer
+from clickflow.data.lists import list_counts, list_numbers, num_lists
 from clickflow.data.manifest import FORMAT_VERSION, Manifest, SplitSummary
 from clickflow.data.negatives import interleave
 from clickflow.data.protocols import Impressions, ProtocolConfig
@@ -90,10 +91,13 @@ def _write(folder: Path, data: DataConfig, protocol: ProtocolConfig, log: Checke
         written |= storage.write_frame(folder, f"vocabulary/{name}", vocabulary.table)
     written |= storage.write_columns(folder, "items", fields.item_columns)
     written |= storage.write_columns(folder, "behaviours", {ITEM: rows.behaviours.item.astype(np.int32)})
+    list_id = list_numbers(log, rows)
     splits: dict[str, SplitSummary] = {}
     for code, name in enumerate(SPLITS):
         chosen = np.flatnonzero(rows.impressions.split == code)
         columns = _split_columns(rows, fields, log, chosen)
+        if list_id is not None:
+            columns[LIST_ID] = list_id[chosen].astype(np.int32 if len(list_id) <= np.iinfo(np.int32).max else np.int64)
         written |= storage.write_columns(folder, name, columns)
         splits[name] = _summary(columns, rows.impressions.timestamp[chosen])
     manifest = Manifest(
@@ -109,7 +113,7 @@ def _write(folder: Path, data: DataConfig, protocol: ProtocolConfig, log: Checke
         has_order=rows.has_order,
         history_length_quantiles=_history_lengths(rows.impressions),
         splits=splits,
-        counts=log.counts | rows.counts | fields.counts,
+        counts=log.counts | rows.counts | fields.counts | ({} if list_id is None else list_counts(list_id, rows)),
         versions={name: importlib.metadata.version(name) for name in ("clickflow", "polars", "pyarrow", "numpy")},
         checksums=written.checksums,
         files=written.files,
@@ -152,4 +156,5 @@ def _summary(columns: dict[str, NDArray[Any]], timestamp: NDArray[np.int64]) -> 
         users=int(np.count_nonzero(np.bincount(columns["group"]))),
         first_timestamp=int(timestamp.min()),
         last_timestamp=int(timestamp.max()),
+        lists=num_lists(columns[LIST_ID]) if LIST_ID in columns else None,
     )

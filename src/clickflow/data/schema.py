@@ -19,6 +19,8 @@ TITLE = "item title"
 """A title for people; not a field, so it has a name that no field can have."""
 SPLIT = "given split"
 """Code of the split that the log itself gives to a row; no field can have this name either."""
+LIST = "given list"
+"""Raw id of the list that a row was ranked in; nor this one."""
 RESERVED_NAMES = frozenset(
     {USER, ITEM, TIMESTAMP, LABEL, RATING, TRUE_PROBABILITY, HISTORY, "group", "history_start", "history_end", "row", "preds"}
 )

@@ -14,7 +14,7 @@ import polars as pl
 
 from clickflow.data import field_values
 from clickflow.data.faults import RawTable, row_faults, wrong_unit
-from clickflow.data.schema import ITEM, LABEL, RATING, TIMESTAMP, USER
+from clickflow.data.schema import ITEM, LABEL, LIST, RATING, TIMESTAMP, USER
 from clickflow.data.sources.raw import RawLog
 from clickflow.data.sources.source import SourceConfig, reading, several
 
@@ -130,7 +130,7 @@ def _remedy(count: int, share: str, too_many: bool, config: SourceConfig) -> str
 
 
 def _count_duplicates(name: str, frame: pl.DataFrame, config: SourceConfig, counts: dict[str, int]) -> pl.DataFrame:
-    keys = [column for column in (USER, ITEM, TIMESTAMP, LABEL, RATING) if column in frame.columns]
+    keys = [column for column in (USER, ITEM, TIMESTAMP, LABEL, RATING, LIST) if column in frame.columns]
     duplicates = _duplicates(frame.select(keys))
     counts[_count("duplicate_rows", name)] = duplicates
     if not duplicates or config.duplicates == "keep":

@@ -23,6 +23,8 @@ from clickflow.metrics.scored_rows import ScoredRows
 class ClickMetrics(Metric):
     """``auc``, ``gauc``, ``gauc_users_skipped``, ``pr_auc``, ``log_loss`` and ``calibration`` over all rows seen since the last reset.
 
+    Rows with lists also have the metrics within lists.
+
     >>> metrics = ClickMetrics()
     >>> metrics.update(preds=torch.tensor([0.9, 0.2]), target=torch.tensor([1, 0]), group=torch.tensor([7, 7]))
     >>> metrics.update(preds=torch.tensor([0.6]), target=torch.tensor([0]), group=torch.tensor([8]))
@@ -37,6 +39,7 @@ class ClickMetrics(Metric):
     preds: list[Tensor]
     target: list[Tensor]
     group: list[Tensor]
+    list_id: list[Tensor]
 
     def __init__(self, **kwargs: Any) -> None:
         """Take torchmetrics' own keywords, such as ``compute_on_cpu``, which moves the rows off the GPU batch by batch."""
@@ -44,12 +47,14 @@ class ClickMetrics(Metric):
         for state in ScoredRows._fields:
             self.add_state(state, default=[], dist_reduce_fx="cat")
 
-    def update(self, preds: Tensor, target: Tensor, group: Tensor) -> None:
+    def update(self, preds: Tensor, target: Tensor, group: Tensor, list_id: Tensor | None = None) -> None:
         """Add the rows of a batch, as :meth:`~clickflow.metrics.scored_rows.ScoredRows.checked` takes them."""
-        rows = ScoredRows.checked(preds, target, group)
+        rows = ScoredRows.checked(preds, target, group, list_id)
         self.preds.append(rows.preds)
         self.target.append(rows.target)
         self.group.append(rows.group)
+        if rows.list_id is not None:
+            self.list_id.append(rows.list_id)
 
     def compute(self) -> dict[str, float]:
         """The metrics by name, as :meth:`~clickflow.metrics.scored_rows.ScoredRows.measure` gives them.
@@ -62,8 +67,12 @@ class ClickMetrics(Metric):
 
     def rows(self) -> ScoredRows:
         """Rows of this process so far; after :meth:`compute` they come without another copy. Do not write into them."""
-        dtypes = {"preds": torch.float32, "target": torch.uint8, "group": torch.int64}
-        return ScoredRows(*(self._concatenated(state, dtype) for state, dtype in dtypes.items()))
+        return ScoredRows(
+            preds=self._concatenated("preds", torch.float32),
+            target=self._concatenated("target", torch.uint8),
+            group=self._concatenated("group", torch.int64),
+            list_id=self._concatenated("list_id", torch.int64) if len(self.list_id) else None,
+        )
 
     def _concatenated(self, state: str, dtype: torch.dtype) -> Tensor:
         parts = getattr(self, state)

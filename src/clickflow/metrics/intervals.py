@@ -21,6 +21,8 @@ import torch
 from torch import Tensor
 
 from clickflow.metrics.calibration import row_losses
+from clickflow.metrics.headings import LIST_METRICS
+from clickflow.metrics.lists import list_scores
 from clickflow.metrics.placements import auc_variance, twice_placements
 from clickflow.metrics.ranking import check_group, check_inputs, differs_from_previous, segments, user_statistics
 
@@ -32,17 +34,19 @@ class ConfidenceInterval(NamedTuple):
     high: float
 
 
-def intervals(preds: Tensor, target: Tensor, group: Tensor) -> dict[str, ConfidenceInterval]:
+def intervals(preds: Tensor, target: Tensor, group: Tensor, list_id: Tensor | None = None) -> dict[str, ConfidenceInterval]:
     """Intervals of ``auc``, ``gauc``, ``pr_auc``, ``log_loss`` and ``calibration``, in O(B log B).
 
-    Inputs and errors are those of :mod:`~clickflow.metrics.ranking`. An interval that is NaN gives no warning: measuring the metric itself
-    gives one.
+    Rows with lists also have those of the metrics within lists; a list of several users counts as a user of its own. Inputs and errors are
+    those of :mod:`~clickflow.metrics.ranking`. An interval that is NaN gives no warning: measuring the metric itself gives one.
     """
     preds, click = check_inputs(preds, target)
     check_group(group, preds)
+    of_lists = {} if list_id is None else _of_lists(preds, click, group, list_id)
     users, user = torch.unique(group, return_inverse=True)
     if len(users) < 2 or bool((click == click[0]).all()):
-        return dict.fromkeys(("auc", "gauc", "pr_auc", "log_loss", "calibration"), ConfidenceInterval(math.nan, math.nan))
+        names = ("auc", "gauc", "pr_auc", "log_loss", "calibration", *of_lists)
+        return dict.fromkeys(names, ConfidenceInterval(math.nan, math.nan))
 
     def of_users(rows: Tensor) -> Tensor:
         return torch.zeros(len(users), dtype=torch.float64, device=rows.device).index_add_(0, user, rows.double())
@@ -56,8 +60,16 @@ def intervals(preds: Tensor, target: Tensor, group: Tensor) -> dict[str, Confide
         "pr_auc": logit_interval(*_average_precision(preds, click, of_users)),
         "log_loss": _log_interval(*_ratio(of_users(row_losses(preds, click)), impressions)),
         "calibration": _log_interval(*_ratio(of_users(preds), clicks)),
+        **of_lists,
     }
     return {name: ConfidenceInterval(float(low), float(high)) for name, (low, high) in found.items()}
+
+
+def _of_lists(preds: Tensor, click: Tensor, group: Tensor, list_id: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    """Ends of the intervals of the metrics within lists."""
+    scores = list_scores(preds, click, group, list_id)
+    numerator, denominator = (scores.of_clusters(column) for column in (scores.values * scores.weight, scores.weight))
+    return {name: logit_interval(*_ratio(*columns)) for name, *columns in zip(LIST_METRICS, numerator, denominator, strict=True)}
 
 
 def auc_and_error(preds: Tensor, click: Tensor, cluster: Tensor, stratum: Tensor) -> tuple[Tensor, Tensor]:

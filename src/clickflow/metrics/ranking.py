@@ -142,10 +142,10 @@ def check_inputs(preds: Tensor, target: Tensor, name: str = "preds") -> tuple[Te
     return preds, click
 
 
-def check_group(group: Tensor, preds: Tensor) -> None:
+def check_group(group: Tensor, preds: Tensor, name: str = "group") -> None:
     """Raise a ValueError unless ``group`` is an integer column as long as ``preds`` (B,)."""
     if group.shape != preds.shape or group.dtype not in _INTEGER_TYPES:
-        raise ValueError(f"group = {group.dtype} of shape {tuple(group.shape)}: must be an integer column of shape {tuple(preds.shape)}")
+        raise ValueError(f"{name} = {group.dtype} of shape {tuple(group.shape)}: must be an integer column of shape {tuple(preds.shape)}")
 
 
 def one_class(target: Tensor) -> str:

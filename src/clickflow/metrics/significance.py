@@ -1,4 +1,4 @@
-"""Tests of whether a model is better than its base on the same test rows: DeLong's for AUC, a bootstrap over users for GAUC.
+"""Tests of whether a model is better than its base on the same test rows: DeLong's for AUC, a bootstrap over users for the others.
 
 Both are paired: the two models score the same rows, so the difficulty that they share cancels. Each model may have been trained with
 several seeds; the means over seeds are compared. The interval covers the sampling of the test rows, given the trained models: other rows
@@ -20,6 +20,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from clickflow.metrics.headings import LIST_METRICS
+from clickflow.metrics.lists import list_scores
 from clickflow.metrics.placements import auc_variance, twice_placements
 from clickflow.metrics.ranking import check_group, check_inputs, one_class, undefined, user_statistics
 
@@ -111,8 +113,7 @@ def bootstrap_gauc(
             with a single user), and only ``difference`` is a number.
     """
     preds, base_preds, click = _check(preds, base_preds, target, group, alpha)
-    if num_replicates * alpha < 2:
-        raise ValueError(f"num_replicates = {num_replicates}: must be at least {math.ceil(2 / alpha)}, for tails of {50 * alpha:g} %")
+    _check_replicates(num_replicates, alpha)
     impressions, clicks, _ = user_statistics(preds[0], click, group)
     pairs = clicks * (impressions - clicks)  # (U,) pairs of a click and a non-click
     both = pairs > 0
@@ -122,15 +123,56 @@ def bootstrap_gauc(
     if not difference.any():
         return NO_DIFFERENCE
     difference = difference.double() / (2 * len(preds) * len(base_preds) * pairs[both])
-    weight = impressions[both].double()
+    return _bootstrap("bootstrap_gauc", difference, impressions[both].double(), num_replicates, alpha, seed)
+
+
+def bootstrap_lists(
+    metric: str,
+    preds: Tensor,
+    base_preds: Tensor,
+    target: Tensor,
+    group: Tensor,
+    list_id: Tensor,
+    *,
+    num_replicates: int = 2_000,
+    alpha: float = 0.05,
+    seed: int = 0,
+) -> PairedDifference:
+    """Paired bootstrap over users for the difference of two means over lists.
+
+    ``metric`` is one of :data:`~clickflow.metrics.headings.LIST_METRICS`. A drawn user brings all lists that count; a list of several users
+    is drawn by itself. ``list_id`` is (B,) integer, negative for a row in no list; the rest is as in :func:`bootstrap_gauc`.
+    """
+    preds, base_preds, click = _check(preds, base_preds, target, group, alpha)
+    check_group(list_id, target, "list_id")
+    _check_replicates(num_replicates, alpha)
+    place = LIST_METRICS.index(metric)
+    scores = list_scores(preds[0], click, group, list_id)
+    if not len(scores.cluster):
+        return PairedDifference(*[undefined("bootstrap_lists", "no list has both a click and a non-click")] * 4)
+    difference = _difference(preds, base_preds, lambda column: list_scores(column, click, group, list_id).values[place])
+    if not difference.any():
+        return NO_DIFFERENCE
+    weight = scores.weight[place]
+    gained, weight = scores.of_clusters(torch.stack([difference / (len(preds) * len(base_preds)) * weight, weight]))
+    return _bootstrap("bootstrap_lists", gained / weight, weight, num_replicates, alpha, seed)
+
+
+def _bootstrap(test: str, difference: Tensor, weight: Tensor, num_replicates: int, alpha: float, seed: int) -> PairedDifference:
+    """Interval of the mean difference (U,) of users, weighted (U,) float64, from draws of users with replacement."""
     mean = float((difference * weight).sum() / weight.sum())
     if bool((difference == difference[0]).all()):
-        return PairedDifference(mean, *[undefined("bootstrap_gauc, interval", f"all {len(weight):,} users have the same difference")] * 3)
+        return PairedDifference(mean, *[undefined(f"{test}, interval", f"all {len(weight):,} users have the same difference")] * 3)
     replicates = _resampled_means(difference.cpu(), weight.cpu(), num_replicates, torch.Generator().manual_seed(seed)).sort().values
     tail = int(alpha / 2 * (num_replicates - 1))
     count = 2 * min(int((replicates <= 0).sum()), int((replicates >= 0).sum()))
     p_value = min(1.0, (1 + count) / (1 + num_replicates))
     return PairedDifference(mean, float(replicates[tail]), float(replicates[-1 - tail]), p_value)
+
+
+def _check_replicates(num_replicates: int, alpha: float) -> None:
+    if num_replicates * alpha < 2:
+        raise ValueError(f"num_replicates = {num_replicates}: must be at least {math.ceil(2 / alpha)}, for tails of {50 * alpha:g} %")
 
 
 def _check(preds: Tensor, base_preds: Tensor, target: Tensor, group: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -150,7 +192,7 @@ def _check(preds: Tensor, base_preds: Tensor, target: Tensor, group: Tensor, alp
 
 
 def _difference(preds: Tensor, base_preds: Tensor, statistic: Callable[[Tensor], Tensor]) -> Tensor:
-    """Mean over seeds of an int64 statistic of a column, the model's minus the base's, times S S', which keeps it an exact int64."""
+    """Mean over seeds of a statistic of a column, the model's minus the base's, times S S', which keeps integers exact."""
     total = torch.stack([statistic(column) for column in preds]).sum(0)
     base_total = torch.stack([statistic(column) for column in base_preds]).sum(0)
     return total * len(base_preds) - base_total * len(preds)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from clickflow.config import suggest
 from clickflow.data.prepare import Progress
 from clickflow.errors import PromotionError
+from clickflow.metrics.headings import LIST_METRICS
 from clickflow.promotion.config import PromoteConfig
 from clickflow.text import counted
 from clickflow.tracking.names import FINGERPRINT_TAG, KIND_TAG, logged_name
@@ -89,7 +90,9 @@ def _asked_for(store: Store, config: PromoteConfig, run_id: str) -> Challenger:
     value = run.metrics.get(logged_name(config.metric))
     model_id = ready_model(store, run)
     if value is None or model_id is None:
-        lacking = f"has no {config.metric}" if value is None else "holds no complete model"
+        within_lists = config.metric.removeprefix("val/") in LIST_METRICS
+        no_value = f"has no {config.metric}" + (", which needs data.columns.group" if within_lists else "")
+        lacking = no_value if value is None else "holds no complete model"
         raise PromotionError(f"run_id = {run_id}: {lacking}; only training runs can be promoted; copy the id of one from its page.")
     return Challenger(run, model_id, value, name)
 

@@ -27,7 +27,7 @@ class PromoteConfig(StrictConfig):
     """MLflow experiment to choose the best finished run from; null: the run's or the champion's, or the only one with finished runs."""
     run_id: Annotated[str, Field(min_length=1)] | None = None
     """Run to promote; null: the best by ``metric`` on the validation split."""
-    metric: Literal["val/auc", "val/gauc"] = "val/gauc"
+    metric: Literal["val/auc", "val/gauc", "val/list_gauc", "val/mrr", "val/ndcg_5", "val/ndcg_10"] = "val/gauc"
     """Metric by which the best run is chosen, on the validation split; the gate tests the same on the test split."""
     min_effect: Annotated[float, Field(gt=-1, lt=1)] = 0.0
     """The confidence interval of the difference to the champion must be above this; negative: how much worse is still good enough."""

@@ -79,7 +79,7 @@ def version_tags(evidence: Evidence, config: PromoteConfig) -> dict[str, str]:
     run, evaluation = evidence.challenger.run, evidence.evaluation
     tags = {name: run.tags[name] for name in RUN_TAGS if name in run.tags}
     tags |= {"experiment": evidence.challenger.experiment, config.metric: f"{evidence.challenger.value:.4f}"}
-    tags |= {f"test/{name}": _with_interval(evaluation, name) for name in TEST_TAGS}
+    tags |= {f"test/{name}": _with_interval(evaluation, name) for name in dict.fromkeys((*TEST_TAGS, config.metric.removeprefix("val/")))}
     return tags | {"gate": evidence.gate}
 
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 
 from clickflow.errors import PromotionError
-from clickflow.metrics.headings import HEADINGS
+from clickflow.metrics.headings import HEADINGS, LIST_METRICS
 from clickflow.metrics.ranking import MetricUndefinedWarning
 from clickflow.metrics.scored_rows import ScoredRows
-from clickflow.metrics.significance import NO_DIFFERENCE, PairedDifference, bootstrap_gauc, delong
+from clickflow.metrics.significance import NO_DIFFERENCE, PairedDifference, bootstrap_gauc, bootstrap_lists, delong
 
 LEAST_REPLICATES = 2_000
 TAIL_REPLICATES = 20
@@ -26,7 +26,7 @@ class Verdict:
     """The gate's answer.
 
     Attributes:
-        metric: ``auc`` or ``gauc``.
+        metric: ``auc``, ``gauc`` or a metric within lists.
         found: the difference to the champion, paired on the same test rows.
         min_effect: what the lower end of its interval must exceed.
         alpha: probability that the interval misses the true difference.
@@ -67,7 +67,8 @@ class Verdict:
 def gate_verdict(rows: ScoredRows, champion: ScoredRows, metric: str, *, min_effect: float, alpha: float) -> Verdict:
     """Judge a challenger by its predictions and the champion's of the same R rows in the same order.
 
-    ``metric`` is ``auc`` (DeLong, clustered by user) or ``gauc`` (bootstrap over users); the rest is a :class:`Verdict`'s.
+    ``metric`` is ``auc`` (DeLong, clustered by user), ``gauc`` or, for rows with lists, a metric within lists (both: bootstrap over users);
+    the rest is a :class:`Verdict`'s.
 
     Raises:
         PromotionError: the rows are not the same.
@@ -84,5 +85,9 @@ def gate_verdict(rows: ScoredRows, champion: ScoredRows, metric: str, *, min_eff
             found = delong(*columns, group=rows.group, alpha=alpha)
         else:
             replicates = max(LEAST_REPLICATES, math.ceil(TAIL_REPLICATES / alpha))
-            found = bootstrap_gauc(*columns, rows.group, num_replicates=replicates, alpha=alpha)
+            if metric in LIST_METRICS:
+                assert rows.list_id is not None  # else its run would have no such metric
+                found = bootstrap_lists(metric, *columns, rows.group, rows.list_id, num_replicates=replicates, alpha=alpha)
+            else:
+                found = bootstrap_gauc(*columns, rows.group, num_replicates=replicates, alpha=alpha)
     return Verdict(metric, found, min_effect, alpha)

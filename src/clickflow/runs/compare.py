@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from clickflow.config import flatten
 from clickflow.data.dataset import PreparedDataset
-from clickflow.data.predictions import read_predictions
+from clickflow.data.predictions import read_lists, read_predictions
 from clickflow.data.prepare import Progress, prepare
 from clickflow.data.splits import SPLITS
 from clickflow.errors import ClickflowError, TrackingError, TrainingError
 from clickflow.figures.comparison_figure import comparison_figure
 from clickflow.figures.metric_figures import gradient_norm_figure
-from clickflow.metrics.headings import HEADINGS, PRINCIPAL
-from clickflow.metrics.significance import PairedDifference, bootstrap_gauc, delong
+from clickflow.metrics.headings import HEADINGS, LIST_METRICS, reported
+from clickflow.metrics.significance import PairedDifference, bootstrap_gauc, bootstrap_lists, delong
 from clickflow.runs.comparison import COSTS, ModelResult, as_csv, as_markdown, improvement
 from clickflow.runs.config import CompareConfig, RunConfig
 from clickflow.runs.evaluate import EVALUATION, LoadedModel, evaluate_on, is_evaluated
@@ -59,6 +59,7 @@ class _Scored:
     preds: NDArray[np.float32]
     label: NDArray[np.uint8]
     group: NDArray[np.int64]
+    list_id: NDArray[np.int64] | None
 
 
 def compare(config: CompareConfig, models: Mapping[str, RunConfig], progress: Progress = lambda stage: None) -> Comparison:
@@ -130,21 +131,25 @@ def _score(parent: Run, dataset: PreparedDataset, label: str, config: RunConfig,
             model = read_best_model(store, run.found, config, dataset) if model is None else model
             evaluate_on(run, LoadedModel(model, config.trainer), dataset)
     with fetched(store, run_id, "predictions/test.parquet") as predictions:
-        return _Scored(read_run(store, run_id), *read_predictions(predictions))
+        return _Scored(read_run(store, run_id), *read_predictions(predictions), read_lists(predictions))
 
 
 def _results(config: CompareConfig, scored: Mapping[str, list[_Scored]]) -> list[ModelResult]:
     base = scored.get(config.compare.base, [])
     base_auc = _values(base, "auc")
+    logged = {name.removeprefix("test/") for name in next(iter(scored.values()))[0].run.metrics}  # alike in all: they share the data
+    monitored = config.trainer.monitor.removeprefix("val/")
+    within_lists = (monitored,) if monitored in LIST_METRICS else ()
     return [
         ModelResult(
             label=label,
             run_ids=tuple(one.run.run_id for one in runs),
-            metrics={name: _values(runs, name) for name in PRINCIPAL}
+            metrics={name: _values(runs, name) for name in reported(logged)}
             | {name: tuple(one.run.metrics[name] for one in runs) for name in COSTS},
-            against_base=_against_base(runs, base) if base and label != config.compare.base else {},
+            against_base=_against_base(runs, base, within_lists) if base and label != config.compare.base else {},
             rela_impr=improvement(_values(runs, "auc"), base_auc),
             published={str(name): value for name, value in config.compare.published.get(label, {}).items()},
+            tested=("auc", "gauc", *within_lists),
         )
         for label, runs in scored.items()
     ]
@@ -154,8 +159,12 @@ def _values(runs: list[_Scored], metric: str) -> tuple[float, ...]:
     return tuple(one.run.metrics[f"test/{metric}"] for one in runs)
 
 
-def _against_base(runs: list[_Scored], base: list[_Scored]) -> dict[str, PairedDifference]:
-    """Paired differences to the base model; a TrackingError if the runs were not evaluated on the same rows."""
+def _against_base(runs: list[_Scored], base: list[_Scored], within_lists: tuple[str, ...]) -> dict[str, PairedDifference]:
+    """Paired differences to the base model in AUC, GAUC and metrics within lists.
+
+    Raises:
+        TrackingError: the runs were not evaluated on the same rows.
+    """
     first = base[0]
     for one in [*runs, *base]:
         if not (np.array_equal(one.label, first.label) and np.array_equal(one.group, first.group)):
@@ -165,7 +174,11 @@ def _against_base(runs: list[_Scored], base: list[_Scored]) -> dict[str, PairedD
             )
     preds, base_preds = (torch.from_numpy(np.stack([one.preds for one in group])) for group in (runs, base))
     target, group = torch.from_numpy(first.label), torch.from_numpy(first.group)
-    return {"auc": delong(preds, base_preds, target, group=group), "gauc": bootstrap_gauc(preds, base_preds, target, group)}
+    found = {"auc": delong(preds, base_preds, target, group=group), "gauc": bootstrap_gauc(preds, base_preds, target, group)}
+    for name in within_lists:
+        assert first.list_id is not None  # else the config, which monitors a metric within lists, would have been refused
+        found[name] = bootstrap_lists(name, preds, base_preds, target, group, torch.from_numpy(first.list_id))
+    return found
 
 
 def _write(folder: Path, results: list[ModelResult], base: str, first_runs: Mapping[str, FoundRun], store: Store) -> None:

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from clickflow.metrics.headings import HEADINGS, PRINCIPAL
+from clickflow.metrics.headings import HEADINGS, reported
 from clickflow.metrics.ranking import rela_impr
 from clickflow.metrics.significance import PairedDifference
 from clickflow.text import csv_table, markdown_table
@@ -18,7 +18,7 @@ COSTS = {"num_parameters": "parameters", "rows_per_second": "rows/s", "train_sec
 class ModelResult:
     """A model trained with one or several seeds: test metrics and costs by name, one value per seed.
 
-    ``against_base`` has the paired differences of ``auc`` and ``gauc`` to the base model on the same test rows; it is empty for the base
+    ``against_base`` has the paired differences of the ``tested`` metrics to the base model on the same test rows; it is empty for the base
     itself and if the base has no result. ``published`` has the paper's values.
     """
 
@@ -28,6 +28,7 @@ class ModelResult:
     against_base: Mapping[str, PairedDifference]
     rela_impr: float
     published: Mapping[str, float]
+    tested: tuple[str, ...] = ("auc", "gauc")
 
     def mean(self, metric: str) -> float:
         """Mean over seeds."""
@@ -48,7 +49,7 @@ def improvement(auc: tuple[float, ...], base_auc: tuple[float, ...]) -> float:
 def quality_columns(result: ModelResult) -> dict[str, str]:
     """A model's line in the table of metrics: heading -> text."""
     columns = {"model": result.label, "seeds": str(len(result.run_ids))}
-    columns |= {HEADINGS[name]: f"{result.mean(name):.4f}{_spread(result.std(name))}" for name in PRINCIPAL}
+    columns |= {HEADINGS[name]: f"{result.mean(name):.4f}{_spread(result.std(name))}" for name in reported(result.metrics)}
     columns["RelaImpr"] = f"{result.rela_impr:+.2%}" if math.isfinite(result.rela_impr) else "–"
     return columns | {f"published {HEADINGS[name]}": f"{value:.4f}" for name, value in result.published.items()}
 
@@ -56,7 +57,7 @@ def quality_columns(result: ModelResult) -> dict[str, str]:
 def significance_columns(result: ModelResult) -> dict[str, str]:
     """A model's line in the table of differences to the base model and of costs: heading -> text."""
     columns = {"model": result.label}
-    for name in ("auc", "gauc"):
+    for name in result.tested:
         found = result.against_base.get(name)
         columns[f"Δ{HEADINGS[name]} [95 %]"] = "–" if found is None else _difference(found)
         columns[f"p({HEADINGS[name]})"] = "–" if found is None else _p_value(found.p_value)
@@ -77,7 +78,7 @@ def as_csv(results: list[ModelResult]) -> str:
 
 def _numbers(result: ModelResult) -> dict[str, str | float]:
     line: dict[str, str | float] = {"model": result.label, "seeds": len(result.run_ids), "rela_impr": result.rela_impr}
-    for name in PRINCIPAL:
+    for name in reported(result.metrics):
         line |= {f"{name}_mean": result.mean(name), f"{name}_std": result.std(name)}
     for name, found in result.against_base.items():
         line |= {f"{name}_{key}": value for key, value in found._asdict().items()}

@@ -10,6 +10,7 @@ from clickflow.data.sources.log import LogConfig
 from clickflow.data.sources.movielens import MovieLensConfig
 from clickflow.data.sources.synthetic import SyntheticConfig
 from clickflow.data.sources.union import DataConfig
+from clickflow.metrics.headings import LIST_METRICS
 from clickflow.models.config import ModelConfig
 from clickflow.tracking.config import ModelUri, TrackingConfig
 from clickflow.training.config import OptimizerConfig, PlateauConfig, RegularisationConfig, ScheduleConfig, TrainerConfig
@@ -28,6 +29,7 @@ class PrepareConfig(StrictConfig):
     def _contradictions(self) -> Contradictions:
         yield from _missing_columns(self.data, self.protocol)
         yield from _missing_clock(self.data, self.protocol)
+        yield from _lists_of_drawn_rows(self.data, self.protocol)
 
 
 class RunConfig(PrepareConfig):
@@ -45,6 +47,7 @@ class RunConfig(PrepareConfig):
     def _contradictions(self) -> Contradictions:
         yield from super()._contradictions()
         yield from self.regularisation.contradictions_with(self.optimizer)
+        yield from missing_lists("trainer.monitor", self.trainer.monitor, self.data)
         if isinstance(self.schedule, PlateauConfig) and self.schedule.patience >= self.trainer.patience:
             yield (
                 "schedule.patience",
@@ -156,6 +159,27 @@ def _missing_columns(data: DataConfig, protocol: ProtocolConfig) -> Contradictio
             yield "protocol.name", needs + missing
     elif not isinstance(data, SyntheticConfig if column == "label" else MovieLensConfig):
         yield "protocol.name", needs + f"which data source {data.source} does not have; set protocol=next_item"
+
+
+def missing_lists(key: str, metric: str, data: DataConfig) -> Contradictions:
+    """A metric within lists, on data without them."""
+    if metric.removeprefix("val/") in LIST_METRICS and not (isinstance(data, LogConfig) and data.columns.group):
+        if isinstance(data, LogConfig):
+            yield (
+                key,
+                f"= {metric}: is measured within lists, but data.columns.group is not set; name the column of the list, or take val/gauc",
+            )
+        else:
+            yield key, f"= {metric}: is measured within lists, which data source {data.source} does not have; take val/gauc"
+
+
+def _lists_of_drawn_rows(data: DataConfig, protocol: ProtocolConfig) -> Contradictions:
+    if isinstance(data, LogConfig) and data.columns.group and protocol.name == "next_item":
+        yield (
+            "data.columns.group",
+            f"= {data.columns.group}: names lists that were shown, but protocol.name = next_item draws its negatives; "
+            "set protocol=impressions or remove the column",
+        )
 
 
 def _missing_clock(data: DataConfig, protocol: ProtocolConfig) -> Contradictions:

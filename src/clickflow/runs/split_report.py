@@ -12,7 +12,7 @@ import polars as pl
 import torch
 from torch import nn
 
-from clickflow.data.dataset import PreparedDataset
+from clickflow.data.dataset import LIST_ID, PreparedDataset
 from clickflow.data.predictions import write_predictions
 from clickflow.figures.metric_figures import pr_figure, reliability_figure, roc_figure
 from clickflow.figures.slice_figure import SlicePoint, slice_figure
@@ -45,7 +45,8 @@ class ScoredSplit:
 def score(model: nn.Module, dataset: PreparedDataset, split: str, trainer: TrainerConfig) -> ScoredSplit:
     """Predict a split and measure the predictions; ``oracle_auc`` is the best that any model could reach, where the truth is known."""
     loader = evaluation_loader(dataset, split, trainer)
-    rows = ScoredRows.checked(*predict_batches(model, loader))
+    lists = loader.split.rows.get(LIST_ID)
+    rows = ScoredRows.checked(*predict_batches(model, loader), None if lists is None else torch.from_numpy(lists.astype(np.int64)))
     metrics = rows.measure()
     truth = loader.split.true_probability()
     if truth is not None:
@@ -59,7 +60,7 @@ def log_split(run: Run, dataset: PreparedDataset, scored: ScoredSplit, *, curve_
     A prefix of the curves' names keeps validation and test from sharing a line. Figures can also be drawn later, from the curves and
     predictions.
     """
-    preds, target, _ = scored.rows
+    preds, target = scored.rows.preds, scored.rows.target
     roc, pr = roc_curve(preds, target), pr_curve(preds, target)
     run.log_curves({f"{curve_prefix}{curve.name}": (curve.steps, curve.y) for curve in (roc, pr)})
     if figures:

@@ -13,7 +13,7 @@ from clickflow.config import flatten
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import Progress, prepare
 from clickflow.errors import TrackingError, TrainingError, system_reason
-from clickflow.metrics.headings import HEADINGS, PRINCIPAL, shown_value
+from clickflow.metrics.headings import HEADINGS, reported, shown_value
 from clickflow.models.entry_points import package_of
 from clickflow.runs.attention import log_attention
 from clickflow.runs.config import RunConfig
@@ -203,7 +203,7 @@ def _costs(model: nn.Module, dataset: PreparedDataset, config: RunConfig, result
 def _description(
     config: RunConfig, dataset: PreparedDataset, result: "FitResult", validation: ScoredSplit, costs: Mapping[str, float]
 ) -> str:
-    row = {HEADINGS[name]: shown_value(name, validation.metrics[name]) for name in PRINCIPAL}
+    row = {HEADINGS[name]: shown_value(name, validation.metrics[name]) for name in reported(validation.metrics)}
     splits = ", ".join(f"{name} {split.rows:,}" for name, split in dataset.manifest.splits.items())
     return "\n".join(
         [

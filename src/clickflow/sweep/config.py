@@ -5,17 +5,28 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from clickflow.config import Contradictions, StrictConfig, matching, named
-from clickflow.runs.config import RunConfig
+from clickflow.runs.config import RunConfig, missing_lists
 
 Count = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0)]
 StartupTrials = Annotated[int, Field(ge=1)]
 Metric = Literal[
-    "val/auc", "val/gauc", "val/pr_auc", "val/log_loss", "num_parameters", "train_seconds", "rows_per_second", "latency_milliseconds"
+    "val/auc",
+    "val/gauc",
+    "val/pr_auc",
+    "val/log_loss",
+    "val/list_gauc",
+    "val/mrr",
+    "val/ndcg_5",
+    "val/ndcg_10",
+    "num_parameters",
+    "train_seconds",
+    "rows_per_second",
+    "latency_milliseconds",
 ]
 Direction = Literal["maximize", "minimize"]
-HIGH_IS_GOOD = frozenset({"val/auc", "val/gauc", "val/pr_auc", "rows_per_second"})
+HIGH_IS_GOOD = frozenset({"val/auc", "val/gauc", "val/pr_auc", "val/list_gauc", "val/mrr", "val/ndcg_5", "val/ndcg_10", "rows_per_second"})
 
 
 class Seeded(StrictConfig):
@@ -175,3 +186,9 @@ class SweepRunConfig(RunConfig):
     """A sweep; everything but ``sweep`` is what its trials share."""
 
     sweep: SweepConfig
+
+    def _contradictions(self) -> Contradictions:
+        yield from super()._contradictions()
+        for metric in self.sweep.metric:
+            if metric != self.trainer.monitor:  # which is reported already
+                yield from missing_lists("sweep.metric", metric, self.data)

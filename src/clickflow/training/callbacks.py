@@ -116,8 +116,9 @@ class MonitorIsDefined(Callback):
         value = float(trainer.callback_metrics[self.monitor])
         if not math.isfinite(value):
             raise TrainingError(
-                f"trainer.monitor = {self.monitor}: is {value} on the validation split, where all rows, or all of each user, are of "
-                "one class; it must be defined to choose the best weights; set trainer.monitor=val/log_loss or bring more validation rows."
+                f"trainer.monitor = {self.monitor}: is {value} on the validation split, where all rows, or all of each user or list, are "
+                "of one class; it must be defined to choose the best weights; set trainer.monitor=val/log_loss or bring more validation "
+                "rows."
             )
 
 

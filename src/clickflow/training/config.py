@@ -28,8 +28,10 @@ class TrainerConfig(StrictConfig):
     """Rows per training step."""
     max_history: Count = 100
     """Behaviours per row, the latest ones."""
-    monitor: Literal["val/auc", "val/gauc", "val/pr_auc", "val/log_loss"] = "val/gauc"
-    """Decides which weights are best and when to stop."""
+    monitor: Literal["val/auc", "val/gauc", "val/pr_auc", "val/log_loss", "val/list_gauc", "val/mrr", "val/ndcg_5", "val/ndcg_10"] = (
+        "val/gauc"
+    )
+    """Decides which weights are best and when to stop; from ``list_gauc`` on they need ``data.columns.group``."""
     patience: Count = 2
     """Validations without improvement before training stops."""
     validations_per_epoch: Count = 1

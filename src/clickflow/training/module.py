@@ -73,7 +73,7 @@ class ClickModule(pl.LightningModule):
         assert batch.group is not None
         preds = torch.sigmoid(self.model(batch).logit)
         refuse_non_finite(preds, f"validation at step {self.global_step}, preds", self.model, batch)
-        self.metrics.update(preds, batch.label, batch.group)
+        self.metrics.update(preds, batch.label, batch.group, batch.list_id)
 
     def on_validation_epoch_end(self) -> None:
         """Log the ``val/...`` metrics of all rows together, and step a plateau schedule."""

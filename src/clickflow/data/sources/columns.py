@@ -135,6 +135,17 @@ def identifier(name: str, source: str, dtype: pl.DataType, where: str) -> Canoni
     raise DataError(f"{where}, column '{source}' = {dtype}: ids are integers or texts; {hint}.")
 
 
+def list_identifier(name: str, source: str, dtype: pl.DataType, where: str) -> Canonical:
+    """A list's raw id, as :func:`identifier`, but also beyond 2**63; a row without one is in no list.
+
+    Raises:
+        DataError: the column holds neither integers nor texts.
+    """
+    if dtype == pl.UInt64:  # a hash, which nobody asks for by its number
+        return Canonical(name, source, pl.col(source).cast(pl.String))
+    return identifier(name, source, dtype, where)
+
+
 def integer(name: str, source: str, dtype: pl.DataType, where: str, expected: str = AN_INTEGER) -> Canonical:
     """Int64 from integers, from whole floats and from texts of digits; anything else becomes null.
 

@@ -11,7 +11,7 @@ from typing import Literal
 import polars as pl
 
 from clickflow.config import Contradictions
-from clickflow.data.schema import ITEM, LABEL, RATING, SPLIT, TITLE, USER, FieldSpec, Role, TimestampUnit
+from clickflow.data.schema import ITEM, LABEL, LIST, RATING, SPLIT, TITLE, USER, FieldSpec, Role, TimestampUnit
 from clickflow.data.sources import columns, formats
 from clickflow.data.sources.columns import Selection
 from clickflow.data.sources.dialect import Dialect
@@ -72,6 +72,8 @@ class LogConfig(SourceConfig, Dialect):
             events.add(partial(columns.number, decimal=self.decimal), RATING, self.columns.rating)
         if self.columns.split is not None:
             events.add(columns.split, SPLIT, self.columns.split)
+        if self.columns.group is not None:
+            events.add(columns.list_identifier, LIST, self.columns.group)
         _add_fields(events, self._fields_of_the_log(), self.decimal)
         self._add_items(selections)
         for name in (USER, ITEM):
@@ -184,7 +186,7 @@ def _needed(table: str, config: LogConfig) -> dict[str, Needed]:
 
     def want_events(mapping: EventColumns, key: str) -> None:
         for role, column in mapping:
-            want(column, f"{key}.{role}", is_name=role in (USER, ITEM))
+            want(column, f"{key}.{role}", is_name=role in (USER, ITEM, "group"))
 
     def want_fields(group: str, fields: dict[str, FieldColumn]) -> None:
         for name, field in fields.items():

@@ -42,6 +42,8 @@ class LogColumns(EventColumns):
     """Column of a number that the ``rating`` protocol turns into a label."""
     split: str | None = None
     """Column that names each row's split: train, validation or test. null: the protocol splits the log."""
+    group: str | None = None
+    """Column of the list that a row was ranked in, such as a request or a session page; null where the log names none."""
 
 
 class FieldColumn(StrictConfig):

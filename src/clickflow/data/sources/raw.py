@@ -33,7 +33,8 @@ class RawLog:
 
     Attributes:
         interactions: one row per interaction: ``user``, ``item``, ``timestamp``; ``label`` (0/1) or ``rating`` if the source has
-            them; user and context fields by name (categorical: string or integer; numeric: Float64); ``true_probability`` where known.
+            them; ``given list``, the raw id of the list that a row was ranked in, null for none; user and context fields by name
+            (categorical: string or integer; numeric: Float64); ``true_probability`` where known.
         items: one row per item: ``item`` and its fields by name, and ``item title`` if known; None if the log has no item fields.
         behaviours: a behaviour table of its own (``user``, ``item``, ``timestamp``); None if the interactions are the behaviours.
         fields: all user, context and item fields.
