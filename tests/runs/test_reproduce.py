@@ -213,7 +213,7 @@ def test_a_colleague_says_where_the_log_lies_and_gets_the_same(tmp_path):
     log = tmp_path / "there" / "log.csv"
     log.parent.mkdir()
     events = [(user, step) for user in range(30) for step in range(1, 41)]
-    rows = [f"{user},{(user * 7 + step * 3) % 23},{step},{int((user + step * step) % 3 == 0)}" for user, step in events]
+    rows = [f"{user},{(user * 7 + step * 3) % 23},{1_700_000_000 + step},{int((user + step * step) % 3 == 0)}" for user, step in events]
     log.write_text("\n".join(["user,item,when,click", *rows]) + "\n")
     home = tmp_path / "home"
     columns = "data.columns={user: user, item: item, timestamp: when, label: click}"

@@ -126,8 +126,7 @@ REFUSED = {
     "a list for one item": ({"device": ["tv"]}, r"column 'device', row 1 = \['tv'\]: a list, but column 'item' has one id there"),
     "a wrong number in a list": ({"item": [10, 20], "age": [1, "x"]}, "column 'age', row 1 = 'x': not a finite number"),
     "a wrong id in a list": ({"item": [10, 20], "city": [7, 7.5]}, "column 'city', row 1 = 7.5: not an integer id"),
-    # pandas 2 refuses such a number before the model sees it.
-    "an integer no float holds": ({"age": 10**400}, "column 'age', row 1 = inf: not a finite number|.*int too large to convert to float"),
+    "an integer no float holds": ({"age": 10**400}, "column 'age', row 1 = inf: not a finite number"),
     "a very long text": ({"item": "x" * 10_000}, "column 'item', row 1 = 'x{35}…: not an integer id"),
 }
 
