@@ -182,7 +182,14 @@ def test_a_log_without_order_is_refused_by_a_model_that_needs_one(tmp_path, mode
     )
     log.write_parquet(tmp_path / "log.parquet")
     columns = "data.columns={user:user,item:item,timestamp:moment,label:null,rating:null}"
-    data = ["data=log", "data.name=unordered", f"data.path={tmp_path / 'log.parquet'}", "protocol=next_item", "protocol.ties=position", columns]
+    data = [
+        "data=log",
+        "data.name=unordered",
+        f"data.path={tmp_path / 'log.parquet'}",
+        "protocol=next_item",
+        "protocol.ties=position",
+        columns,
+    ]
     overrides = [f"home={tmp_path}", *data, f"model={model}", "trainer.max_epochs=1", "tracking.log_system_metrics=false"]
     config = validate(RunConfig, composed_config("train", overrides))
     if is_refused:
