@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from clickflow.config import validate
 from clickflow.data.behaviours import Behaviours, time_order
 from clickflow.data.protocols import ImpressionsConfig, Interactions, NextItemConfig, RatingConfig
+from clickflow.data.schema import TICKS_PER_SECOND
 from clickflow.data.splits import NO_SPLIT, TEST, TRAIN, VALIDATION
 from clickflow.errors import ConfigError, DataError
 
@@ -141,9 +142,27 @@ def test_behaviours_of_a_table_of_their_own_serve_ratings_and_impressions_alike(
         assert impressions.item.tolist() == [log[row].item for row in rows]
 
 
+@pytest.mark.parametrize(
+    ("unit", "start", "shown"),
+    [
+        ("seconds", 1_714_521_600, r"1714521600 \(2024-05-01T00:00\) to 1714521602 \(2024-05-01T00:00\)"),
+        ("order", 5, "5 to 7"),
+    ],
+)
+def test_dates_that_leave_a_split_without_rows_are_refused_with_the_times_of_the_log(unit, start, shown):
+    log = [Event(0, item, start + item, 3) for item in range(3)]
+    protocol = ImpressionsConfig(validation_from=3, test_from=4)
+    message = (
+        rf"^protocol: validation_from = 3, test_from = 4: leaves a split without rows; rows are from {shown}; choose dates between them"
+    )
+    with pytest.raises(DataError, match=message):
+        protocol.impressions(interactions_of(log, unit), behaviours_of(log))
+
+
 @given(logs, st.sampled_from([NextItemConfig(split="time"), RatingConfig(split="time"), ImpressionsConfig()]))
 def test_dates_split_every_protocol_alike(log, protocol):
     dated = protocol.model_copy(update={"train_from": -2, "validation_from": 1, "test_from": 3, "test_until": 5})
+    log = [*log, *(Event(0, 9, moment, 3) for moment in (-4, -1, 1, 3))]  # so that no split is empty
     behaviours = behaviours_of(log).without_repeats()
     impressions = dated.impressions(interactions_of(log), behaviours)
 
@@ -172,10 +191,11 @@ def test_a_split_that_the_log_names_is_taken_as_it_is(data, log, protocol):
     ],
 )
 def test_a_date_is_read_in_the_unit_of_the_log(unit, moment, tick):
-    log = [Event(0, 0, tick - 1, 3), Event(0, 1, tick, 3), Event(0, 2, tick + 1, 3)]
+    late = 18 if unit == "order" else 1_900_000_000 * TICKS_PER_SECOND[unit]
+    log = [Event(0, 0, tick - 1, 3), Event(0, 1, tick, 3), Event(0, 2, late, 3)]
     protocol = validate(ImpressionsConfig, {"validation_from": moment, "test_from": moment + 1 if unit == "order" else "2030-01-01"})
     impressions = protocol.impressions(interactions_of(log, unit), behaviours_of(log))
-    assert impressions.split.tolist()[:2] == [TRAIN, VALIDATION]
+    assert impressions.split.tolist() == [TRAIN, VALIDATION, TEST]
 
 
 def test_a_lag_is_in_seconds_whatever_the_unit():

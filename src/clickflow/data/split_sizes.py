@@ -4,12 +4,13 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Annotated
 
+import numpy as np
 from pydantic import AfterValidator, Field
 
 from clickflow.config import Contradictions, StrictConfig
 from clickflow.data.arrays import ByteArray, IntArray
 from clickflow.data.schema import TICKS_PER_SECOND, TimestampUnit
-from clickflow.data.splits import split_by_time
+from clickflow.data.splits import TEST, TRAIN, VALIDATION, split_by_time
 from clickflow.errors import DataError
 
 DATES = ("train_from", "validation_from", "test_from", "test_until")
@@ -77,10 +78,20 @@ class SplitSizes(StrictConfig):
         """Split by dates, else by shares: (R,) timestamps -> (R,) codes, ``NO_SPLIT`` outside the window.
 
         Raises:
-            DataError: a date, where timestamps are positions.
+            DataError: a date, where timestamps are positions; dates that leave a split without rows.
         """
         bounds = {name: _tick(moment, unit) for name, moment in self.dates.items()}
-        return split_by_time(timestamp, self.validation_fraction, self.test_fraction, **bounds)
+        split = split_by_time(timestamp, self.validation_fraction, self.test_fraction, **bounds)
+        if bounds and len(timestamp) and not np.isin([TRAIN, VALIDATION, TEST], split).all():
+            given = ", ".join(f"{name} = {moment}" for name, moment in self.dates.items())
+            log = f"{_shown(timestamp.min(), unit)} to {_shown(timestamp.max(), unit)}"
+            raise DataError(f"protocol: {given}: leaves a split without rows; rows are from {log}; choose dates between them.")
+        return split
+
+
+def _shown(tick: int, unit: TimestampUnit) -> str:
+    """A timestamp as the config may write it: as a number, and as a date where it is one."""
+    return str(tick) if unit == "order" else f"{tick} ({EPOCH + timedelta(seconds=int(tick) / TICKS_PER_SECOND[unit]):%Y-%m-%dT%H:%M})"
 
 
 def _tick(moment: int | str, unit: TimestampUnit) -> int:
