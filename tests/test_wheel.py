@@ -139,7 +139,9 @@ def test_it_prepares_trains_and_scores_in_an_empty_folder(folder):
 def test_configs_of_the_working_folder_and_of_config_dir_are_found(folder, tmp_path):
     here = Folder(tmp_path / "mine", folder.bin.parent)
     (here.path / "conf" / "data").mkdir(parents=True)
-    (here.path / "clicks.csv").write_text("user,item,timestamp,clicked\n" + "".join(f"{k % 7},{k % 5},{k},{k % 2}\n" for k in range(700)))
+    (here.path / "clicks.csv").write_text(
+        "user,item,timestamp,clicked\n" + "".join(f"{k % 7},{k % 5},{1_700_000_000 + k},{k % 2}\n" for k in range(700))
+    )
     (here.path / "conf" / "data" / "my_shop.yaml").write_text(
         "source: log\nname: my_shop\npath: clicks.csv\ncolumns: {user: user, item: item, timestamp: timestamp, label: clicked}\n"
     )
