@@ -523,6 +523,6 @@ def test_two_parquet_columns_of_one_name_are_refused(tmp_path):
 def test_lists_are_no_field(tmp_path):
     part(tmp_path / "l0.parquet", campaign=pl.Series([["a"], ["b", "c"]]))
     with pytest.raises(
-        DataError, match=r"column 'campaign' = List\(String\): several values a row, and a field has one; write one of them"
+        DataError, match=r"column 'campaign' = List\(String\): several values per row, and a field has one; write one of them"
     ):
         read(tmp_path, **CAMPAIGN)
