@@ -227,7 +227,8 @@ def category(name: str, source: str, dtype: pl.DataType, where: str) -> Canonica
     if dtype.is_integer() or dtype in (pl.String, pl.Categorical, pl.Enum, pl.Boolean, pl.Null):
         return Canonical(name, source, column.cast(pl.String))
     if dtype.is_nested():
-        raise DataError(f"{where}, column '{source}' = {dtype}: several values per row, and a field has one; write one to a column.")
+        where = f"{where}, column '{source}' = {dtype}"
+        raise DataError(f"{where}: several values per row, and a field has one; write one of them to a column.")
     raise DataError(
         f"{where}, column '{source}' = {dtype}: a categorical field holds integers, texts or booleans; convert it"
         + (", or set kind: numeric." if dtype.is_numeric() else ".")
