@@ -23,7 +23,8 @@ def coded(log: CheckedLog, frame: pl.DataFrame, users: pl.Series, items: pl.Seri
     """A table's rows as numbers, by user and time; their order in the file changes nothing."""
     group, item, timestamp = _codes(frame[USER], users), _codes(frame[ITEM], items), frame[TIMESTAMP].to_numpy()
     order = time_order(group, item, timestamp, len(users), seed)
-    alike = np.append(False, (np.diff(group[order]) == 0) & (np.diff(timestamp[order]) == 0) & (np.diff(item[order]) == 0))
+    group, item, timestamp = group[order], item[order], timestamp[order]
+    alike = np.append(False, (np.diff(group) == 0) & (np.diff(timestamp) == 0) & (np.diff(item) == 0))
     alike |= np.append(alike[1:], False)
     if alike.any():  # rows that differ in an outcome or in a field only
         order[alike] = order[alike][_by_content(frame[order[alike]])]
@@ -32,9 +33,9 @@ def coded(log: CheckedLog, frame: pl.DataFrame, users: pl.Series, items: pl.Seri
         return frame[name].to_numpy()[order].astype(dtype) if name in frame.columns else None
 
     return Interactions(
-        group=group[order],
-        item=item[order],
-        timestamp=timestamp[order],
+        group=group,
+        item=item,
+        timestamp=timestamp,
         source_row=order,
         unit=log.raw.timestamp_unit,
         label=column(LABEL, np.uint8),

@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from clickflow.data.arrays import IntArray
+from clickflow.data.arrays import IntArray, distinct
 from clickflow.data.rows import LogRows
 from clickflow.data.schema import LIST
 from clickflow.data.validation import CheckedLog
@@ -37,14 +37,12 @@ def list_counts(list_id: IntArray, rows: LogRows) -> dict[str, int]:
 
 def num_lists(list_id: IntArray) -> int:
     """Number of different lists of some rows."""
-    ordered = np.sort(list_id[list_id != NO_LIST])
-    return int(len(ordered) > 0) + int(np.count_nonzero(np.diff(ordered)))
+    return len(distinct(np.sort(list_id[list_id != NO_LIST])))
 
 
 def _num_mixed(list_id: IntArray, values: IntArray) -> int:
     """Number of lists whose rows do not all have one value; the values (R,) are not negative."""
     listed = list_id != NO_LIST
     width = int(values.max(initial=0)) + 1
-    pairs = np.sort(list_id[listed] * width + values[listed])
-    of_pair = pairs[np.append(True, np.diff(pairs) != 0)[: len(pairs)]] // width
+    of_pair = distinct(np.sort(list_id[listed] * width + values[listed])) // width
     return int(np.count_nonzero(np.bincount(of_pair) > 1))

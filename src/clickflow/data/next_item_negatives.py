@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from clickflow.data.arrays import IntArray
+from clickflow.data.arrays import IntArray, distinct
 from clickflow.data.behaviours import Behaviours
 from clickflow.data.protocols import Impressions, NextItemConfig
 from clickflow.data.splits import TEST, TRAIN, VALIDATION
@@ -81,8 +81,7 @@ def _draw_from_the_rest(group: IntArray, own_keys: IntArray, weights: IntArray, 
     total = int(ends[-1])
     is_asked = np.zeros(1 + max(group.max(initial=0), own_keys[-1] // num_items), bool)
     is_asked[group] = True
-    own_keys = own_keys[is_asked[own_keys // num_items]]
-    own_keys = own_keys[np.append(True, np.diff(own_keys) != 0)[: len(own_keys)]]
+    own_keys = distinct(own_keys[is_asked[own_keys // num_items]])
     owner, item = own_keys // num_items, own_keys % num_items
     passed = np.append(0, np.cumsum(weights[item]))  # weight of the own items before each, over all users
     first = np.searchsorted(owner, group)
