@@ -10,7 +10,7 @@ import time
 import numpy as np
 
 from clickflow.data.arrays import IntArray
-from clickflow.data.next_item_negatives import sample_negatives
+from clickflow.data.next_item_negatives import NegativeSampler
 
 NUM_ITEMS = 50_000
 NUM_ROWS = 1_000_000
@@ -27,7 +27,7 @@ def microseconds_per_row(known: int, *, popularity: bool) -> tuple[float, float]
 
     def cost(group: IntArray) -> float:
         start = time.process_time()
-        sample_negatives(group, own_keys, weights, np.random.default_rng(0))
+        NegativeSampler(weights, (0,)).draw(group, own_keys)
         return (time.process_time() - start) / len(group) * 1e6
 
     return cost(np.zeros(ROWS_OF_THE_CRAWLER, np.int64)), cost(users)

@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from tests.data.whole_log import CheckedLog, check
 
 from clickflow.config import validate
 from clickflow.data.dataset import PreparedDataset
@@ -27,7 +28,6 @@ from clickflow.data.sources.movielens import MovieLensConfig
 from clickflow.data.sources.raw import RawLog
 from clickflow.data.sources.synthetic import SyntheticConfig
 from clickflow.data.sources.union import DataConfig
-from clickflow.data.validation import CheckedLog, check
 from clickflow.errors import DataError
 
 SPLITS = ("train", "validation", "test")

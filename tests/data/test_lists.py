@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from tests.data.whole_log import check
 
 from clickflow.config import validate
 from clickflow.data.dataset import LIST_ID, PreparedDataset
@@ -13,7 +14,6 @@ from clickflow.data.predictions import read_lists, write_predictions
 from clickflow.data.prepare import prepare
 from clickflow.data.protocols import ImpressionsConfig, NextItemConfig
 from clickflow.data.sources.log import LogConfig
-from clickflow.data.validation import check
 from clickflow.errors import ConfigError, DataError
 
 START = 1_700_000_000

@@ -1,11 +1,14 @@
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clickflow.data.behaviours import Behaviours
-from clickflow.data.next_item_negatives import draw_negatives, refuse_without_negatives, sample_negatives
+from clickflow.data.item_counts import ItemCounts
+from clickflow.data.next_item_negatives import Negatives, NegativeSampler, refuse_without_negatives
 from clickflow.data.protocols import Interactions, NextItemConfig
+from clickflow.data.rows import PartRows
 from clickflow.data.splits import TEST, TRAIN, VALIDATION
 from clickflow.errors import DataError
 
@@ -15,7 +18,7 @@ NUM_ITEMS = 8
 def drawn(group, own, weights, seed=0):
     """Negatives for rows of users who own the (user, item) pairs."""
     own_keys = np.sort(np.array([user * len(weights) + item for user, item in own], np.int64))
-    return sample_negatives(np.asarray(group), own_keys, np.asarray(weights), np.random.default_rng(seed))
+    return NegativeSampler(np.asarray(weights), (seed,)).draw(np.asarray(group), own_keys)
 
 
 def chi_square(items, expected):
@@ -75,6 +78,18 @@ def test_the_same_seed_draws_the_same():
     assert drawn(group, [(0, 1)], weights, seed=3).tolist() != drawn(group, [(0, 1)], weights, seed=4).tolist()
 
 
+@given(st.lists(st.integers(0, 9), max_size=60), st.data())
+def test_where_the_rows_are_cut_changes_no_draw(group, data):
+    group = np.sort(np.array(group, np.int64))
+    own_keys = np.sort(np.array([user * NUM_ITEMS + item for user in range(10) for item in range(user % NUM_ITEMS)], np.int64))
+    cut = data.draw(st.integers(0, len(group)))
+    weights = np.arange(1, NUM_ITEMS + 1)
+    whole, parts = NegativeSampler(weights, (1,)), NegativeSampler(weights, (1,))
+    assert np.concatenate([parts.draw(group[:cut], own_keys), parts.draw(group[cut:], own_keys)]).tolist() == (
+        whole.draw(group, own_keys).tolist()
+    )
+
+
 @pytest.mark.parametrize(
     ("negatives", "of_validation", "of_test"),
     [("popularity", {0, 1, 2}, {0, 1, 2, 3}), ("uniform", {0, 1, 2, 3, 4}, {0, 1, 2, 3, 4})],
@@ -88,7 +103,11 @@ def test_popularity_is_what_was_known_by_then(negatives, of_validation, of_test)
     behaviours = Behaviours.of(group, item, timestamp, np.arange(len(group)), users + 1)
     positives = NextItemConfig().impressions(Interactions(group, item, timestamp, np.arange(len(group))), behaviours)
     in_train = np.bincount(item[:-4], minlength=6) * (np.arange(6) < 3)
-    found = draw_negatives(NextItemConfig(negatives=negatives), positives, behaviours, in_train)
+    part = PartRows(0, behaviours, positives, pl.DataFrame())
+    counts = ItemCounts(6)
+    counts.add(part)
+    counts.in_train = in_train
+    found = Negatives(NextItemConfig(negatives=negatives), counts).draw(part)
     of_last_user = {int(code): set(found[(positives.split == code) & (positives.group == users)]) for code in (TRAIN, VALIDATION, TEST)}
     assert of_last_user[int(TRAIN)] <= {0, 1, 2}
     assert of_last_user[int(VALIDATION)] <= of_validation
@@ -96,7 +115,7 @@ def test_popularity_is_what_was_known_by_then(negatives, of_validation, of_test)
     # One draw says little; many seeds say which items can be drawn at all.
     drawn_items = {int(VALIDATION): set(), int(TEST): set()}
     for seed in range(200):
-        found = draw_negatives(NextItemConfig(negatives=negatives, seed=seed), positives, behaviours, in_train)
+        found = Negatives(NextItemConfig(negatives=negatives, seed=seed), counts).draw(part)
         for code, seen in drawn_items.items():
             seen |= set(found[(positives.split == code) & (positives.group == users)].tolist())
     assert drawn_items == {int(VALIDATION): of_validation, int(TEST): of_test}

@@ -1,6 +1,7 @@
 """Every protocol against a plain loop over the log as given, since the contents of a history must never be wrong."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +46,15 @@ def behaviours_of(log, is_behaviour=lambda event: True):
     return Behaviours.of(*(values[chosen] for values in (rows.group, rows.item, rows.timestamp, rows.source_row)), NUM_USERS)
 
 
+def impressions_of(protocol, interactions, behaviours):
+    """The impressions of a log that is a single part, with the split that the whole log decides."""
+    found = protocol.impressions(interactions, behaviours)
+    if found.split is None:
+        rule = protocol.split_rule(NUM_USERS, lambda: [found.timestamp], interactions.unit)
+        found = replace(found, split=rule(found.group, found.timestamp))
+    return found
+
+
 def is_click(event):
     return event.value >= 3
 
@@ -69,7 +79,7 @@ def histories(impressions, behaviours):
 def test_next_item_makes_what_follows_a_users_first_moment_a_positive_with_all_that_is_strictly_before_it(log, lag):
     distinct = list({event[:3]: event for event in log}.values())
     behaviours = behaviours_of(log).without_repeats()
-    impressions = NextItemConfig(history_lag=lag).impressions(interactions_of(log), behaviours)
+    impressions = impressions_of(NextItemConfig(history_lag=lag), interactions_of(log), behaviours)
     expected = Counter()
     for user in range(NUM_USERS):
         moments = sorted({event.timestamp for event in distinct if event.user == user})
@@ -92,7 +102,7 @@ def test_next_item_makes_what_follows_a_users_first_moment_a_positive_with_all_t
 @given(logs)
 def test_by_position_every_behaviour_but_a_users_first_is_a_positive_and_its_history_is_all_before_it(log):
     behaviours = behaviours_of(log).without_repeats()
-    impressions = NextItemConfig(ties="position").impressions(interactions_of(log), behaviours)
+    impressions = impressions_of(NextItemConfig(ties="position"), interactions_of(log), behaviours)
     expected = []
     for user in range(NUM_USERS):
         rows = [row for row, owner in enumerate(behaviours.group) if owner == user]
@@ -111,7 +121,7 @@ def test_by_position_every_behaviour_but_a_users_first_is_a_positive_and_its_his
 @given(logs, st.sampled_from(["user", "time"]), lags)
 def test_a_ratings_history_is_what_the_user_rated_strictly_before(log, split, lag):
     behaviours = behaviours_of(log)
-    impressions = RatingConfig(threshold=4.0, split=split, history_lag=lag).impressions(interactions_of(log), behaviours)
+    impressions = impressions_of(RatingConfig(threshold=4.0, split=split, history_lag=lag), interactions_of(log), behaviours)
     assert sorted(impressions.source_row.tolist()) == list(range(len(log)))
     for row, label, item, history in zip(
         impressions.source_row, impressions.label, impressions.item, histories(impressions, behaviours), strict=True
@@ -124,7 +134,7 @@ def test_a_ratings_history_is_what_the_user_rated_strictly_before(log, split, la
 @given(logs, lags)
 def test_an_impressions_history_is_what_the_user_clicked_strictly_before(log, lag):
     behaviours = behaviours_of(log, is_click)
-    impressions = ImpressionsConfig(history_lag=lag).impressions(interactions_of(log), behaviours)
+    impressions = impressions_of(ImpressionsConfig(history_lag=lag), interactions_of(log), behaviours)
     rows = impressions.source_row.tolist()
     assert sorted(rows) == list(range(len(log)))
     assert impressions.label.tolist() == [int(is_click(log[row])) for row in rows]
@@ -136,7 +146,7 @@ def test_an_impressions_history_is_what_the_user_clicked_strictly_before(log, la
 def test_behaviours_of_a_table_of_their_own_serve_ratings_and_impressions_alike(log, past):
     behaviours = behaviours_of(past)
     for protocol in (ImpressionsConfig(), RatingConfig()):
-        impressions = protocol.impressions(interactions_of(log), behaviours)
+        impressions = impressions_of(protocol, interactions_of(log), behaviours)
         rows = impressions.source_row.tolist()
         assert histories(impressions, behaviours) == [earlier(past, log[row].user, log[row].timestamp) for row in rows]
         assert impressions.item.tolist() == [log[row].item for row in rows]
@@ -150,13 +160,14 @@ def test_behaviours_of_a_table_of_their_own_serve_ratings_and_impressions_alike(
     ],
 )
 def test_dates_that_leave_a_split_without_rows_are_refused_with_the_times_of_the_log(unit, start, shown):
-    log = [Event(0, item, start + item, 3) for item in range(3)]
     protocol = ImpressionsConfig(validation_from=3, test_from=4)
     message = (
         rf"^protocol: validation_from = 3, test_from = 4: leaves a split without rows; rows are from {shown}; choose dates between them"
     )
     with pytest.raises(DataError, match=message):
-        protocol.impressions(interactions_of(log, unit), behaviours_of(log))
+        protocol.refuse_dates_without_rows([0, 0, 3], start, start + 2, unit)
+    protocol.refuse_dates_without_rows([1, 1, 1], start, start + 2, unit)
+    ImpressionsConfig().refuse_dates_without_rows([0, 0, 3], start, start + 2, unit)
 
 
 @given(logs, st.sampled_from([NextItemConfig(split="time"), RatingConfig(split="time"), ImpressionsConfig()]))
@@ -164,7 +175,7 @@ def test_dates_split_every_protocol_alike(log, protocol):
     dated = protocol.model_copy(update={"train_from": -2, "validation_from": 1, "test_from": 3, "test_until": 5})
     log = [*log, *(Event(0, 9, moment, 3) for moment in (-4, -1, 1, 3))]  # so that no split is empty
     behaviours = behaviours_of(log).without_repeats()
-    impressions = dated.impressions(interactions_of(log), behaviours)
+    impressions = impressions_of(dated, interactions_of(log), behaviours)
 
     def split_of(moment):
         if not -2 <= moment < 5:
@@ -177,7 +188,7 @@ def test_dates_split_every_protocol_alike(log, protocol):
 @given(st.data(), logs, st.sampled_from([NextItemConfig(), NextItemConfig(ties="position"), RatingConfig(), ImpressionsConfig()]))
 def test_a_split_that_the_log_names_is_taken_as_it_is(data, log, protocol):
     named = data.draw(st.lists(st.sampled_from([0, 1, 2]), min_size=len(log), max_size=len(log)))
-    impressions = protocol.impressions(interactions_of(log, split=named), behaviours_of(log).without_repeats())
+    impressions = impressions_of(protocol, interactions_of(log, split=named), behaviours_of(log).without_repeats())
     assert impressions.split.tolist() == [named[row] for row in impressions.source_row]
 
 
@@ -194,7 +205,7 @@ def test_a_date_is_read_in_the_unit_of_the_log(unit, moment, tick):
     late = 18 if unit == "order" else 1_900_000_000 * TICKS_PER_SECOND[unit]
     log = [Event(0, 0, tick - 1, 3), Event(0, 1, tick, 3), Event(0, 2, late, 3)]
     protocol = validate(ImpressionsConfig, {"validation_from": moment, "test_from": moment + 1 if unit == "order" else "2030-01-01"})
-    impressions = protocol.impressions(interactions_of(log, unit), behaviours_of(log))
+    impressions = impressions_of(protocol, interactions_of(log, unit), behaviours_of(log))
     assert impressions.split.tolist() == [TRAIN, VALIDATION, TEST]
 
 
@@ -202,7 +213,7 @@ def test_a_lag_is_in_seconds_whatever_the_unit():
     log = [Event(0, 0, 0, 3), Event(0, 1, 59_999, 3), Event(0, 2, 60_000, 3)]
     behaviours = behaviours_of(log)
     ends = [
-        ImpressionsConfig(history_lag=lag).impressions(interactions_of(log, "milliseconds"), behaviours).history_end.tolist()
+        impressions_of(ImpressionsConfig(history_lag=lag), interactions_of(log, "milliseconds"), behaviours).history_end.tolist()
         for lag in (0, 60, 61)
     ]
     assert ends == [[0, 1, 2], [0, 0, 1], [0, 0, 0]]
@@ -213,7 +224,7 @@ def test_a_date_where_timestamps_are_positions_is_refused():
     protocol = ImpressionsConfig(validation_from="2024-05-01", test_from="2024-06-01")
     message = r"^protocol: 2024-05-01 is a date, but data\.timestamp_unit is order, a position without a clock; write a position\.$"
     with pytest.raises(DataError, match=message):
-        protocol.impressions(interactions_of(log, "order"), behaviours_of(log))
+        impressions_of(protocol, interactions_of(log, "order"), behaviours_of(log))
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.data.whole_log import CheckedLog, check
 
 from clickflow.config import validate
 from clickflow.data.sources.log import LogConfig
 from clickflow.data.sources.raw import RawLog
-from clickflow.data.validation import CheckedLog, check
 from clickflow.errors import DataError
 
 GOOD = 1_400_000_000

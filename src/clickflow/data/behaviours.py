@@ -65,7 +65,7 @@ class Behaviours:
         return int((~(is_new[:-1] & is_new[1:])).sum())
 
 
-def time_order(group: IntArray, item: IntArray, timestamp: IntArray, num_users: int, seed: int) -> IntArray:
+def time_order(group: IntArray, item: IntArray, timestamp: IntArray, num_users: int, seed: int, first_user: int = 0) -> IntArray:
     """Order of rows by (user, time), shuffled by a seed within a moment.
 
     Args:
@@ -74,6 +74,7 @@ def time_order(group: IntArray, item: IntArray, timestamp: IntArray, num_users: 
         timestamp: (R,).
         num_users: U.
         seed: seed of the shuffle, which also knows user, item and moment, but not the position of a row.
+        first_user: the user that group 0 is among all users, where the rows are a part of a log.
 
     Returns:
         (R,) rows in order. Rows that agree in user, item and moment are neighbours, in the order given.
@@ -85,7 +86,7 @@ def time_order(group: IntArray, item: IntArray, timestamp: IntArray, num_users: 
     repeats = np.append(False, np.diff(ordered) == 0)
     tied = np.flatnonzero(repeats | np.append(repeats[1:], False))
     rows = order[tied]
-    shuffled = np.lexsort((item[rows], _mixed(key[rows], item[rows], seed), ordered[tied]))
+    shuffled = np.lexsort((item[rows], _mixed(seed, group[rows] + first_user, timestamp[rows], item[rows]), ordered[tied]))
     order[tied] = rows[shuffled]
     return order
 
@@ -106,11 +107,13 @@ def strictly_before(behaviours: Behaviours, group: IntArray, timestamp: IntArray
     return np.searchsorted(key, group * num_moments + moment(timestamp))
 
 
-def _mixed(key: IntArray, item: IntArray, seed: int) -> NDArray[np.uint64]:
-    """(R,) pseudo-random numbers from (user and moment, item, seed): two rounds of SplitMix64 (Steele et al., 2014)."""
+def _mixed(seed: int, *columns: IntArray) -> NDArray[np.uint64]:
+    """(R,) pseudo-random numbers from a seed and what the rows say: a round of SplitMix64 (Steele et al., 2014) for each column."""
+    mixed = np.full(len(columns[0]), seed, np.uint64)
     with np.errstate(over="ignore"):
-        mixed = _split_mix(key.astype(np.uint64) + np.uint64(seed) * np.uint64(0xD1342543DE82EF95))
-        return _split_mix(mixed ^ item.astype(np.uint64))
+        for column in columns:
+            mixed = _split_mix(mixed ^ column.astype(np.uint64))
+    return mixed
 
 
 def _split_mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:

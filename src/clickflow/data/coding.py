@@ -8,21 +8,15 @@ from numpy.typing import NDArray
 
 from clickflow.data.arrays import IntArray
 from clickflow.data.behaviours import time_order
+from clickflow.data.log_parts import LogPart
 from clickflow.data.protocols import Interactions
-from clickflow.data.schema import ITEM, LABEL, RATING, SPLIT, TIMESTAMP, USER
-from clickflow.data.validation import CheckedLog
+from clickflow.data.schema import ITEM, LABEL, RATING, SPLIT, TIMESTAMP, USER, TimestampUnit
 
 
-def distinct_ids(log: CheckedLog, column: str) -> pl.Series:
-    """Sorted raw ids of the whole log; items that occur only in the item table are left out."""
-    frames = [log.interactions] if log.behaviours is None else [log.interactions, log.behaviours]
-    return pl.concat([frame.select(column).unique() for frame in frames]).unique().sort(column)[column]
-
-
-def coded(log: CheckedLog, frame: pl.DataFrame, users: pl.Series, items: pl.Series, seed: int) -> Interactions:
-    """A table's rows as numbers, by user and time; their order in the file changes nothing."""
-    group, item, timestamp = _codes(frame[USER], users), _codes(frame[ITEM], items), frame[TIMESTAMP].to_numpy()
-    order = time_order(group, item, timestamp, len(users), seed)
+def coded(part: LogPart, frame: pl.DataFrame, items: pl.Series, unit: TimestampUnit, seed: int) -> Interactions:
+    """The rows of one of a part's tables as numbers, by user and time; their order in the file changes nothing."""
+    group, item, timestamp = _codes(frame[USER], part.users), _codes(frame[ITEM], items), frame[TIMESTAMP].to_numpy()
+    order = time_order(group, item, timestamp, len(part.users), seed, part.first_user)
     group, item, timestamp = group[order], item[order], timestamp[order]
     alike = np.append(False, (np.diff(group) == 0) & (np.diff(timestamp) == 0) & (np.diff(item) == 0))
     alike |= np.append(alike[1:], False)
@@ -37,7 +31,7 @@ def coded(log: CheckedLog, frame: pl.DataFrame, users: pl.Series, items: pl.Seri
         item=item,
         timestamp=timestamp,
         source_row=order,
-        unit=log.raw.timestamp_unit,
+        unit=unit,
         label=column(LABEL, np.uint8),
         rating=column(RATING, np.float64),
         split=column(SPLIT, np.uint8),

@@ -1,14 +1,14 @@
 """Faults of single rows, and how a message points at them.
 
-A fault is a boolean mask over a table in memory and a sentence. The mask is computed only after a null count, a minimum or a
+A fault is a boolean mask over a piece of a table and a sentence. The mask is computed only after a null count, a minimum or a
 maximum has shown that there is a fault. The same mask serves the message and ``data.on_bad_rows=drop``. A value of an optional field
-that cannot be read costs that value and not its row.
+that cannot be read costs that value and not its row. Equal faults of all pieces of a table are one finding.
 """
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, cast
 
 import polars as pl
 
@@ -23,33 +23,45 @@ CLICK_LOGS_SINCE_SECONDS = 631_152_000
 """1990-01-01: a number that is older in its declared unit and plausible in another one has the wrong unit."""
 
 
+REQUIRED = (USER, ITEM, TIMESTAMP, LABEL, RATING, SPLIT)
+"""Columns of which every row needs a value, in the order in which messages name their faults."""
+
+
 class Fault(NamedTuple):
-    """Rows of a table that share a fault of one column.
+    """Rows of a piece of a table that share a fault of one column.
 
     Attributes:
         column: canonical name.
         bad: Boolean, one value per row, no nulls.
         wrong: what is wrong with them, as worded in a message.
+        rank: place among the faults of a message.
+        is_time: whether another unit of time would explain it.
     """
 
     column: str
     bad: pl.Series
     wrong: str
+    rank: int = 0
+    is_time: bool = False
 
 
 @dataclass(frozen=True)
 class RawTable:
-    """One table of a log in memory, in the order of its files.
+    """A piece of a table of a log, in the order of its files.
 
     Attributes:
         name: ``interactions``, ``behaviours`` or ``items``.
         frame: canonical columns and their companions (see :mod:`clickflow.data.sources.columns`).
         raw: its origin and the column names of its files.
+        first_row: rows of the table before the piece.
+        begins: file -> rows of the table before it, if the table has several files.
     """
 
     name: str
     frame: pl.DataFrame
     raw: RawLog
+    first_row: int = 0
+    begins: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def origin(self) -> str:
@@ -69,28 +81,23 @@ class RawTable:
         """Lines of its files that are no rows."""
         return self.raw.refused.get(self.name, RefusedLines())
 
-    @property
-    def num_rows(self) -> int:
-        """Rows of its files, with those that could not be read."""
-        return self.frame.height + self.refused.count
-
-    def finding(self, fault: Fault) -> str:
-        """File, column, first row and its value, what is wrong."""
+    def where(self, fault: Fault) -> str:
+        """File, column, first row and its value."""
         index = fault.bad.arg_max()
         assert index is not None
+        return self.where_row(fault.column, index)
+
+    def where_row(self, column: str, index: int) -> str:
+        """File, column, a row of the piece and its value."""
         file, row = self.file_and_row(index)
-        more = int(fault.bad.sum()) - 1
-        like = f" (and so in {more:,} more row{'s' if more > 1 else ''})" if more else ""
-        return f"{file}, column '{self.column(fault.column)}', row {row:,} = {self.value(fault.column, index)}: {fault.wrong}{like}"
+        return f"{file}, column '{self.column(column)}', row {row:,} = {self.value(column, index)}"
 
     def file_and_row(self, index: int) -> tuple[str, int]:
-        """The file, and the row in it counted from 1."""
-        file, position = self.origin, index
+        """The file of a row of the piece, and the row in it counted from 1."""
+        file, position = self.origin, self.first_row + index
         if FILE in self.frame.columns:
-            files = self.frame[FILE]
-            first = (files == files[index]).arg_max()
-            assert first is not None
-            file, position = str(files[index]), index - first
+            file = str(self.frame[FILE][index])
+            position -= self.begins[file]
         for refused in self.refused.positions.get(file, []):
             if refused > position:
                 break
@@ -104,47 +111,116 @@ class RawTable:
         return next((repr(value) for value in values if value is not None), "null")
 
 
-def row_faults(table: RawTable, unit_is_right: bool = True) -> Iterator[Fault]:
+@dataclass
+class Finding:
+    """Equal faults of a table.
+
+    Attributes:
+        where: file, column, first row and its value.
+        wrong: what is wrong.
+        count: rows that have it.
+        column: canonical name of the column.
+    """
+
+    where: str
+    wrong: str
+    count: int
+    column: str
+
+    def __str__(self) -> str:
+        more = self.count - 1
+        like = f" (and so in {more:,} more row{'s' if more > 1 else ''})" if more else ""
+        return f"{self.where}: {self.wrong}{like}"
+
+
+class Findings:
+    """The faults of a table, found piece by piece."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[int, str, str, bool], Finding] = {}
+
+    def add(self, table: RawTable, fault: Fault) -> None:
+        """Add the rows of a later piece."""
+        key, count = (fault.rank, fault.column, fault.wrong, fault.is_time), int(fault.bad.sum())
+        if key in self._found:
+            self._found[key].count += count
+        else:
+            self._found[key] = Finding(table.where(fault), fault.wrong, count, fault.column)
+
+    def all(self, with_times: bool = True) -> list[Finding]:
+        """What was found, in the order of a message; without what a wrong unit of time explains, if asked."""
+        return [self._found[key] for key in sorted(self._found) if with_times or not key[-1]]
+
+
+def row_faults(table: RawTable) -> Iterator[Fault]:
     """All faults of single rows.
 
-    Missing and unreadable ids, times, labels and ratings; times before 1970 or in the future, unless the unit is wrong already
-    (:func:`wrong_unit`); rows of an item table that contradict each other.
+    Missing and unreadable ids, times, labels and ratings; times before 1970 or in the future; rows of an item table that contradict
+    each other.
     """
-    for name in (USER, ITEM, TIMESTAMP, LABEL, RATING, SPLIT):
+    for rank, name in enumerate(REQUIRED):
         if name in table.frame.columns and table.frame[name].null_count():
-            yield from _missing_or_unreadable(table, name)
-    if unit_is_right and TIMESTAMP in table.frame.columns:
-        yield from _impossible_times(table)
+            yield from _missing_or_unreadable(table, name, 2 * rank)
+    if TIMESTAMP in table.frame.columns:
+        yield from _impossible_times(table, 2 * len(REQUIRED))
     if table.name == "items":
-        yield from _contradicting_items(table)
+        yield from _contradicting_items(table, 2 * len(REQUIRED) + 2)
 
 
-def wrong_unit(table: RawTable) -> str | None:
-    """A sentence about timestamps that look like another unit than the declared one or like no times at all, or None.
+class UnitCheck:
+    """Timestamps that look like another unit than the declared one, or like no times at all.
 
     The magnitude tells: Unix seconds, milli-, micro- and nanoseconds from 1990 to tomorrow are four ranges far apart. Nobody logged
     clicks before.
     """
-    if TIMESTAMP not in table.frame.columns or (unit := table.raw.timestamp_unit) == "order":
-        return None
-    values = table.frame[TIMESTAMP]
-    low, high = _plausible(unit)
-    if (values.min() or 0) >= low and (values.max() or 0) <= high:  # type: ignore[operator]
-        return None
-    for other in TICKS_PER_SECOND:
-        foreign = 0 if other == unit else int(values.is_between(*_plausible(other)).sum())
-        if foreign:
-            return _wrong_unit(table, unit, other, foreign)
-    if (latest := values.max()) is None or latest >= low:  # type: ignore[operator]
-        return None
-    index = values.is_not_null().arg_max()
-    assert index is not None
-    file, row = table.file_and_row(index)
-    return (
-        f"{file}, column '{table.column(TIMESTAMP)}', row {row:,} = {table.value(TIMESTAMP, index)}: all times are before 1990, read as "
-        f"{unit} since 1970; set data.timestamp_format for dates that are integers (20240531 is %Y%m%d), data.timestamp_unit=order for "
-        "positions, or convert the column."
-    )
+
+    def __init__(self) -> None:
+        self._low: int | None = None
+        self._high: int | None = None
+        self._first = ""
+        self._foreign: dict[str, tuple[str, int]] = {}  # unit -> first row, number of rows
+
+    def add(self, table: RawTable) -> None:
+        """Look at the next piece of a table."""
+        if TIMESTAMP not in table.frame.columns or (unit := table.raw.timestamp_unit) == "order":
+            return
+        values = table.frame[TIMESTAMP]
+        lowest, highest = cast(int | None, values.min()), cast(int | None, values.max())
+        if lowest is None or highest is None:
+            return
+        if not self._first:
+            index = values.is_not_null().arg_max()
+            assert index is not None
+            self._first = table.where_row(TIMESTAMP, index)
+        self._low = lowest if self._low is None else min(self._low, lowest)
+        self._high = highest if self._high is None else max(self._high, highest)
+        low, high = _plausible(unit)
+        if lowest >= low and highest <= high:
+            return
+        for other in TICKS_PER_SECOND:
+            is_foreign = values.is_between(*_plausible(other)).fill_null(False)
+            if other != unit and (count := int(is_foreign.sum())):
+                index = is_foreign.arg_max()
+                assert index is not None
+                where, before = self._foreign.get(other, (table.where_row(TIMESTAMP, index), 0))
+                self._foreign[other] = where, before + count
+
+    def wrong(self, unit: str, num_rows: int) -> str | None:
+        """What is wrong with the unit of a table's times, or None.
+
+        Args:
+            unit: the declared one.
+            num_rows: rows of the table.
+        """
+        for other in TICKS_PER_SECOND:
+            if other in self._foreign:
+                return _wrong_unit(*self._foreign[other], unit, other, num_rows)
+        if self._high is None or self._high >= _plausible(unit)[0]:
+            return None
+        return (
+            f"{self._first}: all times are before 1990, read as {unit} since 1970; set data.timestamp_format for dates that are integers "
+            "(20240531 is %Y%m%d), data.timestamp_unit=order for positions, or convert the column."
+        )
 
 
 def unreadable_values(table: RawTable) -> Iterator[Fault]:
@@ -152,7 +228,7 @@ def unreadable_values(table: RawTable) -> Iterator[Fault]:
 
     A numeric field may be missing (null, NaN, empty text), but must otherwise be a number.
     """
-    for spec in table.raw.fields:
+    for rank, spec in enumerate(table.raw.fields):
         if given(spec.name) not in table.frame.columns:
             continue
         original = table.frame[given(spec.name)]
@@ -163,7 +239,7 @@ def unreadable_values(table: RawTable) -> Iterator[Fault]:
             there = there & ~original.str.strip_chars().str.to_lowercase().is_in(["", "nan"])
         unreadable = table.frame[spec.name].is_null() & there.fill_null(False)
         if unreadable.any():
-            yield Fault(spec.name, unreadable, f"not {table.expected(spec.name)}")
+            yield Fault(spec.name, unreadable, f"not {table.expected(spec.name)}", rank)
 
 
 def plausible_now_seconds() -> int:
@@ -171,31 +247,34 @@ def plausible_now_seconds() -> int:
     return int(time.time()) + DAY_SECONDS
 
 
-def _missing_or_unreadable(table: RawTable, name: str) -> Iterator[Fault]:
+def _missing_or_unreadable(table: RawTable, name: str, rank: int) -> Iterator[Fault]:
     absent = table.frame[name].is_null()
     if given(name) in table.frame.columns:
         original = table.frame[given(name)]
         unreadable = absent & (original.is_not_null() if original.dtype != pl.String else (original != "").fill_null(False))
         if unreadable.any():
-            yield Fault(name, unreadable, f"not {table.expected(name)}")
+            yield Fault(name, unreadable, f"not {table.expected(name)}", rank)
         absent = absent & ~unreadable
     if absent.any():
-        yield Fault(name, absent, f"missing, and every row needs {'an' if name == ITEM else 'a'} {name.removeprefix('given ')}")
+        article = "an" if name == ITEM else "a"
+        yield Fault(name, absent, f"missing, and every row needs {article} {name.removeprefix('given ')}", rank + 1)
 
 
-def _impossible_times(table: RawTable) -> Iterator[Fault]:
+def _impossible_times(table: RawTable, rank: int) -> Iterator[Fault]:
     values = table.frame[TIMESTAMP]
     if (values.min() or 0) < 0:  # type: ignore[operator]
         is_order = table.raw.timestamp_unit == "order"
-        yield Fault(TIMESTAMP, (values < 0).fill_null(False), "a negative position" if is_order else "a time before 1970")
+        wrong = "a negative position" if is_order else "a time before 1970"
+        yield Fault(TIMESTAMP, (values < 0).fill_null(False), wrong, rank, is_time=True)
     if table.raw.timestamp_unit == "order":
         return
     _, high = _plausible(table.raw.timestamp_unit)
     if (values.max() or 0) > high:  # type: ignore[operator]
-        yield Fault(TIMESTAMP, (values > high).fill_null(False), f"in the future ({table.raw.timestamp_unit}, more than a day after now)")
+        wrong = f"in the future ({table.raw.timestamp_unit}, more than a day after now)"
+        yield Fault(TIMESTAMP, (values > high).fill_null(False), wrong, rank + 1, is_time=True)
 
 
-def _contradicting_items(table: RawTable) -> Iterator[Fault]:
+def _contradicting_items(table: RawTable, rank: int) -> Iterator[Fault]:
     """Rows of an item table that repeat an item with other fields than its row that sorts first, wherever that is in the file."""
     frame = table.frame
     if frame[ITEM].n_unique() == frame.height:
@@ -204,12 +283,12 @@ def _contradicting_items(table: RawTable) -> Iterator[Fault]:
     unreadable = {fault.column: frame[ITEM].is_in(frame[ITEM].filter(fault.bad).implode()) for fault in unreadable_values(table)}
     first = frame.select(ITEM, *fields).sort(fields, nulls_last=True).unique(subset=ITEM, keep="first", maintain_order=True)
     firsts = frame.select(ITEM).join(first, on=ITEM, how="left", maintain_order="left", nulls_equal=True)
-    for name in fields:
+    for place, name in enumerate(fields):
         other = frame[name].ne_missing(firsts[name]) & frame[ITEM].is_not_null()
         if name in unreadable:  # told as such already
             other = other & ~unreadable[name].fill_null(False)
         if other.any():
-            yield Fault(name, other, "contradicts another row of the same item")
+            yield Fault(name, other, "contradicts another row of the same item", rank + place)
 
 
 def _plausible(unit: str) -> tuple[int, int]:
@@ -217,12 +296,7 @@ def _plausible(unit: str) -> tuple[int, int]:
     return CLICK_LOGS_SINCE_SECONDS * ticks, plausible_now_seconds() * ticks
 
 
-def _wrong_unit(table: RawTable, unit: str, other: str, foreign: int) -> str:
-    index = table.frame[TIMESTAMP].is_between(*_plausible(other)).fill_null(False).arg_max()
-    assert index is not None
-    file, row = table.file_and_row(index)
-    where = f"{file}, column '{table.column(TIMESTAMP)}', row {row:,} = {table.value(TIMESTAMP, index)}"
-    total = table.frame.height
+def _wrong_unit(where: str, foreign: int, unit: str, other: str, total: int) -> str:
     if foreign < total:
         return f"{where}: mixed units: {foreign:,} of {total:,} rows look like {other}, not {unit}; convert the column to one unit."
     remedy = "convert the column" if other == "nanoseconds" else f"set data.timestamp_unit={other}, or convert the column"

@@ -4,6 +4,7 @@ An item field is encoded once per item, not once per row, and counts as often as
 a model sees it in targets and histories.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,67 +12,100 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from clickflow.data.item_values import item_values
-from clickflow.data.rows import LogRows
+from clickflow.data.arrays import IntArray
+from clickflow.data.moments import GroupMoments
+from clickflow.data.rows import PartRows
 from clickflow.data.schema import ITEM, CategoricalField, FieldSpec, NumericField, Schema
 from clickflow.data.splits import TRAIN
-from clickflow.data.validation import CheckedLog
+from clickflow.data.tallies import ROWS, Tally
 from clickflow.data.vocabulary import Vocabulary
 
 Column = NDArray[Any]
 
-# Relative to the largest value: a smaller spread is the rounding error of a constant.
-SMALLEST_SPREAD = 1e-12
+
+class TrainFields:
+    """What train shows of the user and context fields, added up part by part."""
+
+    def __init__(self, specs: Sequence[FieldSpec]) -> None:
+        self._tallies = {spec.name: Tally(spec.name) for spec in specs if spec.kind == "categorical"}
+        self._moments: dict[str, list[GroupMoments]] = {spec.name: [] for spec in specs if spec.kind == "numeric"}
+
+    def add(self, part: PartRows) -> None:
+        """Look at the next part."""
+        in_train = part.split == TRAIN
+        rows, group = part.impressions.source_row[in_train], part.impressions.group[in_train]
+        for name, tally in self._tallies.items():
+            tally.add(part.source[name].gather(rows))
+        for name, moments in self._moments.items():
+            values = part.source[name].gather(rows).cast(pl.Float64).to_numpy()
+            known = np.isfinite(values)
+            moments.append(GroupMoments.of(values[known], group[known]))
+
+    def vocabulary(self, name: str) -> Vocabulary:
+        """The vocabulary of a categorical field."""
+        table = self._tallies[name].table()
+        return Vocabulary.fit(table[name], table[ROWS].to_numpy())
+
+    def scale(self, spec: FieldSpec) -> NumericField:
+        """The scale of a numeric field."""
+        return _numeric_field(spec, GroupMoments.together(self._moments[spec.name]))
 
 
 @dataclass(frozen=True)
-class EncodedFields:
-    """The fields of a log of I items and R rows.
+class Fields:
+    """The fields of a log of I items.
 
     Attributes:
         schema: the fields, as models need them.
         vocabularies: of the categorical fields, the item id first.
         item_columns: ``index/<field>`` and ``numeric/<field>``, each (I + 1,); row 0 is the unknown item.
-        row_columns: the same of user and context fields, each (R,), in the order of the log.
-        counts: items noted, by reason.
     """
 
     schema: Schema
     vocabularies: dict[str, Vocabulary]
     item_columns: dict[str, Column]
-    row_columns: dict[str, Column]
-    counts: dict[str, int]
+
+    def row_columns(self, part: PartRows) -> dict[str, Column]:
+        """``index/<field>`` and ``numeric/<field>`` of the user and context fields, each (R,), in the order of the part's source."""
+        columns: dict[str, dict[str, Column]] = {"user": {}, "context": {}}
+        for field in self.schema.impression_fields:
+            columns[field.role][f"index/{field.name}"] = _indices(part.source[field.name], self.vocabularies[field.name])
+        for number in self.schema.numeric:
+            if number.role != "item":
+                columns[number.role][f"numeric/{number.name}"] = _standardise(part.source[number.name], number)
+        return columns["user"] | columns["context"]
 
 
-def encode_fields(log: CheckedLog, rows: LogRows) -> EncodedFields:
-    """Fit and encode the item id and all fields of a log."""
-    specs = (FieldSpec(name=ITEM, role="item"), *log.raw.fields)
-    items, noted = item_values(log, rows)
-    train_rows = rows.impressions.source_row[rows.impressions.split == TRAIN]
+def fit_fields(specs: Sequence[FieldSpec], items: pl.DataFrame, item_counts: IntArray, train: TrainFields) -> Fields:
+    """Fit all fields, and encode those of the items.
+
+    Args:
+        specs: the fields besides the item id.
+        items: raw ids and item fields, one row per item.
+        item_counts: (I,) occurrences of each item in train.
+        train: what train shows of the other fields.
+    """
     vocabularies: dict[str, Vocabulary] = {}
-    numeric: dict[str, NumericField] = {}
-    columns: dict[str, dict[str, Column]] = {"item": {}, "user": {}, "context": {}}
-    for spec in specs:
+    numeric: list[NumericField] = []
+    columns: dict[str, Column] = {}
+    categorical: list[CategoricalField] = []
+    for spec in (FieldSpec(name=ITEM, role="item"), *specs):
         of_item = spec.role == "item"
-        values = items[spec.name] if of_item else log.interactions[spec.name]
-        train, counts = (values, rows.item_counts) if of_item else (values.gather(train_rows), None)
         if spec.kind == "categorical":
-            vocabulary = vocabularies[spec.name] = Vocabulary.fit(train, counts)
-            columns[spec.role][f"index/{spec.name}"] = vocabulary.encode(values).astype(smallest_integer(len(vocabulary)))
+            vocabulary = Vocabulary.fit(items[spec.name], item_counts) if of_item else train.vocabulary(spec.name)
+            vocabularies[spec.name] = vocabulary
+            categorical.append(CategoricalField(name=spec.name, role=spec.role, vocabulary_size=len(vocabulary)))
+            if of_item:
+                columns[f"index/{spec.name}"] = _indices(items[spec.name], vocabulary)
         else:
-            field = numeric[spec.name] = _fit_numeric(spec, train, counts)
-            columns[spec.role][f"numeric/{spec.name}"] = _standardise(values, field)
-    categorical = (
-        CategoricalField(name=spec.name, role=spec.role, vocabulary_size=len(vocabularies[spec.name]))
-        for spec in specs
-        if spec.name in vocabularies
-    )
-    return EncodedFields(
-        schema=Schema(categorical=tuple(categorical), numeric=tuple(numeric.values())),
+            field = _item_scale(spec, items[spec.name], item_counts) if of_item else train.scale(spec)
+            numeric.append(field)
+            if of_item:
+                columns[f"numeric/{spec.name}"] = _standardise(items[spec.name], field)
+    return Fields(
+        schema=Schema(categorical=tuple(categorical), numeric=tuple(numeric)),
         vocabularies=vocabularies,
-        item_columns={key: np.concatenate([np.zeros(1, column.dtype), column]) for key, column in columns["item"].items()},
-        row_columns=columns["user"] | columns["context"],
-        counts=noted,
+        item_columns={key: np.concatenate([np.zeros(1, column.dtype), column]) for key, column in columns.items()},
     )
 
 
@@ -87,18 +121,20 @@ def smallest_integer(size: int) -> type[np.unsignedinteger[Any] | np.signedinteg
     return np.int64
 
 
-def _fit_numeric(spec: FieldSpec, train: pl.Series, counts: NDArray[np.int64] | None) -> NumericField:
-    """Mean and spread over train; an item's value counts as often as the item occurs."""
-    values = train.cast(pl.Float64).to_numpy()
-    known = np.isfinite(values) & (True if counts is None else counts > 0)
-    if not known.any():
-        return NumericField(name=spec.name, role=spec.role, mean=0.0, std=1.0)
-    scale = np.abs(values[known]).max() or 1.0  # so that squares of large values stay finite
-    relative = values[known] / scale
-    weights = None if counts is None else counts[known]
-    mean = np.average(relative, weights=weights)
-    std = np.sqrt(np.average((relative - mean) ** 2, weights=weights))
-    return NumericField(name=spec.name, role=spec.role, mean=float(mean * scale), std=float(std * scale) if std > SMALLEST_SPREAD else 1.0)
+def _item_scale(spec: FieldSpec, values: pl.Series, counts: IntArray) -> NumericField:
+    """An item's value counts as often as the item occurs in train."""
+    numbers = values.cast(pl.Float64).to_numpy()
+    known = np.isfinite(numbers) & (counts > 0)
+    return _numeric_field(spec, GroupMoments.of_repeated(numbers[known], counts[known]))
+
+
+def _numeric_field(spec: FieldSpec, moments: GroupMoments) -> NumericField:
+    mean, std = moments.mean_and_std()
+    return NumericField(name=spec.name, role=spec.role, mean=mean, std=std)
+
+
+def _indices(values: pl.Series, vocabulary: Vocabulary) -> Column:
+    return vocabulary.encode(values).astype(smallest_integer(len(vocabulary)))
 
 
 def _standardise(values: pl.Series, field: NumericField) -> NDArray[np.float32]:

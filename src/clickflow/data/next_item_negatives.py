@@ -3,8 +3,9 @@
 import numpy as np
 
 from clickflow.data.arrays import IntArray, distinct
-from clickflow.data.behaviours import Behaviours
-from clickflow.data.protocols import Impressions, NextItemConfig
+from clickflow.data.item_counts import ItemCounts
+from clickflow.data.protocols import NextItemConfig
+from clickflow.data.rows import PartRows
 from clickflow.data.splits import TEST, TRAIN, VALIDATION
 from clickflow.errors import DataError
 
@@ -12,30 +13,35 @@ MAX_SHARE_WITHOUT_NEGATIVE = 0.05
 """Above this share of positives that can have no negative, a log is refused."""
 
 
-def draw_negatives(protocol: NextItemConfig, positives: Impressions, behaviours: Behaviours, in_train: IntArray) -> IntArray:
-    """(R,) one item per positive, -1 for none.
+class Negatives:
+    """Draws one item per positive; the parts of a log come in order, and where one ends changes no draw."""
 
-    Train draws among the items of train. The other splits draw uniformly among all items, or by the popularity that was known by then:
-    validation by that in train, test by that in train and validation.
+    def __init__(self, protocol: NextItemConfig, counts: ItemCounts) -> None:
+        """Choose what to draw from.
 
-    Args:
-        protocol: how to draw.
-        positives: R positives.
-        behaviours: all behaviours.
-        in_train: (I,) occurrences of each item in train.
-    """
-    num_items = len(in_train)
-    before_test = in_train + np.bincount(positives.item[positives.split == VALIDATION], minlength=num_items)
-    everywhere = np.bincount(behaviours.item, minlength=num_items)
-    popularity = {TRAIN: in_train, VALIDATION: in_train, TEST: before_test}
-    uniform = {TRAIN: in_train > 0, VALIDATION: everywhere > 0, TEST: everywhere > 0}
-    own_keys = np.sort(behaviours.group * num_items + behaviours.item)
-    rng = np.random.default_rng(protocol.seed)
-    negatives = np.empty(len(positives.item), np.int64)
-    for split, weights in (uniform if protocol.negatives == "uniform" else popularity).items():
-        chosen = positives.split == split
-        negatives[chosen] = sample_negatives(positives.group[chosen], own_keys, weights.astype(np.int64), rng)
-    return negatives
+        Train draws among the items of train. The other splits draw uniformly among all items, or by the popularity that was known by then:
+        validation by that in train, test by that in train and validation.
+
+        Args:
+            protocol: how to draw.
+            counts: occurrences of the items.
+        """
+        in_train, before_test = counts.in_train, counts.in_train + counts.in_validation
+        popularity = {TRAIN: in_train, VALIDATION: in_train, TEST: before_test}
+        is_known, is_anywhere = in_train > 0, counts.in_behaviours > 0
+        uniform = {TRAIN: is_known, VALIDATION: is_anywhere, TEST: is_anywhere}
+        weights = uniform if protocol.negatives == "uniform" else popularity
+        self._samplers = {split: NegativeSampler(weight.astype(np.int64), (protocol.seed, int(split))) for split, weight in weights.items()}
+        self._num_items = len(in_train)
+
+    def draw(self, part: PartRows) -> IntArray:
+        """(R,) the code of an item per positive of the next part, -1 for none."""
+        own_keys = np.sort(part.behaviours.group * self._num_items + part.behaviours.item)
+        negatives = np.empty(len(part.split), np.int64)
+        for split, sampler in self._samplers.items():
+            chosen = part.split == split
+            negatives[chosen] = sampler.draw(part.impressions.group[chosen], own_keys)
+        return negatives
 
 
 def refuse_without_negatives(without: int, positives: int, name: str) -> None:
@@ -47,32 +53,46 @@ def refuse_without_negatives(without: int, positives: int, name: str) -> None:
         )
 
 
-def sample_negatives(group: IntArray, own_keys: IntArray, weights: IntArray, rng: np.random.Generator) -> IntArray:
-    """One negative item for each row, drawn among the candidates that are not the user's own.
+class NegativeSampler:
+    """Draws items that are not the user's own, in proportion to their weights.
 
     Nearly all rows are served by a first draw among all candidates. The others draw once more, from what their users left, so that a user
-    who knows nearly the whole catalogue costs no more than any other.
-
-    Args:
-        group: (R,) user of each row.
-        own_keys: sorted ``group * num_items + item`` of every behaviour in the log; repeats are allowed.
-        weights: (I,) an item is drawn in proportion to its weight; 0 for items that are no candidates.
-        rng: source of randomness.
-
-    Returns:
-        (R,) items, -1 for a user who acted on every candidate.
+    who knows nearly the whole catalogue costs no more than any other. Each of the two draws has a stream of its own, which the rows read
+    in their order.
     """
-    ends = np.cumsum(weights)
-    items = np.searchsorted(ends, rng.integers(0, ends[-1], len(group)), side="right")
-    keys = group * len(weights) + items
-    place = np.minimum(np.searchsorted(own_keys, keys), len(own_keys) - 1)
-    refused = np.flatnonzero(own_keys[place] == keys)
-    items[refused] = _draw_from_the_rest(group[refused], own_keys, weights, rng)
-    return items
+
+    def __init__(self, weights: IntArray, seed: tuple[int, ...]) -> None:
+        """Make the two streams.
+
+        Args:
+            weights: (I,) an item is drawn in proportion to its weight; 0 for items that are no candidates.
+            seed: of the streams.
+        """
+        self._weights, self._ends = weights, np.cumsum(weights)
+        self._first, self._again = (np.random.default_rng((*seed, draw)) for draw in (1, 2))  # a seed ending in 0 is the one without it
+
+    def draw(self, group: IntArray, own_keys: IntArray) -> IntArray:
+        """One item for each of the next rows.
+
+        Args:
+            group: (R,) user of each row.
+            own_keys: sorted ``group * num_items + item`` of every behaviour of these users; repeats are allowed.
+
+        Returns:
+            (R,) items, -1 for a user who acted on every candidate.
+        """
+        if not len(group):
+            return group
+        items = np.searchsorted(self._ends, self._first.integers(0, self._ends[-1], len(group)), side="right")
+        keys = group * len(self._weights) + items
+        place = np.minimum(np.searchsorted(own_keys, keys), len(own_keys) - 1)
+        refused = np.flatnonzero(own_keys[place] == keys)
+        items[refused] = _draw_from_the_rest(group[refused], own_keys, self._weights, self._again)
+        return items
 
 
 def _draw_from_the_rest(group: IntArray, own_keys: IntArray, weights: IntArray, rng: np.random.Generator) -> IntArray:
-    """Draw among the candidates without a user's own items; as :func:`sample_negatives`.
+    """Draw among the candidates without a user's own items; as :meth:`NegativeSampler.draw`.
 
     The candidates fill a line, each as much of it as it weighs. A point is drawn on what is left of the line without the user's own
     items, and moved on by those of them that come before it.

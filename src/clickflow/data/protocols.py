@@ -4,6 +4,7 @@ One mechanism serves all: behaviours are sorted once by (user, time), and an imp
 ends before the impression's moment. So no history can hold its own target or anything after it, under any protocol.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -54,7 +55,7 @@ class Impressions:
         history_start: first row of the history in the behaviours.
         history_end: one past its last row.
         label: 0 or 1.
-        split: TRAIN, VALIDATION, TEST or NO_SPLIT.
+        split: TRAIN, VALIDATION, TEST or NO_SPLIT; None if the whole log decides (:meth:`_Protocol.split_rule`).
         source_row: row of the interactions that user and context fields are taken from.
     """
 
@@ -64,8 +65,12 @@ class Impressions:
     history_start: IntArray
     history_end: IntArray
     label: ByteArray
-    split: ByteArray
+    split: ByteArray | None
     source_row: IntArray
+
+
+SplitRule = Callable[[IntArray, IntArray], ByteArray]
+"""(R,) users, among all of the log, and (R,) moments of impressions -> (R,) codes of their splits."""
 
 
 class _Protocol(SplitSizes):
@@ -78,6 +83,17 @@ class _Protocol(SplitSizes):
         """The moments before which a behaviour must be, to be known at others: (R,) -> (R,)."""
         lag = self.history_lag if unit == "order" else self.history_lag * TICKS_PER_SECOND[unit]
         return timestamp - max(0, lag - 1)  # what is as old as the lag is known, but never what is simultaneous
+
+    def split_rule(self, num_users: int, blocks: Callable[[], Iterable[IntArray]], unit: TimestampUnit) -> SplitRule:
+        """The split of impressions that the whole log decides: by time.
+
+        Args:
+            num_users: users of the log.
+            blocks: gives the moments of all impressions, block by block, as often as it is called.
+            unit: their unit.
+        """
+        bounds = self.time_bounds(blocks, unit)
+        return lambda group, timestamp: bounds.split(timestamp)
 
     def _date_contradictions(self, split: str) -> Contradictions:
         if split != "time":
@@ -110,13 +126,12 @@ class NextItemConfig(_Protocol):
         places = np.arange(len(behaviours.group)) if by_position else behaviours.moment_starts
         rows = np.flatnonzero(places > behaviours.starts[behaviours.group])
         group, timestamp = behaviours.group[rows], behaviours.timestamp[rows]
+        split = None
         if interactions.split is not None:
             given = np.empty_like(interactions.split)
             given[interactions.source_row] = interactions.split
             split = given[behaviours.source_row[rows]]
-        elif self.split == "time":
-            split = self.by_time(timestamp, interactions.unit)
-        else:
+        elif self.split == "leave_one_out" and len(places):
             split = last_two(places, behaviours.starts, behaviours.group)[rows]
         if self.history_lag:
             history_end = strictly_before(behaviours, group, self.known_before(timestamp, interactions.unit))
@@ -152,12 +167,14 @@ class RatingConfig(_Protocol):
     def impressions(self, interactions: Interactions, behaviours: Behaviours) -> Impressions:
         """All ratings, by user and time."""
         assert interactions.rating is not None
-        if self.split == "user":
-            num_users = len(behaviours.starts) - 1
-            split = split_by_user(interactions.group, num_users, self.validation_fraction, self.test_fraction, self.seed)
-        else:
-            split = self.by_time(interactions.timestamp, interactions.unit)
-        return _given_rows(self, interactions, behaviours, (interactions.rating >= self.threshold).astype(np.uint8), split)
+        return _given_rows(self, interactions, behaviours, (interactions.rating >= self.threshold).astype(np.uint8))
+
+    def split_rule(self, num_users: int, blocks: Callable[[], Iterable[IntArray]], unit: TimestampUnit) -> SplitRule:
+        """By user or by time."""
+        if self.split == "time":
+            return super().split_rule(num_users, blocks, unit)
+        of_user = split_by_user(np.arange(num_users), num_users, self.validation_fraction, self.test_fraction, self.seed)
+        return lambda group, timestamp: of_user[group]
 
 
 class ImpressionsConfig(_Protocol):
@@ -168,13 +185,13 @@ class ImpressionsConfig(_Protocol):
     def impressions(self, interactions: Interactions, behaviours: Behaviours) -> Impressions:
         """All interactions, by user and time."""
         assert interactions.label is not None
-        return _given_rows(self, interactions, behaviours, interactions.label, self.by_time(interactions.timestamp, interactions.unit))
+        return _given_rows(self, interactions, behaviours, interactions.label)
 
 
 ProtocolConfig = Annotated[NextItemConfig | RatingConfig | ImpressionsConfig, Field(discriminator="name")]
 
 
-def _given_rows(protocol: _Protocol, interactions: Interactions, behaviours: Behaviours, label: ByteArray, split: ByteArray) -> Impressions:
+def _given_rows(protocol: _Protocol, interactions: Interactions, behaviours: Behaviours, label: ByteArray) -> Impressions:
     """Every interaction is an impression; its history is the strictly earlier behaviours that are known."""
     group = interactions.group
     return Impressions(
@@ -184,6 +201,6 @@ def _given_rows(protocol: _Protocol, interactions: Interactions, behaviours: Beh
         history_start=behaviours.starts[group],
         history_end=strictly_before(behaviours, group, protocol.known_before(interactions.timestamp, interactions.unit)),
         label=label,
-        split=split if interactions.split is None else interactions.split,
+        split=interactions.split,
         source_row=interactions.source_row,
     )

@@ -1,107 +1,137 @@
-"""A checked log as integer arrays: ids coded, behaviours sorted, impressions split, negatives drawn.
+"""A checked log as integer arrays, part by part: ids coded, behaviours sorted, impressions split.
 
-Raw ids become dense codes at once; everything after that is arithmetic on arrays. At the end, item codes become item rows, the
-most frequent in train first: the order of vocabularies and so of embedding tables.
+Raw ids become dense codes at once; everything after that is arithmetic on arrays. Where the split is by time the whole log decides it,
+so the parts are kept until all moments are known.
 """
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from clickflow.data.arrays import IntArray
+from clickflow.data.arrays import ByteArray
 from clickflow.data.behaviours import Behaviours
-from clickflow.data.coding import coded, distinct_ids
-from clickflow.data.next_item_negatives import draw_negatives, refuse_without_negatives
-from clickflow.data.protocols import Impressions, Interactions, NextItemConfig, ProtocolConfig
-from clickflow.data.schema import ITEM, SPLIT, USER
-from clickflow.data.splits import NO_SPLIT, TRAIN, refuse_empty_splits
+from clickflow.data.coding import coded
+from clickflow.data.log_parts import LogPart, LogParts
+from clickflow.data.protocols import Impressions, Interactions, NextItemConfig, ProtocolConfig, SplitRule
+from clickflow.data.schema import ITEM, SPLIT, TIMESTAMP
+from clickflow.data.scratch import ColumnSpool, Shelf
+from clickflow.data.splits import NO_SPLIT, TRAIN
 from clickflow.data.validation import CheckedLog
 from clickflow.errors import DataError
 
 
 @dataclass(frozen=True)
-class LogRows:
-    """A log of U users and I items.
+class PartRows:
+    """The rows of some neighbouring users; items are codes, the position among the sorted raw ids.
 
     Attributes:
-        users: (U,) raw id of each group, sorted.
-        items: (I,) raw id of item row 1, 2, ...: items of train by count, then items that train never saw; ties by raw id.
-        item_counts: (I,) occurrences in train, in the order of ``items``.
-        behaviours: ``item`` holds item rows.
-        in_train: (N,) whether a behaviour is in some history of train.
-        impressions: R rows of the log (under ``next_item`` the positives); ``item`` holds item rows.
-        negatives: (R,) item row of the negative of each positive, 0 for none; None if the log has its own negatives.
-        counts: number of rows left out or noted, by reason.
+        first_user: code of group 0.
+        behaviours: N behaviours.
+        impressions: R rows of the log that are in a split (under ``next_item`` the positives).
+        source: the interactions: ``item`` codes, timestamps and all columns but ids and outcomes, in the order of ``source_row``.
     """
 
-    users: pl.Series
-    items: pl.Series
-    item_counts: IntArray
+    first_user: int
     behaviours: Behaviours
-    in_train: NDArray[np.bool_]
     impressions: Impressions
-    negatives: IntArray | None
-    counts: dict[str, int]
+    source: pl.DataFrame
 
     @property
-    def has_order(self) -> bool:
-        """Whether any user's behaviours happened at two different moments."""
-        of_same_user = np.diff(self.behaviours.group) == 0
-        return bool((np.diff(self.behaviours.timestamp)[of_same_user] != 0).any())
+    def split(self) -> ByteArray:
+        """(R,) code of each impression's split."""
+        assert self.impressions.split is not None
+        return self.impressions.split
+
+    @cached_property
+    def train_behaviours(self) -> NDArray[np.bool_]:
+        """(N,) whether a behaviour is in some history of train."""
+        is_train, num_edges = self.split == TRAIN, len(self.behaviours.group) + 1
+        begin = np.bincount(self.impressions.history_start[is_train], minlength=num_edges)
+        end = np.bincount(self.impressions.history_end[is_train], minlength=num_edges)
+        return np.cumsum(begin - end)[:-1] > 0
 
 
-def make_rows(log: CheckedLog, protocol: ProtocolConfig, name: str) -> LogRows:
-    """Code a log and apply a protocol.
+class LogRows:
+    """The rows of a log under a protocol, part by part, as often as they are asked for.
 
-    Args:
-        log: checked rows.
-        protocol: which rows are impressions, and the splits.
-        name: name of the data set, for messages.
-
-    Raises:
-        DataError: a split would be empty, or the log has fields that the protocol's rows cannot have.
+    Attributes:
+        num_behaviours: of all parts.
+        has_order: whether any user's behaviours happened at two different moments.
+        moments: first and last moment of the impressions that the whole log splits, or None.
+        counts: rows merged or noted, by name.
     """
-    users, items = distinct_ids(log, USER), distinct_ids(log, ITEM)
-    interactions, reported = _events(log, protocol, users, items)
-    behaviours = reported
-    if isinstance(protocol, NextItemConfig):
-        _refuse_fields_without_rows(log, name)
-        behaviours = reported.without_repeats()
-    impressions = _inside(protocol.impressions(interactions, behaviours))
-    refuse_empty_splits(impressions.split, f"data set {name}")
-    in_train, item_counts = _train(impressions, behaviours, len(items))
-    counts = {
-        "identical_events_merged": len(reported.group) - len(behaviours.group),
-        "behaviours_sharing_a_moment": behaviours.num_simultaneous,
-        "users_with_one_behaviour": int((np.diff(behaviours.starts) == 1).sum()),
-        "items_unseen_in_train": int((item_counts == 0).sum()),
-    }
-    order = np.argsort(-item_counts, kind="stable")
-    row = np.zeros(len(items) + 1, np.int64)  # the last element answers code -1, no item
-    row[order] = np.arange(1, len(order) + 1)
-    negatives = None
-    if isinstance(protocol, NextItemConfig):
-        negatives = row[draw_negatives(protocol, impressions, behaviours, item_counts)]
-        counts["positives_without_negative"] = int((negatives == 0).sum())
-        refuse_without_negatives(counts["positives_without_negative"], len(negatives), name)
-    return LogRows(
-        users=users,
-        items=items[order],
-        item_counts=item_counts[order],
-        behaviours=replace(behaviours, item=row[behaviours.item]),
-        in_train=in_train,
-        impressions=replace(impressions, item=row[impressions.item]),
-        negatives=negatives,
-        counts=counts,
-    )
+
+    def __init__(self, log: CheckedLog, parts: LogParts, protocol: ProtocolConfig, name: str) -> None:
+        """Sort the parts of a log and apply a protocol.
+
+        Args:
+            log: checked rows.
+            parts: its parts.
+            protocol: which rows are impressions, and the splits.
+            name: name of the data set, for messages.
+
+        Raises:
+            DataError: the log has fields that the protocol's rows cannot have.
+        """
+        if isinstance(protocol, NextItemConfig):
+            _refuse_fields_without_rows(log, name)
+        self.num_behaviours, self.has_order = 0, False
+        self.moments: tuple[int, int] | None = None
+        self.counts: Counter[str] = Counter()
+        self._num_parts = len(parts)
+        self._shelf = Shelf[PartRows](None if parts.folder is None else parts.folder / "rows")
+        moments = ColumnSpool(None if parts.folder is None else parts.folder / "moments", np.int64)
+        self._rule: SplitRule | None = None
+        for number, part in enumerate(parts):
+            rows = self._rows(part, log, protocol)
+            self._shelf.put(number, rows)
+            if rows.impressions.split is None:
+                moments.append(rows.impressions.timestamp)
+        if len(moments):
+            self.moments = min(int(block.min()) for block in moments.blocks()), max(int(block.max()) for block in moments.blocks())
+            self._rule = protocol.split_rule(len(log.users), moments.blocks, log.raw.timestamp_unit)
+
+    def __iter__(self) -> Iterator[PartRows]:
+        for number in range(self._num_parts):
+            rows = self._shelf.get(number)
+            yield replace(rows, impressions=self._decided(rows))
+
+    def _decided(self, rows: PartRows) -> Impressions:
+        """The impressions of a part that are in a split."""
+        impressions, split = rows.impressions, rows.impressions.split
+        if split is None:
+            rule = self._rule
+            split = np.zeros(0, np.uint8) if rule is None else rule(impressions.group + rows.first_user, impressions.timestamp)
+            impressions = replace(impressions, split=split)
+        kept = split != NO_SPLIT
+        return impressions if kept.all() else Impressions(*(getattr(impressions, column.name)[kept] for column in fields(impressions)))
+
+    def _rows(self, part: LogPart, log: CheckedLog, protocol: ProtocolConfig) -> PartRows:
+        interactions, reported = _events(part, log, protocol)
+        behaviours = reported.without_repeats() if isinstance(protocol, NextItemConfig) else reported
+        self.num_behaviours += len(behaviours.group)
+        of_same_user = np.diff(behaviours.group) == 0
+        self.has_order |= bool((np.diff(behaviours.timestamp)[of_same_user] != 0).any())
+        self.counts["identical_events_merged"] += len(reported.group) - len(behaviours.group)
+        self.counts["behaviours_sharing_a_moment"] += behaviours.num_simultaneous
+        self.counts["users_with_one_behaviour"] += int((np.diff(behaviours.starts) == 1).sum())
+        item = np.empty_like(interactions.item)
+        item[interactions.source_row] = interactions.item
+        names = [name for name in log.interactions.schema.names() if name not in (ITEM, TIMESTAMP)]
+        source = part.interactions.select(pl.Series(ITEM, item), TIMESTAMP, *names)
+        behaviours = replace(behaviours)  # without what it has computed for itself
+        return PartRows(part.first_user, behaviours, protocol.impressions(interactions, behaviours), source)
 
 
 def _refuse_fields_without_rows(log: CheckedLog, name: str) -> None:
     if log.behaviours is None:
         return
-    if SPLIT in log.interactions.columns:
+    if SPLIT in log.interactions.schema:
         raise DataError(
             f"data set {name}: next_item takes its rows from the behaviour table, which names no splits; leave out data.behaviours or the "
             "splits, or choose protocol=impressions."
@@ -113,27 +143,11 @@ def _refuse_fields_without_rows(log: CheckedLog, name: str) -> None:
         )
 
 
-def _events(log: CheckedLog, protocol: ProtocolConfig, users: pl.Series, items: pl.Series) -> tuple[Interactions, Behaviours]:
+def _events(part: LogPart, log: CheckedLog, protocol: ProtocolConfig) -> tuple[Interactions, Behaviours]:
     """The rows of the log, and the behaviours: a table of their own, else the clicks, else all rows."""
-    seed = protocol.seed if isinstance(protocol, NextItemConfig) else 0
-    interactions = coded(log, log.interactions, users, items, seed)
-    past = interactions if log.behaviours is None else coded(log, log.behaviours, users, items, seed)
+    seed, unit = protocol.seed if isinstance(protocol, NextItemConfig) else 0, log.raw.timestamp_unit
+    interactions = coded(part, part.interactions, log.item_ids, unit, seed)
+    past = interactions if part.behaviours is None else coded(part, part.behaviours, log.item_ids, unit, seed)
     chosen = slice(None) if past.label is None else np.flatnonzero(past.label)
-    behaviours = Behaviours.of(past.group[chosen], past.item[chosen], past.timestamp[chosen], past.source_row[chosen], len(users))
+    behaviours = Behaviours.of(past.group[chosen], past.item[chosen], past.timestamp[chosen], past.source_row[chosen], len(part.users))
     return interactions, behaviours
-
-
-def _inside(impressions: Impressions) -> Impressions:
-    """The impressions of a split."""
-    kept = impressions.split != NO_SPLIT
-    return impressions if kept.all() else Impressions(*(getattr(impressions, column.name)[kept] for column in fields(impressions)))
-
-
-def _train(impressions: Impressions, behaviours: Behaviours, num_items: int) -> tuple[NDArray[np.bool_], IntArray]:
-    """What train sees: (N,) whether a behaviour is in one of its histories, and (I,) occurrences of each item in targets and histories."""
-    is_train, num_edges = impressions.split == TRAIN, len(behaviours.group) + 1
-    begin = np.bincount(impressions.history_start[is_train], minlength=num_edges)
-    end = np.bincount(impressions.history_end[is_train], minlength=num_edges)
-    covered = np.cumsum(begin - end)[:-1] > 0
-    targets = np.bincount(impressions.item[is_train], minlength=num_items)
-    return covered, targets + np.bincount(behaviours.item[covered], minlength=num_items)

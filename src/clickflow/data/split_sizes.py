@@ -1,16 +1,16 @@
 """How large the splits are: shares of the rows, or the dates at which they begin and end."""
 
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Annotated
 
-import numpy as np
 from pydantic import AfterValidator, Field
 
 from clickflow.config import Contradictions, StrictConfig
-from clickflow.data.arrays import ByteArray, IntArray
+from clickflow.data.arrays import IntArray
 from clickflow.data.schema import TICKS_PER_SECOND, TimestampUnit
-from clickflow.data.splits import TEST, TRAIN, VALIDATION, split_by_time
+from clickflow.data.splits import TimeBounds, bounds_by_share
 from clickflow.errors import DataError
 
 DATES = ("train_from", "validation_from", "test_from", "test_until")
@@ -74,24 +74,40 @@ class SplitSizes(StrictConfig):
         """The dates that are set, by key."""
         return {name: moment for name in DATES if (moment := getattr(self, name)) is not None}
 
-    def by_time(self, timestamp: IntArray, unit: TimestampUnit) -> ByteArray:
-        """Split by dates, else by shares: (R,) timestamps -> (R,) codes, ``NO_SPLIT`` outside the window.
+    def time_bounds(self, blocks: Callable[[], Iterable[IntArray]], unit: TimestampUnit) -> TimeBounds:
+        """Split by dates, else by shares.
+
+        Args:
+            blocks: gives the moments of all rows, block by block, as often as it is called.
+            unit: their unit.
 
         Raises:
-            DataError: a date, where timestamps are positions; dates that leave a split without rows.
+            DataError: a date, where timestamps are positions.
         """
-        bounds = {name: _tick(moment, unit) for name, moment in self.dates.items()}
-        split = split_by_time(timestamp, self.validation_fraction, self.test_fraction, **bounds)
-        if bounds and len(timestamp) and not np.isin([TRAIN, VALIDATION, TEST], split).all():
+        ticks = {name: _tick(moment, unit) for name, moment in self.dates.items()}
+        bounds = TimeBounds(**{"validation_from": 0, "test_from": 0} | ticks)
+        if "validation_from" in ticks:
+            return bounds
+        return bounds_by_share(blocks, self.validation_fraction, self.test_fraction, bounds)
+
+    def refuse_dates_without_rows(self, counts: Sequence[int], first: int, last: int, unit: TimestampUnit) -> None:
+        """Raise DataError if dates leave a split without rows.
+
+        Args:
+            counts: rows of each split.
+            first: moment of the first row of the log.
+            last: moment of the last one.
+            unit: their unit.
+        """
+        if self.dates and not all(counts):
             given = ", ".join(f"{name} = {moment}" for name, moment in self.dates.items())
-            log = f"{_shown(timestamp.min(), unit)} to {_shown(timestamp.max(), unit)}"
+            log = f"{_shown(first, unit)} to {_shown(last, unit)}"
             raise DataError(f"protocol: {given}: leaves a split without rows; rows are from {log}; choose dates between them.")
-        return split
 
 
 def _shown(tick: int, unit: TimestampUnit) -> str:
     """A timestamp as the config may write it: as a number, and as a date where it is one."""
-    return str(tick) if unit == "order" else f"{tick} ({EPOCH + timedelta(seconds=int(tick) / TICKS_PER_SECOND[unit]):%Y-%m-%dT%H:%M})"
+    return str(tick) if unit == "order" else f"{tick} ({EPOCH + timedelta(seconds=tick / TICKS_PER_SECOND[unit]):%Y-%m-%dT%H:%M})"
 
 
 def _tick(moment: int | str, unit: TimestampUnit) -> int:

@@ -1,11 +1,15 @@
 """Assignment of rows to train, validation and test; vectorised, and a function of the log and a seed."""
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import floor
 
 import numpy as np
+from numpy.typing import NDArray
 
 from clickflow.data.arrays import ByteArray, IntArray
+from clickflow.data.order_statistics import order_statistics
 from clickflow.errors import DataError
 
 SPLITS = ("train", "validation", "test")
@@ -42,44 +46,58 @@ def split_by_user(group: IntArray, num_users: int, validation_fraction: float, t
     return of_user[group]
 
 
-def split_by_time(
-    timestamp: IntArray,
-    validation_fraction: float,
-    test_fraction: float,
-    *,
-    train_from: int | None = None,
-    validation_from: int | None = None,
-    test_from: int | None = None,
-    test_until: int | None = None,
-) -> ByteArray:
-    """Latest rows = test, those before = validation. Rows of one moment are never separated.
+@dataclass(frozen=True)
+class TimeBounds:
+    """A split by time: latest rows = test, those before = validation. Rows of one moment are never separated.
+
+    Attributes:
+        validation_from: first moment of validation.
+        test_from: first moment of test.
+        train_from: rows before this moment get ``NO_SPLIT``.
+        test_until: rows from this moment on get ``NO_SPLIT``.
+    """
+
+    validation_from: int
+    test_from: int
+    train_from: int | None = None
+    test_until: int | None = None
+
+    def split(self, timestamp: IntArray) -> ByteArray:
+        """(R,) moments -> (R,) codes."""
+        codes = np.where(timestamp >= self.test_from, TEST, np.where(timestamp >= self.validation_from, VALIDATION, TRAIN))
+        return np.where(self.are_inside(timestamp), codes, NO_SPLIT).astype(np.uint8)
+
+    def are_inside(self, timestamp: IntArray) -> NDArray[np.bool_]:
+        """(R,) whether moments are neither before nor after all splits."""
+        inside = np.ones(len(timestamp), bool)
+        if self.train_from is not None:
+            inside &= timestamp >= self.train_from
+        if self.test_until is not None:
+            inside &= timestamp < self.test_until
+        return inside
+
+
+def bounds_by_share(
+    blocks: Callable[[], Iterable[IntArray]], validation_fraction: float, test_fraction: float, window: TimeBounds
+) -> TimeBounds:
+    """The moments at which validation and test begin, so that they have their shares of the rows within a window.
 
     Args:
-        timestamp: (R,).
-        validation_fraction: share of validation, unless there are dates.
-        test_fraction: share of test, unless there are dates.
-        train_from: rows before this moment get ``NO_SPLIT``.
-        validation_from: first moment of validation, in place of the fractions.
-        test_from: first moment of test; given if and only if ``validation_from`` is.
-        test_until: rows from this moment on get ``NO_SPLIT``.
-
-    Returns:
-        (R,) codes.
+        blocks: gives the moments of all rows, block by block, as often as it is called.
+        validation_fraction: share of validation.
+        test_fraction: share of test.
+        window: where train begins and test ends.
     """
-    outside = np.zeros(len(timestamp), bool)
-    if train_from is not None:
-        outside |= timestamp < train_from
-    if test_until is not None:
-        outside |= timestamp >= test_until
-    if validation_from is None or test_from is None:
-        ordered = np.sort(timestamp[~outside])
-        if not len(ordered):
-            return np.full(len(timestamp), NO_SPLIT)
-        validation_from, test_from = (
-            ordered[min(len(ordered) - 1, bound)] for bound in _bounds(len(ordered), validation_fraction, test_fraction)
-        )
-    codes = np.where(timestamp >= test_from, TEST, np.where(timestamp >= validation_from, VALIDATION, TRAIN))
-    return np.where(outside, NO_SPLIT, codes).astype(np.uint8)
+
+    def inside() -> Iterator[IntArray]:
+        return (block[window.are_inside(block)] for block in blocks())
+
+    num_rows = sum(map(len, inside()))
+    if not num_rows:
+        return window
+    ranks = [min(num_rows - 1, bound) for bound in _bounds(num_rows, validation_fraction, test_fraction)]
+    validation_from, test_from = order_statistics(inside, ranks)
+    return replace(window, validation_from=validation_from, test_from=test_from)
 
 
 def _bounds(num_rows: int, validation_fraction: float, test_fraction: float) -> tuple[int, int]:
@@ -91,12 +109,11 @@ def _bounds(num_rows: int, validation_fraction: float, test_fraction: float) -> 
     return floor(num_rows * (1 - test - validation)), floor(num_rows * (1 - test))
 
 
-def refuse_empty_splits(split: ByteArray, what: str) -> None:
+def refuse_empty_splits(counts: Sequence[int], what: str) -> None:
     """Raise DataError unless every split has a row."""
-    counts = np.bincount(split, minlength=len(SPLITS))
-    empty = [name for name, count in zip(SPLITS, counts, strict=False) if count == 0]
+    empty = [name for name, count in zip(SPLITS, counts, strict=True) if count == 0]
     if empty:
-        sizes = ", ".join(f"{name} {count:,}" for name, count in zip(SPLITS, counts, strict=False))
+        sizes = ", ".join(f"{name} {count:,}" for name, count in zip(SPLITS, counts, strict=True))
         raise DataError(
             f"{what}: split {' and '.join(empty)} would be empty ({sizes}); every split needs at least one row; "
             "bring more rows or users, or choose another protocol, protocol.split, fractions or dates."

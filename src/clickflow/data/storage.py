@@ -22,10 +22,9 @@ from numpy.typing import NDArray
 from pyarrow import ipc
 
 from clickflow.data.manifest import MANIFEST, Manifest, damaged, fingerprint
+from clickflow.data.scratch import ColumnSpool
 from clickflow.digests import digest_file, first_difference
 from clickflow.errors import DataError, system_reason
-
-Arrays = Mapping[str, NDArray[Any]]
 
 
 def refuse_unwritable(folder: Path) -> None:
@@ -81,13 +80,25 @@ class Written:
 
 
 class _HashedFile(io.FileIO):
-    """A new file that computes the SHA-256 of its bytes while they are written."""
+    """A new file that computes the SHA-256 of its bytes while they are written.
 
-    def __init__(self, path: Path) -> None:
+    Columns that are not in memory have a stand-in: where Arrow writes that, their own values are written, block by block.
+    """
+
+    def __init__(self, path: Path, columns: Mapping[int, ColumnSpool]) -> None:
+        """Open the file; ``columns`` are those with a stand-in, by its address."""
         super().__init__(path, "wb")
         self.state = hashlib.sha256()
+        self._columns = columns
 
     def write(self, data: Any) -> int:
+        """Write all of the data, or of the column that it stands for."""
+        column = self._columns.get(getattr(data, "address", 0))
+        if column is None:
+            return self._write_all(data)
+        return sum(self._write_all(block.data) for block in column.blocks())
+
+    def _write_all(self, data: Any) -> int:
         """Write all of the data; the system may take only a part at a time."""
         remaining = memoryview(data).cast("B")
         size = len(remaining)
@@ -97,13 +108,17 @@ class _HashedFile(io.FileIO):
         return size
 
 
-def write_columns(folder: Path, name: str, columns: Arrays) -> Written:
-    """Write ``<name>.arrow``."""
-    table = pa.table({key: _as_arrow(np.ascontiguousarray(values)) for key, values in columns.items()})
-    with _HashedFile(folder / f"{name}.arrow") as file:
+def write_columns(folder: Path, name: str, columns: Mapping[str, NDArray[Any] | ColumnSpool]) -> Written:
+    """Write ``<name>.arrow``; a column may be larger than memory."""
+    spools = {key: _spooled(values) for key, values in columns.items()}
+    # Arrow writes memory only. Pages of zeros that nobody reads take none, so a column's stand-in can have its length.
+    stand_ins = {key: _as_arrow(np.zeros(len(spool), spool.dtype)) for key, spool in spools.items()}
+    table = pa.table(stand_ins)
+    addresses = {array.buffers()[1].address: spools[key] for key, array in stand_ins.items() if len(array)}
+    with _HashedFile(folder / f"{name}.arrow", addresses) as file:
         with pa.PythonFile(file, "w") as sink, ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table)
-        digests = {f"{name}.arrow:{key}": digest(values) for key, values in columns.items()}
+        digests = {f"{name}.arrow:{key}": _digest(spool) for key, spool in spools.items()}
         return Written(digests, {f"{name}.arrow": file.state.hexdigest()})
 
 
@@ -148,9 +163,22 @@ def digest_source(path: Path) -> str:
 
 def digest(values: NDArray[Any]) -> str:
     """SHA-256 of a column's type, length and bytes."""
-    state = hashlib.sha256(f"{values.dtype.str}:{len(values)}:".encode())
-    state.update(np.ascontiguousarray(values).data)
+    return _digest(_spooled(values))
+
+
+def _digest(column: ColumnSpool) -> str:
+    state = hashlib.sha256(f"{column.dtype.str}:{len(column)}:".encode())
+    for block in column.blocks():
+        state.update(block.data)
     return state.hexdigest()
+
+
+def _spooled(values: NDArray[Any] | ColumnSpool) -> ColumnSpool:
+    if isinstance(values, ColumnSpool):
+        return values
+    column = ColumnSpool(None)
+    column.append(values)
+    return column
 
 
 def digest_frame(frame: pl.DataFrame) -> str:

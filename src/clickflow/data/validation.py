@@ -1,7 +1,7 @@
 """Checks of a log before it is prepared: every value is present, readable and possible, and every item is known.
 
 All faults are reported at once, because a log that takes an hour to export should be repaired once. The files are only read: rows are
-dropped in memory, counted and logged.
+dropped on the way, counted and logged. The tables of events pass by piece by piece; their rows that are sound wait in a scratch folder.
 """
 
 import logging
@@ -10,112 +10,193 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 
+import numpy as np
 import polars as pl
 
-from clickflow.data import field_values
-from clickflow.data.faults import RawTable, row_faults, wrong_unit
-from clickflow.data.schema import ITEM, LABEL, LIST, RATING, TIMESTAMP, USER
+from clickflow.data.faults import Finding, Findings, RawTable, UnitCheck, row_faults
+from clickflow.data.field_values import MissingValues
+from clickflow.data.schema import ITEM, USER
+from clickflow.data.scratch import IN_MEMORY, FrameSpool, Scratch
+from clickflow.data.sources.parts import FILE
 from clickflow.data.sources.raw import RawLog
 from clickflow.data.sources.source import SourceConfig, reading, several
+from clickflow.data.tallies import Tally
 
 logger = logging.getLogger(__name__)
 
 EXAMPLES = 5
+PIECE_ROWS = 1_000_000
 DROPPED = "dropped: "
 """Prefix of the counts of dropped rows by file, column and reason."""
 
 
 @dataclass(frozen=True)
 class CheckedLog:
-    """A log in memory, in the order of its files, of which every row can be used.
+    """A log of which every row can be used.
 
     Attributes:
-        interactions: as in :class:`RawLog`, without the dropped rows.
+        interactions: rows as in :class:`RawLog`, in the order of the files, without the dropped ones.
+        behaviours: rows of a behaviour table of its own, or None.
         items: exactly one row per item, or None; it may lack items under ``on_missing_items=unknown``.
-        behaviours: a behaviour table of its own, or None.
+        users: each user of the log and its ``rows``, in order.
+        item_ids: each item of the log, in order; items that occur only in the item table are left out.
         raw: fields, unit and names of the log.
-        counts: rows read, dropped and repeated, by name; counts of the other tables are prefixed with the table's name.
+        counts: rows read and dropped, by name; counts of the other tables are prefixed with the table's name.
     """
 
-    interactions: pl.DataFrame
+    interactions: FrameSpool
+    behaviours: FrameSpool | None
     items: pl.DataFrame | None
-    behaviours: pl.DataFrame | None
+    users: pl.DataFrame
+    item_ids: pl.Series
     raw: RawLog
     counts: dict[str, int]
 
 
-def check(raw: RawLog, config: SourceConfig) -> CheckedLog:
-    """Read a log into memory and check it.
+def check(raw: RawLog, config: SourceConfig, scratch: Scratch = IN_MEMORY) -> CheckedLog:
+    """Read a log and check it.
 
     Args:
         raw: the log as a source read it.
-        config: how to treat bad rows, duplicates and missing items.
+        config: how to treat bad rows and missing items.
+        scratch: where its rows wait.
 
     Raises:
         DataError: one line per kind of fault, with file, column, row (counted from 1, without a header), value and remedy.
     """
-    lazy = {"interactions": raw.interactions, "behaviours": raw.behaviours, "items": raw.items}
-    tables = {name: _collect(name, frame, raw) for name, frame in lazy.items() if frame is not None}
+    tables = {"interactions": raw.interactions, "behaviours": raw.behaviours, "items": raw.items}
+    checks = {name: _TableCheck(name, raw) for name, frame in tables.items() if frame is not None}
+    events = {"interactions": raw.interactions} | ({} if raw.behaviours is None else {"behaviours": raw.behaviours})
+    spools: dict[str, FrameSpool] = {}
+    users, item_ids = Tally(USER), Tally(ITEM)
+    for name, frame in events.items():
+        spool = spools[name] = FrameSpool(scratch.folder / f"{name}.arrow", scratch.limit_bytes)
+        for piece in _pieces(frame, checks[name].origin):
+            sound = checks[name].sound_rows(piece)
+            users.add(sound[USER])
+            item_ids.add(sound[ITEM])
+            spool.append(sound)
     problems: list[str] = []
     counts: dict[str, int] = {}
-    frames = {name: _sound_rows(table, config, problems, counts) for name, table in tables.items()}
-    for table in tables.values():
-        problems += field_values.count_missing(table, config, counts)
-    for name in ("interactions", "behaviours"):
-        if name in frames:
-            frames[name] = _count_duplicates(name, frames[name], config, counts)
-    if "items" in frames:
-        frames["items"] = _one_row_per_item(frames["items"], counts)
-        if not any(table.frame.is_empty() for table in tables.values()):
-            problems += _missing_items(tables, frames, config, counts)
+    items, known = None, None
+    if raw.items is not None:
+        with reading(checks["items"].origin):
+            table = raw.items.collect(engine="streaming")
+        known, items = table[ITEM], checks["items"].sound_rows(table)
+    for one in checks.values():
+        one.report(config, problems, counts)
+    for one in checks.values():
+        problems += one.missing.report(config, counts)
+    if items is not None and known is not None:
+        items = _one_row_per_item(items, counts)
+        if all(one.num_rows for one in checks.values()):
+            problems += _missing_items(checks["items"], known, item_ids.table()[ITEM], config, counts)
     if problems:
         raise several(problems, "the log")
-    field_values.describe(raw, frames, counts)
-    return CheckedLog(frames["interactions"], frames.get("items"), frames.get("behaviours"), raw, counts)
+    return CheckedLog(spools["interactions"], spools.get("behaviours"), items, users.table(), item_ids.table()[ITEM], raw, counts)
 
 
-def _collect(name: str, frame: pl.LazyFrame, raw: RawLog) -> RawTable:
-    with reading(RawTable(name, pl.DataFrame(), raw).origin):
-        return RawTable(name, frame.collect(engine="streaming"), raw)
+def _pieces(frame: pl.LazyFrame, origin: str) -> Iterator[pl.DataFrame]:
+    """The rows of a table in the order of its files; at least one piece."""
+    with reading(origin):
+        yield pl.DataFrame(schema=frame.collect_schema())
+        pieces = frame.collect_batches(chunk_size=PIECE_ROWS, maintain_order=True, engine="streaming")
+    while True:
+        with reading(origin):
+            piece = next(pieces, None)
+        if piece is None:
+            return
+        yield piece
 
 
-def _sound_rows(table: RawTable, config: SourceConfig, problems: list[str], counts: dict[str, int]) -> pl.DataFrame:
-    """The rows without a fault, in canonical columns; adds to ``problems`` and ``counts``."""
-    frame = table.frame.select(pl.exclude("^given:.*$"))
-    counts[_count("rows_read", table.name)] = table.num_rows
-    if not table.num_rows:
-        problems.append(f"{table.origin} = 0 rows: there is nothing in it but column names; write it again with its rows.")
-    if sentence := wrong_unit(table):  # never dropped: that could remove half of a log
-        problems.append(sentence)
-    faults = list(row_faults(table, unit_is_right=sentence is None))
-    refused = table.refused.count
-    if not faults and not refused:
-        return frame
-    bad = reduce(or_, (fault.bad for fault in faults), pl.repeat(False, frame.height, eager=True))
-    reasons = {table.finding(fault): int(fault.bad.sum()) for fault in faults}
-    if refused:
-        more = f" (and so in {refused - 1:,} more line{'s' if refused > 2 else ''})" if refused > 1 else ""
-        reasons[table.refused.first + more] = refused
-    num_bad = int(bad.sum()) + refused
-    too_many = num_bad > config.max_bad_share * table.num_rows
-    share = f"{num_bad:,} of {table.num_rows:,} rows"
-    if config.on_bad_rows == "error":
-        problems += [f"{reason}; {_remedy(count, share, too_many, config)}" for reason, count in reasons.items()]
-        return frame.filter(~bad)
-    findings = "\n  ".join(reasons)
-    if num_bad == table.num_rows:
-        first = next(iter(reasons))
-        problems.append(f"{table.origin}: no row is left after dropping bad ones; the first of them: {first}; fix the rows.")
-    elif too_many:
-        problems += [f"{reason}; {_remedy(count, share, too_many, config)}" for reason, count in reasons.items()]
-    else:
-        logger.warning("dropped %s:\n  %s", share, findings)
-    counts[_count("bad_rows_dropped", table.name)] = num_bad
-    for fault in faults:
-        counts[f"{DROPPED}{table.origin}, {table.column(fault.column)} {fault.wrong.partition(',')[0]}"] = int(fault.bad.sum())
-    if refused:
-        counts[f"{DROPPED}{table.origin}, lines that are no rows"] = refused
-    return frame.filter(~bad)
+class _TableCheck:
+    """The check of one table, piece by piece."""
+
+    def __init__(self, name: str, raw: RawLog) -> None:
+        self.name, self.raw = name, raw
+        self.num_rows = 0
+        self.missing = MissingValues(name, raw)
+        self._table = RawTable(name, pl.DataFrame(), raw)
+        self._begins: dict[str, int] = {}
+        self._unit = UnitCheck()
+        self._findings = Findings()
+        self._num_bad = self._num_bad_but_for_times = 0
+
+    @property
+    def origin(self) -> str:
+        """The file or files."""
+        return self._table.origin
+
+    @property
+    def column(self) -> str:
+        """Name of the item column in the user's file."""
+        return self._table.column(ITEM)
+
+    def sound_rows(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The rows of a piece that have no fault, in canonical columns."""
+        if FILE in frame.columns:
+            self._note_files(frame[FILE])
+        table = RawTable(self.name, frame, self.raw, self.num_rows, self._begins)
+        self.num_rows += frame.height
+        self._unit.add(table)
+        self.missing.add(table)
+        sound = frame.select(pl.exclude("^given:.*$"))
+        faults = list(row_faults(table))
+        if not faults:
+            return sound
+        for fault in faults:
+            self._findings.add(table, fault)
+        none = pl.repeat(False, frame.height, eager=True)
+        self._num_bad_but_for_times += int(reduce(or_, (fault.bad for fault in faults if not fault.is_time), none).sum())
+        bad = reduce(or_, (fault.bad for fault in faults), none)
+        self._num_bad += int(bad.sum())
+        return sound.filter(~bad)
+
+    def report(self, config: SourceConfig, problems: list[str], counts: dict[str, int]) -> None:
+        """Say what is wrong, or what was dropped; adds to ``problems`` and ``counts``."""
+        refused = self._table.refused
+        num_rows, origin = self.num_rows + refused.count, self.origin
+        counts[count_name("rows_read", self.name)] = num_rows
+        if not num_rows:
+            problems.append(f"{origin} = 0 rows: there is nothing in it but column names; write it again with its rows.")
+        sentence = self._unit.wrong(self.raw.timestamp_unit, self.num_rows)
+        if sentence:  # never dropped: that could remove half of a log
+            problems.append(sentence)
+        findings = self._findings.all(with_times=sentence is None)
+        num_bad = (self._num_bad if sentence is None else self._num_bad_but_for_times) + refused.count
+        if not num_bad:
+            return
+        reasons = {str(finding): finding.count for finding in findings}
+        if refused.count:
+            more = refused.count - 1
+            like = f" (and so in {more:,} more line{'s' if more > 1 else ''})" if more else ""
+            reasons[refused.first + like] = refused.count
+        too_many = num_bad > config.max_bad_share * num_rows
+        share = f"{num_bad:,} of {num_rows:,} rows"
+        if config.on_bad_rows == "error":
+            problems += [f"{reason}; {_remedy(count, share, too_many, config)}" for reason, count in reasons.items()]
+            return
+        if num_bad == num_rows:
+            first = next(iter(reasons))
+            problems.append(f"{origin}: no row is left after dropping bad ones; the first of them: {first}; fix the rows.")
+        elif too_many:
+            problems += [f"{reason}; {_remedy(count, share, too_many, config)}" for reason, count in reasons.items()]
+        else:
+            logger.warning("dropped %s:\n  %s", share, "\n  ".join(reasons))
+        counts[count_name("bad_rows_dropped", self.name)] = num_bad
+        self._count_dropped(findings, counts)
+
+    def _count_dropped(self, findings: list[Finding], counts: dict[str, int]) -> None:
+        for finding in findings:
+            counts[f"{DROPPED}{self.origin}, {self._table.column(finding.column)} {finding.wrong.partition(',')[0]}"] = finding.count
+        if self._table.refused.count:
+            counts[f"{DROPPED}{self.origin}, lines that are no rows"] = self._table.refused.count
+
+    def _note_files(self, files: pl.Series) -> None:
+        """Note where in the table each file begins."""
+        codes = files.to_physical().to_numpy()
+        for start in np.append(0, np.flatnonzero(np.diff(codes)) + 1)[: len(codes)].tolist():
+            self._begins.setdefault(str(files[start]), self.num_rows + start)
 
 
 def _remedy(count: int, share: str, too_many: bool, config: SourceConfig) -> str:
@@ -129,28 +210,6 @@ def _remedy(count: int, share: str, too_many: bool, config: SourceConfig) -> str
     )
 
 
-def _count_duplicates(name: str, frame: pl.DataFrame, config: SourceConfig, counts: dict[str, int]) -> pl.DataFrame:
-    keys = [column for column in (USER, ITEM, TIMESTAMP, LABEL, RATING, LIST) if column in frame.columns]
-    duplicates = _duplicates(frame.select(keys))
-    counts[_count("duplicate_rows", name)] = duplicates
-    if not duplicates or config.duplicates == "keep":
-        return frame
-    counts[_count("duplicate_rows_dropped", name)] = duplicates
-    repeated = frame.select(keys).is_duplicated()
-    first = frame.filter(repeated).sort(pl.all()).unique(subset=keys, keep="first", maintain_order=True)
-    return pl.concat([frame.filter(~repeated), first])
-
-
-def _duplicates(rows: pl.DataFrame) -> int:
-    """How many rows repeat an earlier one."""
-    # Equal rows have equal hashes, and hashes compare three times as fast; rows that share a hash are then compared in full.
-    hashes = rows.hash_rows()
-    if hashes.n_unique() == rows.height:
-        return 0
-    alike = rows.filter(hashes.is_duplicated())
-    return alike.height - alike.n_unique()
-
-
 def _one_row_per_item(frame: pl.DataFrame, counts: dict[str, int]) -> pl.DataFrame:
     """Each item once; its fields agree, its title may not."""
     distinct = frame.drop_nulls(ITEM).unique()
@@ -158,13 +217,9 @@ def _one_row_per_item(frame: pl.DataFrame, counts: dict[str, int]) -> pl.DataFra
     return distinct.sort(pl.all(), nulls_last=True).unique(subset=ITEM, keep="first", maintain_order=True)
 
 
-def _missing_items(
-    tables: dict[str, RawTable], frames: dict[str, pl.DataFrame], config: SourceConfig, counts: dict[str, int]
-) -> Iterator[str]:
-    table = tables["items"]
-    events = [frames[name].select(ITEM) for name in ("interactions", "behaviours") if name in frames]
-    # The table as read: an item with a bad row is not told to be missing too.
-    absent = pl.concat(events).lazy().unique().join(table.frame.lazy(), on=ITEM, how="anti").sort(ITEM).collect()[ITEM]
+def _missing_items(table: _TableCheck, known: pl.Series, items: pl.Series, config: SourceConfig, counts: dict[str, int]) -> Iterator[str]:
+    """A problem if the item table lacks items; ``known`` are those of the table as read, so that a bad row is not told twice."""
+    absent = items.to_frame().join(known.to_frame(), on=ITEM, how="anti", maintain_order="left")[ITEM]
     if absent.is_empty():
         return
     if config.on_missing_items == "unknown":
@@ -174,10 +229,11 @@ def _missing_items(
     some = ", ".join(repr(value) for value in absent.head(EXAMPLES))
     count = f"{len(absent):,} item{'s' if len(absent) > 1 else ''}"
     yield (
-        f"{table.origin}, column '{table.column(ITEM)}': lacks {count} of the log, such as {some}; "
+        f"{table.origin}, column '{table.column}': lacks {count} of the log, such as {some}; "
         "add them or set data.on_missing_items=unknown (their fields become index 0 = unknown)."
     )
 
 
-def _count(what: str, table: str) -> str:
+def count_name(what: str, table: str) -> str:
+    """Name of a count of a table."""
     return what if table == "interactions" else f"{table}_{what}"

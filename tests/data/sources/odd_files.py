@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
+from tests.data.whole_log import CheckedLog, check
 
 from clickflow.config import validate
 from clickflow.data.sources.log import LogConfig
-from clickflow.data.validation import CheckedLog, check
 from clickflow.errors import ClickflowError
 
 ODD_TEXTS = [

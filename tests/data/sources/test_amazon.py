@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.data.whole_log import CheckedLog, check
 
 from clickflow.config import validate
 from clickflow.data.sources.amazon import AmazonConfig
-from clickflow.data.validation import CheckedLog, check
 from clickflow.errors import ConfigError, DataError
 
 REVIEWS = [

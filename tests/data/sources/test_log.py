@@ -9,12 +9,12 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.data.whole_log import CheckedLog, check
 
 from clickflow.config import validate
 from clickflow.data.schema import FieldSpec
 from clickflow.data.sources.log import LogConfig
 from clickflow.data.sources.raw import RawLog
-from clickflow.data.validation import CheckedLog, check
 from clickflow.errors import ConfigError, DataError
 
 COLUMNS = {"user": "visitor", "item": "sku", "timestamp": "when", "label": "clicked"}

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from tests.data.whole_log import CheckedLog, check
 
 from clickflow.config import validate
 from clickflow.data.schema import FieldSpec
 from clickflow.data.sources.movielens import EDITIONS, MovieLensConfig
-from clickflow.data.validation import CheckedLog, check
 from clickflow.errors import DataError
 
 RATINGS_DAT = "1::1193::5::978300760\n1::661::3::978302109\n2::1193::4::978298413\n"

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.data.sources.odd_files import complaint, make, tables_complaint
+from tests.data.whole_log import CheckedLog, check
 
 from clickflow.config import validate
 from clickflow.data.sources.log import LogConfig
-from clickflow.data.validation import CheckedLog, check
 from clickflow.errors import ConfigError, DataError
 
 GOOD = 1_700_000_000

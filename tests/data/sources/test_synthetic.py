@@ -6,12 +6,12 @@ from collections import Counter
 import numpy as np
 import polars as pl
 import pytest
+from tests.data.whole_log import check
 
 from clickflow.config import validate
 from clickflow.data.prepare import prepare
 from clickflow.data.protocols import NextItemConfig
 from clickflow.data.sources.synthetic import START_SECONDS, WARM_UP_SECONDS, WINDOW_SECONDS, SyntheticConfig
-from clickflow.data.validation import check
 from clickflow.errors import ConfigError
 
 

@@ -1,0 +1,143 @@
+"""A checked log in parts of neighbouring users, each small enough to be worked on in memory.
+
+Everything about a user is in his part, so the work on a part needs no other one. Raw ids are codes from here on: the position among the
+sorted ones. A small log is one part, and no row of it is copied for that.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from clickflow.data.arrays import IntArray
+from clickflow.data.field_values import FieldSummary
+from clickflow.data.schema import ITEM, LABEL, LIST, RATING, TIMESTAMP, USER
+from clickflow.data.scratch import FrameSpool, Scratch
+from clickflow.data.sources.source import SourceConfig
+from clickflow.data.tallies import ROWS
+from clickflow.data.validation import CheckedLog, count_name
+
+PART = "given:part"
+
+
+@dataclass(frozen=True)
+class LogPart:
+    """All rows of some users.
+
+    Attributes:
+        first_user: code of the first one.
+        users: their raw ids, in order.
+        interactions: their rows of the log.
+        behaviours: their rows of the behaviour table, or None.
+    """
+
+    first_user: int
+    users: pl.Series
+    interactions: pl.DataFrame
+    behaviours: pl.DataFrame | None
+
+
+class LogParts:
+    """The parts of a log, in the order of users; each is taken once.
+
+    Attributes:
+        folder: where the parts of a later stage are kept; None for a single one, which stays in memory.
+        counts: repeated rows and values of fields, by name; whole when all parts were taken.
+    """
+
+    def __init__(self, log: CheckedLog, config: SourceConfig, scratch: Scratch) -> None:
+        """Cut a log into parts.
+
+        Args:
+            log: its rows, which are moved.
+            config: how to treat duplicates.
+            scratch: where the parts wait, and how large they may be.
+        """
+        self._log, self._config = log, config
+        self.counts: dict[str, int] = {}
+        of_items = [] if log.items is None else [spec for spec in log.raw.fields if spec.role == "item" and spec.name in log.items.columns]
+        self._of_items = FieldSummary(of_items)
+        self._of_rows = FieldSummary(
+            spec for spec in log.raw.fields if spec not in of_items and spec.name in log.interactions.schema.names()
+        )
+        tables = {"interactions": log.interactions, "behaviours": log.behaviours}
+        present = {name: spool for name, spool in tables.items() if spool is not None}
+        self._starts = _first_users(log.users[ROWS].to_numpy(), sum(spool.num_bytes for spool in present.values()), scratch.limit_bytes)
+        self.folder = scratch.folder if len(self) > 1 else None
+        bounds = log.users[USER].gather(self._starts[1:-1])
+        self._spools = {
+            name: [spool] if self.folder is None else _partitioned(spool, bounds, self.folder / name) for name, spool in present.items()
+        }
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    def __iter__(self) -> Iterator[LogPart]:
+        for name in self._spools:
+            self.counts[count_name("duplicate_rows", name)] = 0
+        for part in range(len(self)):
+            first, end = int(self._starts[part]), int(self._starts[part + 1])
+            frames = {name: self._without_repeats(name, spools[part]) for name, spools in self._spools.items()}
+            self._of_rows.add(frames["interactions"])
+            yield LogPart(first, self._log.users[USER][first:end], frames["interactions"], frames.get("behaviours"))
+        if self._log.items is not None:
+            self._of_items.add(self._log.items)
+        self._of_items.report(self.counts)
+        self._of_rows.report(self.counts)
+
+    def _without_repeats(self, name: str, spool: FrameSpool) -> pl.DataFrame:
+        """Rows of a part; identical ones are counted, and dropped if the config says so."""
+        frame = spool.whole()
+        spool.discard()
+        keys = [column for column in (USER, ITEM, TIMESTAMP, LABEL, RATING, LIST) if column in frame.columns]
+        repeats = _num_repeats(frame.select(keys))
+        self.counts[count_name("duplicate_rows", name)] += repeats
+        if not repeats or self._config.duplicates == "keep":
+            return frame
+        dropped = count_name("duplicate_rows_dropped", name)
+        self.counts[dropped] = self.counts.get(dropped, 0) + repeats
+        repeated = frame.select(keys).is_duplicated()
+        first = frame.filter(repeated).sort(pl.all()).unique(subset=keys, keep="first", maintain_order=True)
+        return pl.concat([frame.filter(~repeated), first])
+
+
+def _num_repeats(rows: pl.DataFrame) -> int:
+    """How many rows repeat an earlier one."""
+    # Equal rows have equal hashes, and hashes compare three times as fast; rows that share a hash are then compared in full.
+    hashes = rows.hash_rows()
+    if hashes.n_unique() == rows.height:
+        return 0
+    alike = rows.filter(hashes.is_duplicated())
+    return alike.height - alike.n_unique()
+
+
+def _first_users(rows: IntArray, num_bytes: int, limit_bytes: int) -> IntArray:
+    """Cut users into parts of about equal rows.
+
+    Args:
+        rows: (U,) rows of each user.
+        num_bytes: bytes of all rows.
+        limit_bytes: bytes that a part should have at most; a user is never cut in two.
+
+    Returns:
+        (P + 1,) first user of each part, and U.
+    """
+    num_parts = -(-num_bytes // limit_bytes) if limit_bytes < num_bytes else 1
+    before = np.cumsum(rows) - rows
+    part = before * num_parts // max(1, int(rows.sum()))
+    return np.append(np.append(0, np.flatnonzero(np.diff(part)) + 1), len(rows))
+
+
+def _partitioned(spool: FrameSpool, bounds: pl.Series, folder: Path) -> list[FrameSpool]:
+    """Move rows to one file for each part."""
+    parts = [FrameSpool(folder / f"{part}.arrow", 0) for part in range(len(bounds) + 1)]
+    for part in parts:
+        part.append(pl.DataFrame(schema=spool.schema))
+    for frame in spool.frames():
+        part_of = bounds.search_sorted(frame[USER], side="right").alias(PART)
+        for (part,), rows in frame.with_columns(part_of).partition_by(PART, as_dict=True, include_key=False).items():
+            parts[part].append(rows)
+    spool.discard()
+    return parts

@@ -1,0 +1,76 @@
+"""What only the whole log knows, added up part by part: counts of items, vocabularies and scales, values of items, lists, splits."""
+
+import numpy as np
+import polars as pl
+
+from clickflow.data.arrays import IntArray
+from clickflow.data.fields import Fields, TrainFields, fit_fields
+from clickflow.data.item_counts import ItemCounts
+from clickflow.data.item_values import ItemValues
+from clickflow.data.lists import Lists
+from clickflow.data.log_parts import LogParts
+from clickflow.data.protocols import NextItemConfig, ProtocolConfig
+from clickflow.data.rows import LogRows
+from clickflow.data.schema import ITEM, LIST
+from clickflow.data.split_totals import SplitTotals
+from clickflow.data.splits import refuse_empty_splits
+from clickflow.data.validation import CheckedLog
+
+
+class LogTotals:
+    """Totals of a log of I items.
+
+    Attributes:
+        splits: rows and moments of each split, and lengths of histories.
+        item_counts: occurrences of each item, by code.
+        items: raw id of item row 1, 2, ...: items of train by count, then items that train never saw; ties by raw id.
+        row_of_item: (I + 1,) item row of each code; the last element answers code -1, no item.
+        fields: vocabularies and scales, and the encoded items.
+        lists: the lists of the rows; None if rows cannot be in lists.
+        counts: items noted, by name.
+    """
+
+    def __init__(self, log: CheckedLog, parts: LogParts, rows: LogRows, protocol: ProtocolConfig, name: str) -> None:
+        """Add up a log.
+
+        Args:
+            log: checked rows.
+            parts: its parts.
+            rows: the same as numbers.
+            protocol: which rows are impressions, and the splits.
+            name: name of the data set, for messages.
+
+        Raises:
+            DataError: a split would be empty.
+        """
+        drawn, own_behaviours = isinstance(protocol, NextItemConfig), log.behaviours is not None
+        of_items = [spec.name for spec in log.raw.fields if spec.role == "item"]
+        self.splits, self.item_counts = SplitTotals(), ItemCounts(len(log.item_ids))
+        values = ItemValues([] if log.items is not None else of_items, len(log.item_ids), drawn, own_behaviours)
+        train = TrainFields([spec for spec in log.raw.fields if spec.role != "item"])
+        # The rows of next_item cannot be in lists: their negatives are drawn and were never shown.
+        has_lists = LIST in log.interactions.schema and not drawn
+        self.lists = Lists(None if parts.folder is None else parts.folder / "lists", len(parts)) if has_lists else None
+        for part in rows:
+            for total in (self.splits, self.item_counts, values, train, self.lists):
+                if total is not None:
+                    total.add(part)
+        if rows.moments is not None:
+            protocol.refuse_dates_without_rows(self.splits.rows, *rows.moments, log.raw.timestamp_unit)
+        refuse_empty_splits(self.splits.rows, f"data set {name}")
+        order = self.item_counts.order()
+        self.items = log.item_ids[order]
+        self.row_of_item: IntArray = np.zeros(len(order) + 1, np.int64)
+        self.row_of_item[order] = np.arange(1, len(order) + 1)
+        in_train = self.item_counts.in_train[order]
+        self.fields: Fields = fit_fields(log.raw.fields, self._item_values(log, values, order), in_train, train)
+        self.counts = {"items_unseen_in_train": int((in_train == 0).sum())} | values.counts
+        if self.lists is not None:
+            self.lists.settle()
+            self.counts |= self.lists.counts
+
+    def _item_values(self, log: CheckedLog, values: ItemValues, order: IntArray) -> pl.DataFrame:
+        """Raw id and fields of item row 1, 2, ..."""
+        if log.items is None:
+            return values.table(log.item_ids)[order]
+        return pl.DataFrame({ITEM: self.items}).join(log.items, on=ITEM, how="left", maintain_order="left")
