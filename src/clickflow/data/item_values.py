@@ -5,6 +5,7 @@ tell train about the future.
 """
 
 import logging
+from collections.abc import Iterable
 
 import numpy as np
 import polars as pl
@@ -24,6 +25,8 @@ LATER = "given:not in train"
 class ItemValues:
     """Item fields that are columns of the log itself, gathered part by part.
 
+    Nearly all items have one value, whatever its moment. Only where an item has several the parts are looked at once more.
+
     Attributes:
         counts: items without fields and with several values; whole after :meth:`table`.
     """
@@ -37,32 +40,38 @@ class ItemValues:
             drawn: whether impressions are behaviours (``next_item``).
             own_behaviours: whether behaviours come from a table of their own, which knows no fields.
         """
-        self._earliest = {name: _Earliest(name, num_items) for name in names}
+        self._values = {name: _Values(name, num_items) for name in names}
         self._drawn, self._own_behaviours = drawn, own_behaviours
         self._has_fields = np.zeros(num_items, bool)
         self.counts: dict[str, int] = {}
 
     def add(self, part: PartRows) -> None:
         """Look at the next part."""
-        if not self._earliest:
-            return
-        later = pl.Series(LATER, ~self._in_train(part))
-        self._has_fields[part.source[ITEM].to_numpy()] = True
-        for name, earliest in self._earliest.items():
-            earliest.add(part.source.select(ITEM, name, TIMESTAMP, later))
+        if self._values:
+            self._has_fields[part.source[ITEM].to_numpy()] = True
+        for values in self._values.values():
+            values.add(part.source)
 
-    def table(self, items: pl.Series) -> pl.DataFrame:
-        """Raw id and fields of each item, in the order of raw ids; null for an unknown value."""
+    def table(self, items: pl.Series, rows: Iterable[PartRows]) -> pl.DataFrame:
+        """Raw id and fields of each item, in the order of raw ids; null for an unknown value.
+
+        Args:
+            items: raw ids.
+            rows: the parts, which are asked for only if some item has several values.
+        """
         table = items.alias(ITEM).to_frame()
-        if not self._earliest:
+        if not self._values:
             return table
+        settled = [values for values in self._values.values() if values.settle()]
+        if settled:
+            for part in rows:
+                later = pl.Series(LATER, ~self._in_train(part))
+                for values in settled:
+                    values.look_again(part.source.with_columns(later))
         places = pl.DataFrame({ITEM: np.arange(len(items))})
-        changing = np.zeros(len(items), bool)
-        for name, earliest in self._earliest.items():
-            found = places.join(earliest.values(), on=ITEM, how="left", maintain_order="left")
-            table = table.with_columns(found[name])
-            changing |= earliest.has_several
-        conflicts = int(changing.sum())
+        for name, values in self._values.items():
+            table = table.with_columns(places.join(values.found(), on=ITEM, how="left", maintain_order="left")[name])
+        conflicts = int(np.logical_or.reduce([values.has_several for values in self._values.values()]).sum())
         without = len(items) - int(self._has_fields.sum())
         self.counts = {"items_with_conflicting_fields": conflicts, "items_without_fields": without if self._own_behaviours else 0}
         if conflicts:
@@ -80,32 +89,54 @@ class ItemValues:
         return in_train
 
 
-class _Earliest:
-    """The earliest value of one field for each item, and whether it has several."""
+class _Values:
+    """The values of one field: one for each item, and whether the item has several.
+
+    Attributes:
+        has_several: (I,) whole after :meth:`settle`.
+    """
 
     def __init__(self, name: str, num_items: int) -> None:
         self._name = name
-        self._found: list[pl.DataFrame] = []
-        self._num_found = self._num_merged = 0
+        self._found = pl.DataFrame()
+        self._pieces: list[pl.DataFrame] = []
+        self._earliest: list[pl.DataFrame] = []
         self.has_several = np.zeros(num_items, bool)
-        """(I,) whole after :meth:`values`."""
 
-    def add(self, events: pl.DataFrame) -> None:
-        """Look at more rows: item, value, moment, and whether train does not see them."""
-        first = events.drop_nulls(self._name).group_by(ITEM, self._name, LATER).agg(pl.col(TIMESTAMP).min())
-        self._found.append(first)
-        self._num_found += first.height
-        if self._num_found > max(SMALLEST_MERGE, 2 * self._num_merged):
+    def add(self, source: pl.DataFrame) -> None:
+        """Look at more rows."""
+        there = source.select(ITEM, self._name).drop_nulls(self._name)
+        items, values = there[ITEM].to_numpy(), there[self._name]
+        row = np.full(len(self.has_several), -1)
+        row[items] = np.arange(len(items))
+        self.has_several[items[(values != values.gather(row[items])).to_numpy()]] = True
+        self._pieces.append(there[row[row >= 0]])
+        if sum(piece.height for piece in self._pieces) > max(SMALLEST_MERGE, self._found.height):
             self._merge()
 
-    def values(self) -> pl.DataFrame:
-        """Item and value of all items that have one."""
+    def settle(self) -> bool:
+        """Whether some item has several values; no rows may be added afterwards."""
         self._merge()
-        return self._found[0].select(ITEM, self._name)
+        return bool(self.has_several.any())
+
+    def look_again(self, events: pl.DataFrame) -> None:
+        """Look for the earliest value of the items with several; events have their moment, and whether train does not see them."""
+        several = events.filter(pl.Series(self.has_several[events[ITEM].to_numpy()])).drop_nulls(self._name)
+        first = several.group_by(ITEM, self._name, LATER).agg(pl.col(TIMESTAMP).min())
+        self._earliest = [
+            pl.concat([*self._earliest, first]).sort(ITEM, LATER, TIMESTAMP, self._name).unique(ITEM, keep="first", maintain_order=True)
+        ]
+
+    def found(self) -> pl.DataFrame:
+        """Item and value of all items that have one."""
+        single = self._found.filter(pl.Series(~self.has_several[self._found[ITEM].to_numpy()]))
+        return pl.concat([single, *(earliest.select(ITEM, self._name) for earliest in self._earliest)])
 
     def _merge(self) -> None:
-        found = pl.concat(self._found).sort(ITEM, LATER, TIMESTAMP, self._name)
-        different = found.select(ITEM, self._name).unique()
-        self.has_several[different.filter(pl.col(ITEM).is_duplicated())[ITEM].to_numpy()] = True
-        self._found = [found.unique(subset=ITEM, keep="first", maintain_order=True)]
-        self._num_found = self._num_merged = self._found[0].height
+        pieces = self._pieces if self._found.is_empty() else [self._found, *self._pieces]
+        found = pl.concat(pieces)
+        if len(pieces) > 1:
+            found = found.unique()
+            self.has_several[found.filter(pl.col(ITEM).is_duplicated())[ITEM].to_numpy()] = True
+            found = found.unique(ITEM)
+        self._found, self._pieces = found, []

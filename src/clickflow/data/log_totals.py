@@ -63,14 +63,14 @@ class LogTotals:
         self.row_of_item: IntArray = np.zeros(len(order) + 1, np.int64)
         self.row_of_item[order] = np.arange(1, len(order) + 1)
         in_train = self.item_counts.in_train[order]
-        self.fields: Fields = fit_fields(log.raw.fields, self._item_values(log, values, order), in_train, train)
+        self.fields: Fields = fit_fields(log.raw.fields, self._item_values(log, values, rows, order), in_train, train)
         self.counts = {"items_unseen_in_train": int((in_train == 0).sum())} | values.counts
         if self.lists is not None:
             self.lists.settle()
             self.counts |= self.lists.counts
 
-    def _item_values(self, log: CheckedLog, values: ItemValues, order: IntArray) -> pl.DataFrame:
+    def _item_values(self, log: CheckedLog, values: ItemValues, rows: LogRows, order: IntArray) -> pl.DataFrame:
         """Raw id and fields of item row 1, 2, ..."""
         if log.items is None:
-            return values.table(log.item_ids)[order]
+            return values.table(log.item_ids, rows)[order]
         return pl.DataFrame({ITEM: self.items}).join(log.items, on=ITEM, how="left", maintain_order="left")
