@@ -1,6 +1,6 @@
-"""Peak memory and speed of preparing generated click logs of several sizes.
+"""Peak memory and speed of preparing generated click logs of several sizes, and of training on what was prepared.
 
-    python -m benchmarks.prepare_memory --rows 10_000_000 100_000_000 --folder FOLDER [--protocols impressions next_item]
+    python -m benchmarks.prepare_memory --rows 10_000_000 100_000_000 --folder FOLDER [--protocols impressions next_item] [--train]
 
 The logs are Parquet files with skewed users and items, in order of time, with an item field, a context field and a number. Each is written
 once to FOLDER and stays there; what was prepared is removed. Each figure comes from a process of its own. Mapped files count as resident
@@ -8,6 +8,7 @@ memory as long as the system has room for them, so the peak of the anonymous mem
 """
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ ROWS_PER_USER, NUM_ITEMS, NUM_CATEGORIES = 50, 500_000, 997
 START_SECONDS, DAYS = 1_735_689_600, 30
 SAMPLE_SECONDS = 0.02
 MIB = 1 << 20
+TRAIN_STEPS = 200
 
 
 def main() -> None:
@@ -35,6 +38,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000_000])
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--protocols", nargs="+", default=["impressions", "next_item"])
+    parser.add_argument("--train", action="store_true", help="also train DIN for a few steps on what was prepared")
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
@@ -50,6 +54,8 @@ def main() -> None:
             cpu = f"CPU {figures['user_seconds']:.1f} s user, {figures['system_seconds']:.1f} s system"
             print(f"{protocol}, {rows:,} rows: {figures['seconds']:.1f} s ({cpu}), {rows / figures['seconds']:,.0f} rows/s, ", end="")
             print(f"{memory(figures)}, {figures['mib']:,.0f} MiB prepared, load {os.getloadavg()[0]:.1f}", flush=True)
+            if options.train:
+                print(f"  {TRAIN_STEPS} steps of DIN: {memory(in_own_process(options.folder, 'train', protocol, rows))}", flush=True)
             shutil.rmtree(options.folder / "home")
         if len(seconds_per_row) > 1:
             ratio = seconds_per_row[-1] / seconds_per_row[0]
@@ -121,6 +127,45 @@ def prepare_log(folder: Path, protocol: str, rows: int) -> dict[str, Any]:
     return watch.figures() | {"mib": dataset.num_bytes / MIB}
 
 
+def train_on_log(folder: Path, protocol: str, rows: int) -> dict[str, Any]:
+    """Train DIN for some steps on what was prepared, through Lightning as the command does."""
+    from clickflow.data.prepare import prepare
+    from clickflow.models.din import DINConfig
+    from clickflow.training.config import AdamConfig, TrainerConfig
+    from clickflow.training.fit import fit
+    from clickflow.training.watching import Pruned
+
+    class EndSoon:
+        """Ends the fit after some steps."""
+
+        steps = 0
+
+        def after_step(self, epochs: float, rows_per_second: float) -> None:
+            self.steps += 1
+            if self.steps == TRAIN_STEPS:
+                raise Pruned
+
+        def after_validation(self, number: int, metrics: Mapping[str, float]) -> None:
+            pass
+
+    dataset = prepare(*configs(folder, protocol, rows), folder / "home")
+    watch = Watch()
+    model = DINConfig(embedding_dim=16).build(dataset.schema)
+    trainer = TrainerConfig(progress_bar=False)
+    with contextlib.suppress(Pruned):
+        fit(
+            model,
+            dataset,
+            trainer,
+            AdamConfig(),
+            seed=0,
+            folder=folder / "home" / "fit",
+            sink=lambda metrics, step: None,
+            watcher=EndSoon(),
+        )
+    return watch.figures()
+
+
 def configs(folder: Path, protocol: str, rows: int) -> tuple[Any, Any]:
     from clickflow.config import validate
     from clickflow.data.protocols import ImpressionsConfig, NextItemConfig
@@ -164,7 +209,7 @@ class Watch:
         }
 
 
-MEASURES = {"generate": generate, "prepare": prepare_log}
+MEASURES = {"generate": generate, "prepare": prepare_log, "train": train_on_log}
 
 if __name__ == "__main__":
     main()

@@ -7,26 +7,17 @@ if __name__ == "__main__":  # first of all: a wrong config is answered before an
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
+from rich.progress import Progress
 
+from clickflow.cli.row_bar import row_columns
 from clickflow.scoring.config import PredictConfig
 from clickflow.scoring.predict import predict
 
 
-class RowsPerSecond(ProgressColumn):
-    """How fast it goes."""
-
-    def render(self, task: Task) -> Text:
-        """The rate of the last half minute."""
-        return Text(f"{task.speed or 0:,.0f} rows/s")
-
-
 def main(config: PredictConfig, console: Console) -> None:
     """Score, and say where the result is."""
-    columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), RowsPerSecond(), TimeRemainingColumn())
     terminal = Console(stderr=True)
-    with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
+    with Progress(*row_columns(), console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
         task = bar.add_task("scoring", total=None)
         predicted = predict(
             config,

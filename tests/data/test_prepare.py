@@ -77,7 +77,7 @@ def test_preparing_twice_does_nothing_the_second_time(tmp_path):
     log = write_log(tmp_path, clicks())
     stages: list[str] = []
     first = prepare(log, ImpressionsConfig(), tmp_path / "home", stages.append)
-    assert stages == ["looking for the source", "reading", "sorting and splitting", "writing"]
+    assert stages == ["looking for the source", "reading", "sorting and splitting", "counting items and fields", "writing"]
     before = contents(tmp_path)
     stages.clear()
     again = prepare(log, ImpressionsConfig(), tmp_path / "home", stages.append)

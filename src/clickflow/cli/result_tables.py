@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from clickflow.cli.next_command import progress_printer
+from clickflow.cli.row_bar import StageBar
 from clickflow.cli.tables import print_table
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.field_values import DISTINCT, JOINED, MISSING, TOKENS, UNREADABLE, VALUES
@@ -38,12 +39,15 @@ def timed_prepare(config: PrepareConfig, console: Console) -> tuple[PreparedData
     """Prepare; the seconds it took, or None where all was prepared already."""
     stages: list[str] = []
 
-    def progress(stage: str) -> None:
-        stages.append(stage)
-        progress_printer(console)(stage)
-
     start = time.perf_counter()
-    dataset = prepare(config.data, config.protocol, config.home, progress)
+    with StageBar() as bar:
+
+        def progress(stage: str) -> None:
+            stages.append(stage)
+            bar.stage(stage)
+            progress_printer(console)(stage)
+
+        dataset = prepare(config.data, config.protocol, config.home, progress, bar.rows)
     return dataset, time.perf_counter() - start if "writing" in stages else None
 
 

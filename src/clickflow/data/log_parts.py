@@ -44,6 +44,7 @@ class LogParts:
 
     Attributes:
         folder: where the parts of a later stage are kept; None for a single one, which stays in memory.
+        report: told of rows as they are done.
         counts: repeated rows and values of fields, by name; whole when all parts were taken.
     """
 
@@ -55,7 +56,7 @@ class LogParts:
             config: how to treat duplicates.
             scratch: where the parts wait, and how large they may be.
         """
-        self._log, self._config = log, config
+        self._log, self._config, self.report = log, config, scratch.report
         self.counts: dict[str, int] = {}
         of_items = [] if log.items is None else [spec for spec in log.raw.fields if spec.role == "item" and spec.name in log.items.columns]
         self._of_items = FieldSummary(of_items)
@@ -77,11 +78,14 @@ class LogParts:
     def __iter__(self) -> Iterator[LogPart]:
         for name in self._spools:
             self.counts[count_name("duplicate_rows", name)] = 0
+        done, total = 0, sum(part.num_rows for parts in self._spools.values() for part in parts)
         for part in range(len(self)):
             first, end = int(self._starts[part]), int(self._starts[part + 1])
             frames = {name: self._without_repeats(name, spools[part]) for name, spools in self._spools.items()}
             self._of_rows.add(frames["interactions"])
             yield LogPart(first, self._log.users[USER][first:end], frames["interactions"], frames.get("behaviours"))
+            done += sum(spools[part].num_rows for spools in self._spools.values())
+            self.report(done, total)
         if self._log.items is not None:
             self._of_items.add(self._log.items)
         self._of_items.report(self.counts)

@@ -20,7 +20,7 @@ from clickflow.data.log_totals import LogTotals
 from clickflow.data.manifest import FORMAT_VERSION, Manifest
 from clickflow.data.protocols import ProtocolConfig
 from clickflow.data.rows import LogRows
-from clickflow.data.scratch import Scratch
+from clickflow.data.scratch import RowProgress, Scratch
 from clickflow.data.sources.parts import partition_values
 from clickflow.data.sources.raw import RawLog
 from clickflow.data.sources.union import DataConfig
@@ -34,7 +34,13 @@ PART_BYTES = 1 << 27
 Progress = Callable[[str], None]
 
 
-def prepare(data: DataConfig, protocol: ProtocolConfig, home: Path, progress: Progress = lambda stage: None) -> PreparedDataset:
+def prepare(
+    data: DataConfig,
+    protocol: ProtocolConfig,
+    home: Path,
+    progress: Progress = lambda stage: None,
+    report: RowProgress = lambda done, total: None,
+) -> PreparedDataset:
     """Prepare a log, or open what is already prepared.
 
     Args:
@@ -42,6 +48,7 @@ def prepare(data: DataConfig, protocol: ProtocolConfig, home: Path, progress: Pr
         protocol: which rows are impressions, and the splits.
         home: folder for downloads and prepared datasets.
         progress: called with the name of each stage as it starts.
+        report: called with the rows that a stage has done.
 
     Raises:
         DataError: the log cannot be used, or the folder cannot be written; nothing half-written is left.
@@ -55,7 +62,7 @@ def prepare(data: DataConfig, protocol: ProtocolConfig, home: Path, progress: Pr
     storage.refuse_unwritable(folder)
     progress("reading")
     raw = data.read(files)
-    manifest = storage.write_atomically(folder, lambda scratch: _write(scratch, raw, data, protocol, progress))
+    manifest = storage.write_atomically(folder, lambda scratch: _write(scratch, raw, data, protocol, progress, report))
     return PreparedDataset.open(folder) if manifest is None else PreparedDataset(folder, manifest)
 
 
@@ -70,13 +77,14 @@ def _described(data: DataConfig) -> dict[str, Any]:
     return data.model_dump(mode="json", exclude={"path", "url"})
 
 
-def _write(folder: Path, raw: RawLog, data: DataConfig, protocol: ProtocolConfig, progress: Progress) -> Manifest:
+def _write(folder: Path, raw: RawLog, data: DataConfig, protocol: ProtocolConfig, progress: Progress, report: RowProgress) -> Manifest:
     """Write the whole dataset, the manifest last."""
-    scratch = Scratch(folder / "scratch", PART_BYTES)
+    scratch = Scratch(folder / "scratch", PART_BYTES, report)
     log = check(raw, data, scratch)
     progress("sorting and splitting")
     parts = LogParts(log, data, scratch)
     rows = LogRows(log, parts, protocol, data.name)
+    progress("counting items and fields")
     totals = LogTotals(log, parts, rows, protocol, data.name)
     progress("writing")
     files = RowFiles(rows, parts, totals, protocol, data.name)

@@ -83,7 +83,7 @@ class LogRows:
         self.num_behaviours, self.has_order = 0, False
         self.moments: tuple[int, int] | None = None
         self.counts: Counter[str] = Counter()
-        self._num_parts = len(parts)
+        self._num_parts, self._report, self._num_rows = len(parts), parts.report, log.interactions.num_rows
         self._shelf = Shelf[PartRows](None if parts.folder is None else parts.folder / "rows")
         moments = ColumnSpool(None if parts.folder is None else parts.folder / "moments", np.int64)
         self._rule: SplitRule | None = None
@@ -97,9 +97,12 @@ class LogRows:
             self._rule = protocol.split_rule(len(log.users), moments.blocks, log.raw.timestamp_unit)
 
     def __iter__(self) -> Iterator[PartRows]:
+        done = 0
         for number in range(self._num_parts):
             rows = self._shelf.get(number)
             yield replace(rows, impressions=self._decided(rows))
+            done += rows.source.height
+            self._report(done, self._num_rows)
 
     def _decided(self, rows: PartRows) -> Impressions:
         """The impressions of a part that are in a split."""

@@ -5,7 +5,7 @@ The files are read in pieces and never mapped: mapped pages count as the memory 
 
 import pickle
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
@@ -18,6 +18,8 @@ from pyarrow import ipc
 
 BLOCK_BYTES = 1 << 24
 T = TypeVar("T")
+RowProgress = Callable[[int, int | None], None]
+"""Takes the rows that are done, and of how many if that is known."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,12 @@ class Scratch:
     Attributes:
         folder: folder for files.
         limit_bytes: rows of a table that stay in memory; also how many are worked on at a time.
+        report: told of rows as they are done.
     """
 
     folder: Path = Path()
     limit_bytes: int = sys.maxsize
+    report: RowProgress = lambda done, total: None
 
 
 IN_MEMORY = Scratch()

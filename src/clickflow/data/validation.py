@@ -76,6 +76,7 @@ def check(raw: RawLog, config: SourceConfig, scratch: Scratch = IN_MEMORY) -> Ch
             users.add(sound[USER])
             item_ids.add(sound[ITEM])
             spool.append(sound)
+            scratch.report(sum(one.num_rows for one in checks.values()), None)
     problems: list[str] = []
     counts: dict[str, int] = {}
     items, known = None, None
