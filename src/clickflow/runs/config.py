@@ -65,7 +65,7 @@ class RunConfig(PrepareConfig):
 
 
 class ComparisonConfig(StrictConfig):
-    """Which models are compared."""
+    """Models to compare."""
 
     models: Annotated[dict[str, Names], Field(min_length=1)]
     """Label in the table -> what it overrides, as on the command line: ``DIN: [model=din, optimizer.learning_rate=0.002]``."""
@@ -117,14 +117,14 @@ class EvaluateConfig(StrictConfig):
 
 
 class TablePlace(StrictConfig):
-    """Where a further table of a log is."""
+    """Location of a further table of a log."""
 
     path: str | Names | None = None
     """Its path here; null: where it was when the run was made."""
 
 
 class DataPlace(StrictConfig):
-    """Where the source is here, in the keys of the run's own ``data``."""
+    """Location of the source on this machine, in the keys of the run's own ``data``."""
 
     path: str | Names | None = None
     """Path of the source here; null: where it was when the run was made."""
@@ -135,7 +135,7 @@ class DataPlace(StrictConfig):
 
 
 class ReproduceConfig(StrictConfig):
-    """Which run to train again."""
+    """A run to train again."""
 
     run_id: RunId
     """Finished training run."""
