@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.data.row_lists import START, checked, config, prepared_rows
 
@@ -48,6 +48,7 @@ def expected(entries: list[Entry]) -> Counter[tuple[object, ...]]:
     return Counter(tuple(sorted(own)) for own in lists if own)
 
 
+@settings(max_examples=50)
 @given(st.lists(entry, min_size=1).filter(lambda entries: any(own for _, _, own, _ in entries)))
 def test_each_candidate_of_a_text_is_an_impression_of_its_row(entries):
     with tempfile.TemporaryDirectory() as folder:
@@ -63,6 +64,7 @@ pair = st.tuples(st.integers(0, 2), st.integers(0, 3), st.one_of(st.none(), item
 
 
 @pytest.mark.parametrize("written", ["lists", "texts"])
+@settings(max_examples=50)
 @given(entries=st.lists(pair, min_size=1).filter(lambda entries: any(item is not None for _, _, own, *_ in entries for item in own or [])))
 def test_a_candidate_is_clicked_if_the_list_of_clicks_has_it(written, entries):
     rows = [(user, START + time, own, clicks, device) for user, time, own, clicks, device in entries]
@@ -187,6 +189,46 @@ def test_lists_of_an_ndjson_file_are_read(tmp_path, line):
     log = checked(data)
     assert log.interactions.select("item", "label").sort("item").rows() == [(1, 0), (2, 1)]
     assert log.counts["rows_without_candidates"] == 1
+
+
+def test_the_layout_of_eb_nerd_is_read(tmp_path):
+    frame = pl.DataFrame(
+        {
+            "impression_id": pl.Series([149474, 150528, 153068], dtype=pl.UInt32),
+            "article_id": pl.Series([None, 9778623, None], dtype=pl.Int32),
+            "impression_time": ["2023-05-24T07:47:53", "2023-05-24T07:33:25", "2023-05-24T07:09:04"],
+            "device_type": pl.Series([2, 1, 1], dtype=pl.Int8),
+            "article_ids_inview": pl.Series([[9778623, 9778682], [9778718, 9778728, 9778718], [9778657]], dtype=pl.List(pl.Int32)),
+            "article_ids_clicked": pl.Series([[9778682], [9778728, 9778000], []], dtype=pl.List(pl.Int32)),
+            "user_id": pl.Series([139836, 143471, 139836], dtype=pl.UInt32),
+            "article_id_fixed": pl.Series([[9778448, 9778682], [9778168], [9778448, 9778682]], dtype=pl.List(pl.Int32)),
+        }
+    ).with_columns(pl.col("impression_time").str.to_datetime(time_unit="us"))
+    columns = {
+        "user": "user_id",
+        "timestamp": "impression_time",
+        "group": "impression_id",
+        "history": "article_id_fixed",
+        "candidates": {"column": "article_ids_inview", "clicked": "article_ids_clicked"},
+    }
+    bounds = {"validation_from": "2023-05-24T07:20", "test_from": "2023-05-24T07:40"}
+    data = config(tmp_path, frame, columns, context_fields={"device": {"column": "device_type"}})
+    dataset = prepare(data, ImpressionsConfig(**bounds), tmp_path / "home")
+    own = (9778448, 9778682)
+    assert Counter(row[1:] for row in prepared_rows(dataset)) == Counter(
+        [
+            (139836, 9778623, 0, own),
+            (139836, 9778682, 1, own),
+            (143471, 9778718, 0, (9778168,)),
+            (143471, 9778728, 1, (9778168,)),
+            (143471, 9778718, 0, (9778168,)),
+            (139836, 9778657, 0, own),
+        ]
+    )
+    counts = dataset.manifest.counts
+    names = ("candidate_lists", "clicked_items_not_shown", "different_histories", "clicks_that_end_their_own_history")
+    assert [counts[name] for name in names] == [3, 1, 2, 1]
+    assert {split.lists for split in dataset.manifest.splits.values()} == {1}
 
 
 # Faults
