@@ -40,7 +40,7 @@ def item_values(log: CheckedLog, rows: LogRows) -> tuple[pl.DataFrame, dict[str,
         changing = changing.append(several)
     counts = {
         "items_with_conflicting_fields": changing.n_unique(),
-        "items_without_fields": 0 if log.behaviours is None else len(rows.items) - events[ITEM].n_unique(),
+        "items_without_fields": 0 if log.behaviours_are_interactions else len(rows.items) - events[ITEM].n_unique(),
     }
     if counts["items_with_conflicting_fields"]:
         number = f"{counts['items_with_conflicting_fields']:,}"
@@ -69,6 +69,6 @@ def _in_train(log: CheckedLog, rows: LogRows) -> np.ndarray[tuple[int], np.dtype
     in_train = np.zeros(log.interactions.height, bool)
     if rows.negatives is None or log.behaviours is None:
         in_train[rows.impressions.source_row[rows.impressions.split == TRAIN]] = True
-    if log.behaviours is None:
+    if log.behaviours_are_interactions:
         in_train[rows.behaviours.source_row[rows.in_train]] = True
     return in_train

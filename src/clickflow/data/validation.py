@@ -12,9 +12,9 @@ from operator import or_
 
 import polars as pl
 
-from clickflow.data import field_values
+from clickflow.data import candidate_lists, field_values, given_histories
 from clickflow.data.faults import RawTable, row_faults, wrong_unit
-from clickflow.data.schema import ITEM, LABEL, LIST, RATING, TIMESTAMP, USER
+from clickflow.data.schema import CANDIDATE_LABELS, CANDIDATES, CLICKED, ITEM, LABEL, LIST, RATING, TIMESTAMP, USER
 from clickflow.data.sources.raw import RawLog
 from clickflow.data.sources.source import SourceConfig, reading, several
 
@@ -33,6 +33,8 @@ class CheckedLog:
         interactions: as in :class:`RawLog`, without the dropped rows.
         items: exactly one row per item, or None; it may lack items under ``on_missing_items=unknown``.
         behaviours: a behaviour table of its own, or None.
+        histories: one row per different history that rows bring, with its ``user`` and the ids of its items as ``given history``; the
+            interactions have its row number as ``given history``. None if they bring none.
         raw: fields, unit and names of the log.
         counts: rows read, dropped and repeated, by name; counts of the other tables are prefixed with the table's name.
     """
@@ -42,6 +44,12 @@ class CheckedLog:
     behaviours: pl.DataFrame | None
     raw: RawLog
     counts: dict[str, int]
+    histories: pl.DataFrame | None = None
+
+    @property
+    def behaviours_are_interactions(self) -> bool:
+        """Whether histories hold rows of the interactions."""
+        return self.behaviours is None and self.histories is None
 
 
 def check(raw: RawLog, config: SourceConfig) -> CheckedLog:
@@ -64,14 +72,17 @@ def check(raw: RawLog, config: SourceConfig) -> CheckedLog:
     for name in ("interactions", "behaviours"):
         if name in frames:
             frames[name] = _count_duplicates(name, frames[name], config, counts)
+    events, histories = given_histories.numbered(candidate_lists.with_candidates(frames["interactions"], counts), counts)
+    frames["interactions"] = candidate_lists.taken_apart(events)
+    problems += candidate_lists.refuse_without_candidates(tables["interactions"], counts)
     if "items" in frames:
         frames["items"] = _one_row_per_item(frames["items"], counts)
         if not any(table.frame.is_empty() for table in tables.values()):
-            problems += _missing_items(tables, frames, config, counts)
+            problems += _missing_items(tables, frames, histories, config, counts)
     if problems:
         raise several(problems, "the log")
     field_values.describe(raw, frames, counts)
-    return CheckedLog(frames["interactions"], frames.get("items"), frames.get("behaviours"), raw, counts)
+    return CheckedLog(frames["interactions"], frames.get("items"), frames.get("behaviours"), raw, counts, histories)
 
 
 def _collect(name: str, frame: pl.LazyFrame, raw: RawLog) -> RawTable:
@@ -130,7 +141,8 @@ def _remedy(count: int, share: str, too_many: bool, config: SourceConfig) -> str
 
 
 def _count_duplicates(name: str, frame: pl.DataFrame, config: SourceConfig, counts: dict[str, int]) -> pl.DataFrame:
-    keys = [column for column in (USER, ITEM, TIMESTAMP, LABEL, RATING, LIST) if column in frame.columns]
+    lists = (CANDIDATES, CANDIDATE_LABELS, CLICKED)
+    keys = [column for column in (USER, ITEM, TIMESTAMP, LABEL, RATING, LIST, *lists) if column in frame.columns]
     duplicates = _duplicates(frame.select(keys))
     counts[_count("duplicate_rows", name)] = duplicates
     if not duplicates or config.duplicates == "keep":
@@ -159,10 +171,16 @@ def _one_row_per_item(frame: pl.DataFrame, counts: dict[str, int]) -> pl.DataFra
 
 
 def _missing_items(
-    tables: dict[str, RawTable], frames: dict[str, pl.DataFrame], config: SourceConfig, counts: dict[str, int]
+    tables: dict[str, RawTable],
+    frames: dict[str, pl.DataFrame],
+    histories: pl.DataFrame | None,
+    config: SourceConfig,
+    counts: dict[str, int],
 ) -> Iterator[str]:
     table = tables["items"]
     events = [frames[name].select(ITEM) for name in ("interactions", "behaviours") if name in frames]
+    if histories is not None:
+        events.append(given_histories.items_of(histories))
     # The table as read: an item with a bad row is not told to be missing too.
     absent = pl.concat(events).lazy().unique().join(table.frame.lazy(), on=ITEM, how="anti").sort(ITEM).collect()[ITEM]
     if absent.is_empty():
