@@ -67,7 +67,7 @@ def print_outcome(console: Console, config: PromoteConfig, outcome: Outcome) -> 
 
 
 def _print_test(console: Console, config: PromoteConfig, evaluation: Evaluation) -> None:
-    """How good it is, and how much the test split has been looked at."""
+    """Print its metrics, and how often the test split has been looked at."""
     metric = config.metric.removeprefix("val/")
     low, high = evaluation.intervals[metric]
     value = f"{HEADINGS[metric]} {evaluation.scored.metrics[metric]:.4f}, 95 % interval [{low:.4f}, {high:.4f}]"

@@ -69,7 +69,7 @@ class StrictConfig(BaseModel):
         return self
 
     def _contradictions(self) -> Contradictions:
-        """What is wrong with this section as a whole; its keys are relative to the section."""
+        """Faults of this section as a whole; their keys are relative to the section."""
         yield from ()
 
 

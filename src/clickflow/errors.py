@@ -40,7 +40,7 @@ def without_passwords(text: str) -> str:
 
 
 def system_reason(error: OSError) -> str:
-    """What the system says went wrong, without the file's name, which the message has already."""
+    """The system's own words for the fault, without the file's name, which the message has already."""
     return os.strerror(error.errno) if error.errno else str(error)
 
 

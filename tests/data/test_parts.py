@@ -85,6 +85,12 @@ def random_log(seed: int, folder: Path, protocol: ProtocolConfig, options: set[s
             values["columns"]["group" if name == "request" else name] = name
     for name in {"next_item": ["label"] if "labels" in options else [], "rating": ["rating"], "impressions": ["label"]}[protocol.name]:
         values["columns"][name] = name
+    if protocol.name == "impressions" and "rows of lists" in options:
+        frame = with_row_lists(frame, rng)
+        values["columns"] = {name: column for name, column in values["columns"].items() if name not in ("item", "label")}
+        values["columns"] |= {"history": "past", "candidates": {"column": "shown", "separator": " ", "label_separator": "-"}}
+        values |= {"history_separator": " ", "item_fields": {}}
+        options = options - {"items", "behaviours"}
     (folder / "log").mkdir()
     cut = frame.height // 3
     for number, part in enumerate([frame[:cut], frame[cut:]] if "files" in options else [frame]):
@@ -109,6 +115,14 @@ def random_log(seed: int, folder: Path, protocol: ProtocolConfig, options: set[s
     return validate(LogConfig, values)
 
 
+def with_row_lists(frame: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
+    """Rows that hold lists of candidates and histories; a user's histories repeat."""
+    items = frame["item"].cast(pl.String).unique().sort().to_list()
+    shown = [" ".join(f"{one}-{rng.integers(0, 2)}" for one in rng.choice(items, rng.integers(0, 4))) for _ in range(frame.height)]
+    past = [" ".join(rng.choice(items[:3], rng.integers(0, 3))) for _ in range(frame.height)]
+    return frame.drop("item", "label", "rating").with_columns(shown=pl.Series(shown), past=pl.Series(past))
+
+
 def outcome(log: LogConfig, protocol: ProtocolConfig, home: Path) -> object:
     """SHA-256 of every file that is prepared, or the message."""
     try:
@@ -121,12 +135,12 @@ def outcome(log: LogConfig, protocol: ProtocolConfig, home: Path) -> object:
     }
 
 
-OPTIONS = ("texts", "labels", "lists", "split", "bad rows", "drop", "duplicates", "files", "csv", "items", "behaviours")
+OPTIONS = ("texts", "labels", "lists", "split", "bad rows", "drop", "duplicates", "files", "csv", "items", "behaviours", "rows of lists")
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: f"{protocol.name}-{protocol.model_dump(exclude_defaults=True)}")
 @given(seed=st.integers(0, 10**6), options=st.sets(st.sampled_from(OPTIONS)), part_bytes=st.sampled_from([1, 700, 3_000]))
-@settings(max_examples=12)
+@settings(max_examples=8)
 def test_where_parts_end_changes_no_byte_and_no_message(protocol, seed, options, part_bytes):
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         folder = Path(name)

@@ -20,6 +20,7 @@ class CheckedLog:
     behaviours: pl.DataFrame | None
     raw: RawLog
     counts: dict[str, int]
+    histories: pl.DataFrame | None
 
 
 def check(raw: RawLog, config: SourceConfig) -> CheckedLog:
@@ -27,4 +28,4 @@ def check(raw: RawLog, config: SourceConfig) -> CheckedLog:
     log = validation.check(raw, config)
     parts = LogParts(log, config, IN_MEMORY)
     [part] = parts
-    return CheckedLog(part.interactions, log.items, part.behaviours, raw, log.counts | parts.counts)
+    return CheckedLog(part.interactions, log.items, part.behaviours, raw, log.counts | parts.counts, part.histories)

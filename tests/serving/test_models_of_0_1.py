@@ -28,10 +28,11 @@ def requests(name):
 
 
 def assert_scores_as_before(model, name):
+    # Products of float32 differ in their last bits from one kind of processor to another.
     for request in requests(name):
         found = model.predict(pd.DataFrame(request["rows"]))["probability"].tolist()
         for row, (score, before) in enumerate(zip(found, request["probability"], strict=True)):
-            np.testing.assert_allclose(score, before, rtol=0, atol=1e-12, err_msg=f"{request['name']}, row {row}")
+            np.testing.assert_allclose(score, before, rtol=0, atol=1e-6, err_msg=f"{request['name']}, row {row}")
 
 
 @pytest.fixture(params=NAMES)

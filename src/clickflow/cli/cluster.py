@@ -37,7 +37,7 @@ from clickflow.sweep.worker_spec import WorkerSpec
 
 LOCAL, RAY, SUBMITIT_LOCAL, SLURM = "BasicLauncher", "RayLauncher", "LocalLauncher", "SlurmLauncher"
 QUIET_RAY = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
-"""What Ray does not say on the console, unless ``hydra.launcher.ray.init`` asks it to."""
+"""Options that keep Ray quiet on the console, unless ``hydra.launcher.ray.init`` sets them."""
 
 
 @dataclass(frozen=True)

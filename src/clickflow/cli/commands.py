@@ -21,7 +21,7 @@ class Command:
     config: str
     examples: tuple[str, ...]
     heavy: str
-    """What its pipeline imports, which takes seconds."""
+    """Modules that its pipeline imports, which takes seconds."""
     rewrite: str | None = None
     """Makes the arguments that Hydra sees of those that the user gave."""
     check: str | None = None

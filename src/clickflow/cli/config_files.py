@@ -1,4 +1,4 @@
-"""What is wrong with the YAML file of a choice such as ``data=my_shop``: where it is instead, or what it holds."""
+"""Faults of the YAML file behind a choice such as ``data=my_shop``: it lies elsewhere, or holds something else."""
 
 import glob
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ def not_utf8(config_dir: str | None) -> list[str]:
 
 
 def seen_elsewhere(group: str, choice: str, config_dir: str | None) -> str | None:
-    """Where the file of a choice is that was not found, and where it belongs; None if it is not in sight.
+    """A sentence that says where the missing file of a choice lies, and where it belongs; None if it is not in sight.
 
     Args:
         group: as in ``data=my_shop``.

@@ -1,4 +1,4 @@
-"""What is used of Hydra beyond its public interface, all in one place, so that a new release of it is held against one file."""
+"""Uses of Hydra beyond its public interface, all in one place, so that a new release of it is held against one file."""
 
 import argparse
 from collections.abc import Sequence

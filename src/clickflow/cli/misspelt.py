@@ -9,7 +9,7 @@ KEY = r"[A-Za-z_][\w./@-]*"
 
 
 def option_fault(arguments: Sequence[str], options: Collection[str], fault: str) -> str:
-    """What is wrong with options that a parser refused.
+    """Faults of options that a parser refused.
 
     Args:
         arguments: as typed.

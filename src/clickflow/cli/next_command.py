@@ -1,4 +1,4 @@
-"""What a command prints while it works, and the next command, which can be pasted as it is."""
+"""Lines that a command prints while it works, and the next command, which can be pasted as it is."""
 
 import os
 import shlex

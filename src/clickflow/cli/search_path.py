@@ -1,4 +1,4 @@
-"""Where configs are found: ``--config-dir``, then ``./conf`` of the working folder, then clickflow's own, then other packages' models.
+"""Search path of the configs: ``--config-dir``, then ``./conf`` of the working folder, then clickflow's own, then other packages' models.
 
 A model of another package needs no YAML: Hydra finds the defaults of its config class where no folder has a file of that name.
 """

@@ -1,4 +1,4 @@
-"""How a sweep looks in a terminal: a line for each trial that ends, below them one live line for each worker."""
+"""A sweep in a terminal: a line for each trial that ends, below them one live line for each worker."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -57,7 +57,7 @@ class SweepConsole:
             self._live.update(Group(Text(self.headline(snapshot)), *(Text(line) for line in self.worker_lines(snapshot))), refresh=True)
 
     def headline(self, snapshot: Snapshot) -> str:
-        """How far the sweep is, its best, and the time left."""
+        """The sweep's progress, its best, and the time left."""
         counts = snapshot.counts
         others = {"pruned": counts.pruned, "failed": counts.failed, "running": counts.running}
         parts = [f"{counts.finished} of {snapshot.total} finished", *(f"{number} {word}" for word, number in others.items() if number)]
@@ -84,7 +84,7 @@ class SweepConsole:
 
 
 def ended_line(snapshot: Snapshot, number: int) -> str:
-    """How a trial ended."""
+    """The end of a trial."""
     trial = next(trial for trial in snapshot.trials if trial.number == number)
     state = STATES[trial.state]
     if state == "failed":

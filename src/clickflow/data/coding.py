@@ -10,12 +10,12 @@ from clickflow.data.arrays import IntArray
 from clickflow.data.behaviours import time_order
 from clickflow.data.log_parts import LogPart
 from clickflow.data.protocols import Interactions
-from clickflow.data.schema import ITEM, LABEL, RATING, SPLIT, TIMESTAMP, USER, TimestampUnit
+from clickflow.data.schema import GIVEN_HISTORY, ITEM, LABEL, RATING, SPLIT, TIMESTAMP, USER, TimestampUnit
 
 
 def coded(part: LogPart, frame: pl.DataFrame, items: pl.Series, unit: TimestampUnit, seed: int) -> Interactions:
     """The rows of one of a part's tables as numbers, by user and time; their order in the file changes nothing."""
-    group, item, timestamp = _codes(frame[USER], part.users), _codes(frame[ITEM], items), frame[TIMESTAMP].to_numpy()
+    group, item, timestamp = codes(frame[USER], part.users), codes(frame[ITEM], items), frame[TIMESTAMP].to_numpy()
     order = time_order(group, item, timestamp, len(part.users), seed, part.first_user)
     group, item, timestamp = group[order], item[order], timestamp[order]
     alike = np.append(False, (np.diff(group) == 0) & (np.diff(timestamp) == 0) & (np.diff(item) == 0))
@@ -35,6 +35,7 @@ def coded(part: LogPart, frame: pl.DataFrame, items: pl.Series, unit: TimestampU
         label=column(LABEL, np.uint8),
         rating=column(RATING, np.float64),
         split=column(SPLIT, np.uint8),
+        history=column(GIVEN_HISTORY, np.int64),
     )
 
 
@@ -47,7 +48,7 @@ def _by_content(rows: pl.DataFrame) -> IntArray:
     return ordered["place"].to_numpy().astype(np.int64)
 
 
-def _codes(raw: pl.Series, distinct: pl.Series) -> IntArray:
+def codes(raw: pl.Series, distinct: pl.Series) -> IntArray:
     """Position of each raw id among the sorted distinct ones."""
     table = pl.DataFrame({"raw": distinct}).with_row_index("code")
     joined = pl.DataFrame({"raw": raw}).join(table, on="raw", how="left", maintain_order="left")

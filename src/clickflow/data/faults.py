@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 
 import polars as pl
 
-from clickflow.data.schema import ITEM, LABEL, RATING, SPLIT, TICKS_PER_SECOND, TIMESTAMP, USER
+from clickflow.data.schema import CANDIDATES, CLICKED, GIVEN_HISTORY, ITEM, LABEL, RATING, SPLIT, TICKS_PER_SECOND, TIMESTAMP, USER
 from clickflow.data.sources.columns import EXPECTED, given, qualified
 from clickflow.data.sources.parts import FILE
 from clickflow.data.sources.raw import RawLog, RefusedLines
@@ -23,7 +23,7 @@ CLICK_LOGS_SINCE_SECONDS = 631_152_000
 """1990-01-01: a number that is older in its declared unit and plausible in another one has the wrong unit."""
 
 
-REQUIRED = (USER, ITEM, TIMESTAMP, LABEL, RATING, SPLIT)
+REQUIRED = (USER, ITEM, TIMESTAMP, LABEL, RATING, SPLIT, CANDIDATES, CLICKED, GIVEN_HISTORY)
 """Columns of which every row needs a value, in the order in which messages name their faults."""
 
 
@@ -155,8 +155,8 @@ class Findings:
 def row_faults(table: RawTable) -> Iterator[Fault]:
     """All faults of single rows.
 
-    Missing and unreadable ids, times, labels and ratings; times before 1970 or in the future; rows of an item table that contradict
-    each other.
+    Missing and unreadable ids, times, labels and ratings; lists with an unreadable element; times before 1970 or in the future; rows of
+    an item table that contradict each other.
     """
     for rank, name in enumerate(REQUIRED):
         if name in table.frame.columns and table.frame[name].null_count():

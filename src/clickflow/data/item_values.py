@@ -31,17 +31,17 @@ class ItemValues:
         counts: items without fields and with several values; whole after :meth:`table`.
     """
 
-    def __init__(self, names: list[str], num_items: int, drawn: bool, own_behaviours: bool) -> None:
+    def __init__(self, names: list[str], num_items: int, drawn: bool, behaviours_are_interactions: bool) -> None:
         """Start without a value.
 
         Args:
             names: the fields.
             num_items: items of the log.
             drawn: whether impressions are behaviours (``next_item``).
-            own_behaviours: whether behaviours come from a table of their own, which knows no fields.
+            behaviours_are_interactions: whether histories hold rows of the interactions; others know no fields.
         """
         self._values = {name: _Values(name, num_items) for name in names}
-        self._drawn, self._own_behaviours = drawn, own_behaviours
+        self._drawn, self._behaviours_are_interactions = drawn, behaviours_are_interactions
         self._has_fields = np.zeros(num_items, bool)
         self.counts: dict[str, int] = {}
 
@@ -73,7 +73,10 @@ class ItemValues:
             table = table.with_columns(places.join(values.found(), on=ITEM, how="left", maintain_order="left")[name])
         conflicts = int(np.logical_or.reduce([values.has_several for values in self._values.values()]).sum())
         without = len(items) - int(self._has_fields.sum())
-        self.counts = {"items_with_conflicting_fields": conflicts, "items_without_fields": without if self._own_behaviours else 0}
+        self.counts = {
+            "items_with_conflicting_fields": conflicts,
+            "items_without_fields": 0 if self._behaviours_are_interactions else without,
+        }
         if conflicts:
             number = f"{conflicts:,}"
             logger.warning("%s items have several values of a field in the log; the earliest is used, of train where train has one", number)
@@ -82,9 +85,9 @@ class ItemValues:
     def _in_train(self, part: PartRows) -> NDArray[np.bool_]:
         """(R,) whether train sees a row of the interactions: as an impression, or as a behaviour in a history."""
         in_train = np.zeros(part.source.height, bool)
-        if not (self._drawn and self._own_behaviours):
+        if self._behaviours_are_interactions or not self._drawn:
             in_train[part.impressions.source_row[part.split == TRAIN]] = True
-        if not self._own_behaviours:
+        if self._behaviours_are_interactions:
             in_train[part.behaviours.source_row[part.train_behaviours]] = True
         return in_train
 

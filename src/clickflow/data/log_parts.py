@@ -4,6 +4,7 @@ Everything about a user is in his part, so the work on a part needs no other one
 sorted ones. A small log is one part, and no row of it is copied for that.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from clickflow.data import candidate_lists, given_histories
 from clickflow.data.arrays import IntArray
 from clickflow.data.field_values import FieldSummary
-from clickflow.data.schema import ITEM, LABEL, LIST, RATING, TIMESTAMP, USER
+from clickflow.data.schema import CANDIDATE_LABELS, CANDIDATES, CLICKED, ITEM, LABEL, LIST, RATING, TIMESTAMP, USER
 from clickflow.data.scratch import FrameSpool, Scratch
 from clickflow.data.sources.source import SourceConfig
 from clickflow.data.tallies import ROWS
@@ -31,12 +33,14 @@ class LogPart:
         users: their raw ids, in order.
         interactions: their rows of the log.
         behaviours: their rows of the behaviour table, or None.
+        histories: the different histories that their rows bring (:mod:`clickflow.data.given_histories`), or None.
     """
 
     first_user: int
     users: pl.Series
     interactions: pl.DataFrame
     behaviours: pl.DataFrame | None
+    histories: pl.DataFrame | None
 
 
 class LogParts:
@@ -57,12 +61,10 @@ class LogParts:
             scratch: where the parts wait, and how large they may be.
         """
         self._log, self._config, self.report = log, config, scratch.report
-        self.counts: dict[str, int] = {}
+        self.counts: Counter[str] = Counter()
         of_items = [] if log.items is None else [spec for spec in log.raw.fields if spec.role == "item" and spec.name in log.items.columns]
         self._of_items = FieldSummary(of_items)
-        self._of_rows = FieldSummary(
-            spec for spec in log.raw.fields if spec not in of_items and spec.name in log.interactions.schema.names()
-        )
+        self._of_rows = FieldSummary(spec for spec in log.raw.fields if spec not in of_items and spec.name in log.interactions.schema)
         tables = {"interactions": log.interactions, "behaviours": log.behaviours}
         present = {name: spool for name, spool in tables.items() if spool is not None}
         self._starts = _first_users(log.users[ROWS].to_numpy(), sum(spool.num_bytes for spool in present.values()), scratch.limit_bytes)
@@ -82,26 +84,36 @@ class LogParts:
         for part in range(len(self)):
             first, end = int(self._starts[part]), int(self._starts[part + 1])
             frames = {name: self._without_repeats(name, spools[part]) for name, spools in self._spools.items()}
-            self._of_rows.add(frames["interactions"])
-            yield LogPart(first, self._log.users[USER][first:end], frames["interactions"], frames.get("behaviours"))
+            interactions, histories = self._taken_apart(frames["interactions"])
+            self._of_rows.add(interactions)
+            yield LogPart(first, self._log.users[USER][first:end], interactions, frames.get("behaviours"), histories)
             done += sum(spools[part].num_rows for spools in self._spools.values())
             self.report(done, total)
+        self.counts = Counter(dict(sorted(self.counts.items())))  # whichever part was the first to count something
         if self._log.items is not None:
             self._of_items.add(self._log.items)
         self._of_items.report(self.counts)
         self._of_rows.report(self.counts)
 
+    def _taken_apart(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame | None]:
+        """One row per candidate, if rows list them; and the histories that rows bring."""
+        counts: dict[str, int] = {}
+        first_list = self.counts["candidate_lists"]
+        rows, histories = given_histories.numbered(candidate_lists.with_candidates(frame, counts), counts)
+        self.counts.update(counts)
+        return candidate_lists.taken_apart(rows, first_list), histories
+
     def _without_repeats(self, name: str, spool: FrameSpool) -> pl.DataFrame:
         """Rows of a part; identical ones are counted, and dropped if the config says so."""
         frame = spool.whole()
         spool.discard()
-        keys = [column for column in (USER, ITEM, TIMESTAMP, LABEL, RATING, LIST) if column in frame.columns]
+        lists = (CANDIDATES, CANDIDATE_LABELS, CLICKED)
+        keys = [column for column in (USER, ITEM, TIMESTAMP, LABEL, RATING, LIST, *lists) if column in frame.columns]
         repeats = _num_repeats(frame.select(keys))
         self.counts[count_name("duplicate_rows", name)] += repeats
         if not repeats or self._config.duplicates == "keep":
             return frame
-        dropped = count_name("duplicate_rows_dropped", name)
-        self.counts[dropped] = self.counts.get(dropped, 0) + repeats
+        self.counts[count_name("duplicate_rows_dropped", name)] += repeats
         repeated = frame.select(keys).is_duplicated()
         first = frame.filter(repeated).sort(pl.all()).unique(subset=keys, keep="first", maintain_order=True)
         return pl.concat([frame.filter(~repeated), first])

@@ -1,17 +1,20 @@
 """What only the whole log knows, added up part by part: counts of items, vocabularies and scales, values of items, lists, splits."""
 
+from collections import Counter
+
 import numpy as np
 import polars as pl
 
 from clickflow.data.arrays import IntArray
 from clickflow.data.fields import Fields, TrainFields, fit_fields
+from clickflow.data.given_histories import CLICKS_ENDING_HISTORY, clicks_ending_history
 from clickflow.data.item_counts import ItemCounts
 from clickflow.data.item_values import ItemValues
 from clickflow.data.lists import Lists
 from clickflow.data.log_parts import LogParts
 from clickflow.data.protocols import NextItemConfig, ProtocolConfig
 from clickflow.data.rows import LogRows
-from clickflow.data.schema import ITEM, LIST
+from clickflow.data.schema import ITEM
 from clickflow.data.split_totals import SplitTotals
 from clickflow.data.splits import refuse_empty_splits
 from clickflow.data.validation import CheckedLog
@@ -43,18 +46,21 @@ class LogTotals:
         Raises:
             DataError: a split would be empty.
         """
-        drawn, own_behaviours = isinstance(protocol, NextItemConfig), log.behaviours is not None
+        drawn = isinstance(protocol, NextItemConfig)
         of_items = [spec.name for spec in log.raw.fields if spec.role == "item"]
         self.splits, self.item_counts = SplitTotals(), ItemCounts(len(log.item_ids))
-        values = ItemValues([] if log.items is not None else of_items, len(log.item_ids), drawn, own_behaviours)
+        values = ItemValues([] if log.items is not None else of_items, len(log.item_ids), drawn, log.behaviours_are_interactions)
         train = TrainFields([spec for spec in log.raw.fields if spec.role != "item"])
         # The rows of next_item cannot be in lists: their negatives are drawn and were never shown.
-        has_lists = LIST in log.interactions.schema and not drawn
+        has_lists = log.has_lists and not drawn
         self.lists = Lists(None if parts.folder is None else parts.folder / "lists", len(parts)) if has_lists else None
+        self.counts: Counter[str] = Counter()
         for part in rows:
             for total in (self.splits, self.item_counts, values, train, self.lists):
                 if total is not None:
                     total.add(part)
+            if log.has_histories:
+                self.counts[CLICKS_ENDING_HISTORY] += clicks_ending_history(part.impressions, part.behaviours)
         if rows.moments is not None:
             protocol.refuse_dates_without_rows(self.splits.rows, *rows.moments, log.raw.timestamp_unit)
         refuse_empty_splits(self.splits.rows, f"data set {name}")
@@ -64,10 +70,10 @@ class LogTotals:
         self.row_of_item[order] = np.arange(1, len(order) + 1)
         in_train = self.item_counts.in_train[order]
         self.fields: Fields = fit_fields(log.raw.fields, self._item_values(log, values, rows, order), in_train, train)
-        self.counts = {"items_unseen_in_train": int((in_train == 0).sum())} | values.counts
+        self.counts.update({"items_unseen_in_train": int((in_train == 0).sum())} | values.counts)
         if self.lists is not None:
             self.lists.settle()
-            self.counts |= self.lists.counts
+            self.counts.update(self.lists.counts)
 
     def _item_values(self, log: CheckedLog, values: ItemValues, rows: LogRows, order: IntArray) -> pl.DataFrame:
         """Raw id and fields of item row 1, 2, ..."""

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from clickflow.data.arrays import ByteArray
 from clickflow.data.behaviours import Behaviours
-from clickflow.data.coding import coded
+from clickflow.data.coding import coded, codes
+from clickflow.data.given_histories import as_behaviours, items_of
 from clickflow.data.log_parts import LogPart, LogParts
 from clickflow.data.protocols import Impressions, Interactions, NextItemConfig, ProtocolConfig, SplitRule
 from clickflow.data.schema import ITEM, SPLIT, TIMESTAMP
@@ -61,7 +62,7 @@ class LogRows:
 
     Attributes:
         num_behaviours: of all parts.
-        has_order: whether any user's behaviours happened at two different moments.
+        has_order: whether any user's behaviours happened at two different moments, or any history that a row brings is a sequence.
         moments: first and last moment of the impressions that the whole log splits, or None.
         counts: rows merged or noted, by name.
     """
@@ -120,12 +121,13 @@ class LogRows:
         self.num_behaviours += len(behaviours.group)
         of_same_user = np.diff(behaviours.group) == 0
         self.has_order |= bool((np.diff(behaviours.timestamp)[of_same_user] != 0).any())
-        self.counts["identical_events_merged"] += len(reported.group) - len(behaviours.group)
-        self.counts["behaviours_sharing_a_moment"] += behaviours.num_simultaneous
-        self.counts["users_with_one_behaviour"] += int((np.diff(behaviours.starts) == 1).sum())
+        if part.histories is None:
+            self.counts["identical_events_merged"] += len(reported.group) - len(behaviours.group)
+            self.counts["behaviours_sharing_a_moment"] += behaviours.num_simultaneous
+            self.counts["users_with_one_behaviour"] += int((np.diff(behaviours.starts) == 1).sum())
         item = np.empty_like(interactions.item)
         item[interactions.source_row] = interactions.item
-        names = [name for name in log.interactions.schema.names() if name not in (ITEM, TIMESTAMP)]
+        names = [name for name in part.interactions.columns if name not in (ITEM, TIMESTAMP)]
         source = part.interactions.select(pl.Series(ITEM, item), TIMESTAMP, *names)
         behaviours = replace(behaviours)  # without what it has computed for itself
         return PartRows(part.first_user, behaviours, protocol.impressions(interactions, behaviours), source)
@@ -147,9 +149,11 @@ def _refuse_fields_without_rows(log: CheckedLog, name: str) -> None:
 
 
 def _events(part: LogPart, log: CheckedLog, protocol: ProtocolConfig) -> tuple[Interactions, Behaviours]:
-    """The rows of the log, and the behaviours: a table of their own, else the clicks, else all rows."""
+    """The rows of the log, and the behaviours: those of the rows' own histories, a table of their own, else the clicks, else all rows."""
     seed, unit = protocol.seed if isinstance(protocol, NextItemConfig) else 0, log.raw.timestamp_unit
     interactions = coded(part, part.interactions, log.item_ids, unit, seed)
+    if part.histories is not None:
+        return interactions, as_behaviours(part.histories, codes(items_of(part.histories)[ITEM], log.item_ids))
     past = interactions if part.behaviours is None else coded(part, part.behaviours, log.item_ids, unit, seed)
     chosen = slice(None) if past.label is None else np.flatnonzero(past.label)
     behaviours = Behaviours.of(past.group[chosen], past.item[chosen], past.timestamp[chosen], past.source_row[chosen], len(part.users))

@@ -21,6 +21,10 @@ SPLIT = "given split"
 """Code of the split that the log itself gives to a row; no field can have this name either."""
 LIST = "given list"
 """Raw id of the list that a row was ranked in; nor this one."""
+CANDIDATES, CANDIDATE_LABELS, CLICKED = "given candidates", "given labels", "given clicked"
+"""Lists that a row holds: the raw ids of what was shown with their labels, or with the raw ids of what was clicked; nor these."""
+GIVEN_HISTORY = "given history"
+"""Raw ids of the history that a row brings, oldest first; in a checked log the number of that history."""
 RESERVED_NAMES = frozenset(
     {USER, ITEM, TIMESTAMP, LABEL, RATING, TRUE_PROBABILITY, HISTORY, "group", "history_start", "history_end", "row", "preds"}
 )

@@ -5,6 +5,7 @@ dropped on the way, counted and logged. The tables of events pass by piece by pi
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
@@ -13,9 +14,10 @@ from operator import or_
 import numpy as np
 import polars as pl
 
+from clickflow.data import candidate_lists, given_histories
 from clickflow.data.faults import Finding, Findings, RawTable, UnitCheck, row_faults
 from clickflow.data.field_values import MissingValues
-from clickflow.data.schema import ITEM, USER
+from clickflow.data.schema import CANDIDATES, GIVEN_HISTORY, ITEM, LIST, USER
 from clickflow.data.scratch import IN_MEMORY, FrameSpool, Scratch
 from clickflow.data.sources.parts import FILE
 from clickflow.data.sources.raw import RawLog
@@ -38,6 +40,7 @@ class CheckedLog:
         interactions: rows as in :class:`RawLog`, in the order of the files, without the dropped ones.
         behaviours: rows of a behaviour table of its own, or None.
         items: exactly one row per item, or None; it may lack items under ``on_missing_items=unknown``.
+        has_histories: whether rows bring their histories.
         users: each user of the log and its ``rows``, in order.
         item_ids: each item of the log, in order; items that occur only in the item table are left out.
         raw: fields, unit and names of the log.
@@ -47,10 +50,21 @@ class CheckedLog:
     interactions: FrameSpool
     behaviours: FrameSpool | None
     items: pl.DataFrame | None
+    has_histories: bool
     users: pl.DataFrame
     item_ids: pl.Series
     raw: RawLog
     counts: dict[str, int]
+
+    @property
+    def behaviours_are_interactions(self) -> bool:
+        """Whether histories hold rows of the interactions."""
+        return self.behaviours is None and not self.has_histories
+
+    @property
+    def has_lists(self) -> bool:
+        """Whether rows were ranked in lists."""
+        return LIST in self.interactions.schema or CANDIDATES in self.interactions.schema
 
 
 def check(raw: RawLog, config: SourceConfig, scratch: Scratch = IN_MEMORY) -> CheckedLog:
@@ -68,13 +82,15 @@ def check(raw: RawLog, config: SourceConfig, scratch: Scratch = IN_MEMORY) -> Ch
     checks = {name: _TableCheck(name, raw) for name, frame in tables.items() if frame is not None}
     events = {"interactions": raw.interactions} | ({} if raw.behaviours is None else {"behaviours": raw.behaviours})
     spools: dict[str, FrameSpool] = {}
+    listed: Counter[str] = Counter()
     users, item_ids = Tally(USER), Tally(ITEM)
     for name, frame in events.items():
         spool = spools[name] = FrameSpool(scratch.folder / f"{name}.arrow", scratch.limit_bytes)
         for piece in _pieces(frame, checks[name].origin):
             sound = checks[name].sound_rows(piece)
             users.add(sound[USER])
-            item_ids.add(sound[ITEM])
+            for ids in _item_ids(sound, listed):
+                item_ids.add(ids)
             spool.append(sound)
             scratch.report(sum(one.num_rows for one in checks.values()), None)
     problems: list[str] = []
@@ -88,13 +104,33 @@ def check(raw: RawLog, config: SourceConfig, scratch: Scratch = IN_MEMORY) -> Ch
         one.report(config, problems, counts)
     for one in checks.values():
         problems += one.missing.report(config, counts)
+    problems += candidate_lists.refuse_without_candidates(RawTable("interactions", pl.DataFrame(), raw), listed)
     if items is not None and known is not None:
         items = _one_row_per_item(items, counts)
         if all(one.num_rows for one in checks.values()):
             problems += _missing_items(checks["items"], known, item_ids.table()[ITEM], config, counts)
     if problems:
         raise several(problems, "the log")
-    return CheckedLog(spools["interactions"], spools.get("behaviours"), items, users.table(), item_ids.table()[ITEM], raw, counts)
+    return CheckedLog(
+        interactions=spools["interactions"],
+        behaviours=spools.get("behaviours"),
+        items=items,
+        has_histories=GIVEN_HISTORY in spools["interactions"].schema,
+        users=users.table(),
+        item_ids=item_ids.table()[ITEM],
+        raw=raw,
+        counts=counts,
+    )
+
+
+def _item_ids(frame: pl.DataFrame, listed: Counter[str]) -> Iterator[pl.Series]:
+    """The items of a piece, those in lists of candidates and in histories among them; counts the lists."""
+    counts: dict[str, int] = {}
+    rows = candidate_lists.with_candidates(frame, counts)
+    listed.update(counts)
+    if GIVEN_HISTORY in rows.columns:
+        yield given_histories.items_of(rows)[ITEM]
+    yield rows[CANDIDATES].explode() if CANDIDATES in rows.columns else rows[ITEM]
 
 
 def _pieces(frame: pl.LazyFrame, origin: str) -> Iterator[pl.DataFrame]:

@@ -1,4 +1,4 @@
-"""How well predictions order the rows of each list, such as the items of one request: AUC, MRR and NDCG@k within lists.
+"""Order within lists, such as the items of one request: AUC, MRR and NDCG@k.
 
 Lists without a click or without a non-click are skipped and counted, as :func:`~clickflow.metrics.ranking.gauc` does with users: no order
 of them is better than another. The definitions are those of torchmetrics' ``RetrievalMRR`` and ``RetrievalNormalizedDCG``.

@@ -1,4 +1,4 @@
-"""How well predictions order impressions: AUC, average precision and the AUC within each user.
+"""Order of impressions by their predictions: AUC, average precision and the AUC within each user.
 
 Plain functions on tensors; :class:`~clickflow.metrics.click_metrics.ClickMetrics` is the shell that collects over batches.
 

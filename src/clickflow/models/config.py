@@ -27,7 +27,7 @@ class PoolingConfig(StrictConfig):
     """Keys of every model that pools its histories with equal weights."""
 
     pooling: Literal["sum", "mean"] = "sum"
-    """How a history becomes one vector; a sum keeps how much a user did."""
+    """Pooling of a history into one vector; a sum keeps how much a user did."""
 
     def build_pool(self) -> "Pool":
         """The pooling of a history."""
@@ -170,11 +170,11 @@ class DIENConfig(TowerConfig):
     gru_hidden_units: Annotated[int, Field(gt=0)] | None = None
     """Width of both GRUs' states; null: that of an item's vector, ``embedding_dim`` times its fields."""
     evolution: Literal["augru", "agru", "aigru"] = "augru"
-    """How attention enters the second GRU: it scales the update gate, replaces it, or scales the input."""
+    """Place of the attention in the second GRU: it scales the update gate, replaces it, or scales the input."""
     auxiliary_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of the auxiliary loss beside the click loss, the paper's alpha; 0 trains without it and without its negatives."""
     auxiliary_score: Literal["inner", "mlp"] = "inner"
-    """How a state and a behaviour are compared: by their inner product, which needs equal widths, or by an MLP as in the released code,
+    """Comparison of a state with a behaviour: by their inner product, which needs equal widths, or by an MLP as in the released code,
     which takes 1.4 times as long in all and learned more slowly on Amazon Sports."""
     auxiliary_hidden_units: Annotated[PositiveIntegers, Field(min_length=1)] = (100, 50)
     """Widths of that MLP's hidden layers, with sigmoids as in the released code."""

@@ -19,7 +19,7 @@ def _plain(name: str) -> str:
 
 
 class PromoteConfig(StrictConfig):
-    """Which run is to become the champion of which registered model, and how much better it has to be."""
+    """The run that is to become champion, the registered model, and how much better the run has to be."""
 
     name: Annotated[str, Field(max_length=200), AfterValidator(_plain)]
     """Name of the registered model: letters, digits, ``_``, ``.`` and ``-``."""

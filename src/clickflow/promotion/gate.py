@@ -50,7 +50,7 @@ class Verdict:
 
     @property
     def needed(self) -> str:
-        """What a challenger that did not pass needs."""
+        """The advice for a challenger that did not pass."""
         difference, low, _, _ = self.found
         if math.isnan(low):
             return "these rows cannot tell how sure the difference is; test rows of more users with clicks and non-clicks are needed"

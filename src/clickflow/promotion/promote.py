@@ -44,7 +44,7 @@ MODEL_CARD = "model_card.md"
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a promotion ended.
+    """The outcome of a promotion.
 
     Attributes:
         kind: ``promoted``, ``not better`` or ``already champion``.

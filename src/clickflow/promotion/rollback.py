@@ -19,7 +19,7 @@ from clickflow.tracking.store import open_store
 
 @dataclass(frozen=True)
 class Rollback:
-    """What a rollback did, or would do: the version that it took back, and the one that is champion now with its page."""
+    """The effect of a rollback, done or planned: the version that it took back, and the one that is champion now with its page."""
 
     taken_back: int
     champion: int

@@ -44,7 +44,7 @@ class LoadedModel:
 
 @dataclass(frozen=True)
 class Openings:
-    """How often the test split of a data set was opened, and by how many runs of the store."""
+    """Count of the times that the test split of a data set was opened, and of the runs that did it."""
 
     times: int
     runs: int
@@ -52,7 +52,7 @@ class Openings:
 
 @dataclass(frozen=True)
 class ModelScores:
-    """How good the model that a run trained is on the test split."""
+    """Metrics on the test split of the model that a run trained."""
 
     run_id: str
     scored: ScoredSplit

@@ -21,7 +21,7 @@ FOLDER = "checkpoints"
 
 
 def checkpoint_folder(home: Path, run_id: str) -> Path:
-    """Where a training writes its checkpoints while it is under way."""
+    """The folder that a training writes its checkpoints to while it is under way."""
     return home / FOLDER / run_id
 
 

@@ -75,7 +75,7 @@ def compare_histories(old: Histories, new: Histories) -> list[MetricDifferences]
 
 
 def first_difference(metrics: Iterable[MetricDifferences], tolerance: float) -> Difference | None:
-    """Where the runs parted: the first difference beyond a tolerance, by phase, step and name."""
+    """The point where the runs part: the first difference beyond a tolerance, by phase, step and name."""
     found = (difference for metric in metrics for difference in metric.beyond(tolerance)[:1])
     return min(found, key=lambda difference: (_phase(difference.metric), difference.step, difference.metric), default=None)
 

@@ -43,7 +43,7 @@ def same_machine(old: RunEnvironment, new: RunEnvironment) -> bool:
 
 
 def changes(old: RunEnvironment, new: RunEnvironment) -> list[str]:
-    """What is different now or cannot be known, one line each."""
+    """Differences from now, and what cannot be known, one line each."""
     return [*_code_changes(old.code, new.code), *_machine_changes(old, new)]
 
 

@@ -153,7 +153,7 @@ class SweepConfig(StrictConfig):
     pruner: PrunerConfig
     """Ends a trial that will not become the best; with settings: ``{name: median, num_startup_trials: 3}``."""
     max_retries: Annotated[int, Field(ge=0)] = 2
-    """How often a trial is retried, from its last checkpoint, after its worker died or its training broke."""
+    """Retries of a trial, from its last checkpoint, after its worker died or its training broke."""
     space: dict[str, str]
     """Dotted key or config group -> values to search, in Hydra's sweep grammar."""
 

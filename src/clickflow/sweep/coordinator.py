@@ -39,7 +39,7 @@ class Workers(Protocol):
     """Workers of one coordinator: processes of this machine, or jobs of a cluster."""
 
     def cause_of(self, pid: int) -> str | None:
-        """How a dead worker ended, if that is known."""
+        """The end of a dead worker, if it is known."""
 
     def start_missing(self, num_needed: int, trials: Sequence[FrozenTrial]) -> None:
         """Start as many workers as there is work for, and replace those that died."""

@@ -20,9 +20,9 @@ from clickflow.sweep.trials import worker_of
 from clickflow.sweep.worker_spec import WorkerSpec
 
 STOP_SECONDS = 60.0
-"""How long a worker may take to close its run."""
+"""Longest time for a worker to close its run."""
 COLLECT_SECONDS = 1.0
-"""How long to wait for the exit code of a worker that is dead or silent."""
+"""Longest wait for the exit code of a worker that is dead or silent."""
 MAX_IDLE_DEATHS = 3
 """Workers in a row that fail before their first trial, before the sweep ends: no worker can start here."""
 MAX_IDLE_KILLS = 20
@@ -42,7 +42,7 @@ class LocalWorkers:
         self._causes: dict[int, str] = {}
 
     def cause_of(self, pid: int) -> str | None:
-        """How a dead worker ended; None for any other process."""
+        """The end of a dead worker; None for any other process."""
         for process in self._slots:
             if process is not None and process.pid == pid:
                 # Its end may be seen before it can be collected.

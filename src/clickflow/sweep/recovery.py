@@ -24,7 +24,7 @@ CauseOf = Callable[[int], str | None]
 SILENCE_SECONDS = 120.0
 """Without a heartbeat, before a worker counts as dead."""
 UNCLAIMED_SECONDS = 20.0
-"""How long a running trial may have no worker; it is recorded milliseconds after the trial's start."""
+"""Longest time that a running trial may have no worker; it is recorded milliseconds after the trial's start."""
 
 
 class Recovery:

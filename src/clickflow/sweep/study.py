@@ -20,11 +20,11 @@ from clickflow.sweep.space import Composer, SearchSpace
 from clickflow.sweep.trials import FIXED_PARAMS, GIVEN_UP
 
 Spec = Mapping[str, str]
-"""What all trials of a study share: key -> value, as a message shows it."""
+"""Settings that all trials of a study share: key -> value, as a message shows it."""
 
 SPEC, PARENT, READY = "spec", "parent_run_id", "ready"
 READY_SECONDS = 10.0
-"""How long a process may take to describe the study that it has created, before it counts as dead."""
+"""Longest time for a process to describe the study that it has created, before it counts as dead."""
 
 # Places, and the number and kind of workers, may differ from start to start.
 ELSEWHERE: Any = {"home": True, "tracking": True, "sweep": True, "data": {"path", "url"}, "trainer": {"progress_bar", "num_threads"}}

@@ -20,9 +20,9 @@ from clickflow.tracking.store import remedy
 
 ALLOWED = "allowed: null for a journal file in the home folder, or postgresql+psycopg://user:password@host/database"
 CONNECT_SECONDS = 5
-"""How long a database may take to answer."""
+"""Longest time for a database to answer."""
 GRACE_SECONDS = 5
-"""How long the journal's lock outlives a process that was killed while it held it; a write takes milliseconds."""
+"""Time that the journal's lock outlives a process that was killed while it held it; a write takes milliseconds."""
 CREATION_KEY = 0x636C69636B666C6F
 """Key of the advisory lock; any number that nobody else locks."""
 

@@ -171,7 +171,7 @@ def has_params(trial: FrozenTrial) -> bool:
 
 
 def retries(trial: FrozenTrial) -> int:
-    """How often the trial's values were retried before."""
+    """Earlier retries of the trial's values."""
     return int(trial.user_attrs.get(RETRIES, 0))
 
 

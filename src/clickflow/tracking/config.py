@@ -38,7 +38,7 @@ class TrackingConfig(StrictConfig):
 
 
 class ServeConfig(StrictConfig):
-    """Which registered model is served, and where."""
+    """The registered model that is served, and its address."""
 
     name: Annotated[str, Field(min_length=1)]
     """Registered model."""
@@ -55,7 +55,7 @@ class ServeConfig(StrictConfig):
 
 
 class UiConfig(StrictConfig):
-    """Where the MLflow pages are shown."""
+    """Address of the MLflow pages."""
 
     port: Port = 5000
     """Port of 127.0.0.1 to listen on."""

@@ -1,4 +1,4 @@
-"""How a run ended: the status that is true and, where it did not finish, the reason and the traceback."""
+"""The end of a run: the status that is true and, where it did not finish, the reason and the traceback."""
 
 import logging
 import traceback

@@ -1,4 +1,4 @@
-"""Where a run came from: commit, command, machine, installed packages.
+"""Origin of a run: commit, command, machine, installed packages.
 
 The commit is asked of the ``git`` command and not of a library: it is there wherever a clone is, and where it is not, or the folder is no
 repository, the answer is ``unknown`` rather than an error, because a run must not fail over its own description.
@@ -74,7 +74,7 @@ def thread_tags() -> dict[str, str]:
 
 
 def user_name() -> str:
-    """Who runs this process."""
+    """The user who runs this process."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container may run under a user id without a name

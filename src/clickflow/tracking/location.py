@@ -1,4 +1,4 @@
-"""Where a model's files are: from a URI, by the store's own registry.
+"""Location of a model's files: from a URI, by the store's own registry.
 
 MLflow would look up ``models:/`` in its global registry, which need not be this store. The error about a name, an alias or a version that
 does not exist lists those that do.

@@ -106,7 +106,7 @@ def read_bundle(store: Store, uri: str) -> ServingBundle:
 
 
 def read_signature(store: Store, uri: str) -> ModelSignature | None:
-    """What a model takes and gives, without loading it; None where it does not say."""
+    """Read the inputs and outputs of a model without loading it; None where it does not say."""
     with _reading(store, uri, f"/{MLMODEL_FILE_NAME}") as local:
         found: ModelSignature | None = Model.load(str(local)).signature
         return found

@@ -1,4 +1,4 @@
-"""What a clean-up needs from a store: which runs are registered, deleting artifacts, statistics for the database.
+"""Maintenance of a store for a clean-up: registered runs, deletion of artifacts, statistics for the database.
 
 Artifacts are deleted through MLflow's own repositories, never as files, so that a folder, S3 and a server's proxy are treated alike. Each
 function raises a TrackingError if the store refuses.

@@ -42,7 +42,7 @@ class FoundRun:
     model_ids: tuple[str, ...]
     artifact_uri: str
     last_sign: int
-    """When it started or, later, logged a metric; milliseconds since 1970."""
+    """Time when it started or, later, logged a metric; milliseconds since 1970."""
     is_deleted: bool
     """MLflow only marks a run as deleted."""
 

@@ -13,7 +13,7 @@ import psutil
 from clickflow.errors import ConfigError, TrackingError
 
 STOP_SECONDS = 10.0
-"""How long a server may take to end by itself."""
+"""Longest time for a server to end by itself."""
 
 
 def run_server(arguments: Sequence[str], environment: Mapping[str, str]) -> None:

@@ -27,7 +27,7 @@ from clickflow.tracking.config import TrackingConfig
 
 SQLITE = "sqlite:///"
 LOCAL_UI = "http://127.0.0.1:5000"
-"""Where ``make ui`` shows the local store."""
+"""Port on which ``make ui`` shows the local store."""
 MODEL_TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # else the UI greets with its pages for language models
 ALLOWED = "allowed: sqlite:///…, postgresql://…, mysql://…, mssql://…, http(s)://…, or null for the local store"
 SQLITE_MAGIC = b"SQLite format 3\0"
@@ -226,7 +226,7 @@ def store_faults(what_failed: str, advice: str) -> Iterator[None]:
 
 
 def remedy(error: BaseException, otherwise: str) -> str:
-    """What to do about a failed write: free space on a full disk; ``otherwise`` for any other failure.
+    """Advice about a failed write: free space on a full disk; ``otherwise`` for any other failure.
 
     >>> remedy(OSError(errno.ENOSPC, "No space left on device"), "check the store")
     'disk full: free some space'

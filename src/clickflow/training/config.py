@@ -20,7 +20,7 @@ Strength = Annotated[float, Field(ge=0)]
 
 
 class TrainerConfig(StrictConfig):
-    """How long and in which portions a model is trained."""
+    """Length of a training, and the portions of its data."""
 
     max_epochs: Count = 10
     """Passes over the training rows; fewer where training stops early."""
@@ -191,7 +191,7 @@ ScheduleConfig = Annotated[ConstantConfig | ExponentialConfig | CosineConfig | P
 
 
 class RegularisationConfig(StrictConfig):
-    """Which weights are penalised, and how much."""
+    """Penalties on weights."""
 
     embedding: Literal["none", "l2", "mini_batch_aware"] = "none"
     """Penalty on embedding tables: ``l2`` on all rows, ``mini_batch_aware`` on the batch's rows, on rare ids more than on frequent ones."""

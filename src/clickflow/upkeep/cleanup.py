@@ -29,7 +29,7 @@ from clickflow.upkeep.config import CleanupConfig
 from clickflow.upkeep.dead_runs import Liveness, find_dead_runs, hours_of_silence, process_lives
 
 HALF_WRITTEN_HOURS = 24.0
-"""How long a half-written data set must be untouched to count as abandoned; its writer touches it all the time."""
+"""Time that a half-written data set must be untouched to count as abandoned; its writer touches it all the time."""
 
 
 @dataclass(frozen=True)

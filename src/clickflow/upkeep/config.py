@@ -9,7 +9,7 @@ from clickflow.tracking.config import TrackingConfig
 
 
 class CleanupConfig(StrictConfig):
-    """How much is kept, and which runs are taken for dead."""
+    """Limits of what is kept, and signs of a dead run."""
 
     keep_best: Annotated[int, Field(ge=1)] = 3
     """Trials of each finished sweep whose checkpoints are kept, the best ones."""

@@ -5,12 +5,12 @@ can quote the offending text without reading the file again. Columns whose type 
 Parquet log costs nothing extra.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 import polars as pl
 
-from clickflow.data.sources.parts import FILE
+from clickflow.data.sources.parts import FILE, element_type
 from clickflow.data.sources.source import reading, several
 from clickflow.data.sources.texts import token, with_point
 from clickflow.data.splits import SPLITS
@@ -32,17 +32,20 @@ class Canonical(NamedTuple):
         source: its name in the file.
         expression: canonical values; null for a value that cannot be converted.
         expected: description of a valid value, None if every value converts.
+        quoted: what a message quotes of a value that cannot be converted, None for the whole value.
     """
 
     name: str
     source: str
     expression: pl.Expr
     expected: str | None = None
+    quoted: pl.Expr | None = None
 
     @property
     def expressions(self) -> list[pl.Expr]:
         """Expressions to select: the canonical column and, if a conversion can fail, its companion."""
-        companion = [] if self.expected is None else [pl.col(self.source).alias(given(self.name))]
+        quoted = pl.col(self.source) if self.quoted is None else self.quoted
+        companion = [] if self.expected is None else [quoted.alias(given(self.name))]
         return [self.expression.alias(self.name), *companion]
 
     def as_text(self) -> "Canonical":
@@ -84,18 +87,24 @@ class Selection:
         more += [pl.col(FILE)] if FILE in self.schema else []
         return self.frame.select([expression for column in self.columns for expression in column.expressions] + more)
 
-    def types(self, name: str) -> set[pl.DataType]:
-        """Type of a canonical column; none if the table lacks the column, or if the column lacks values."""
-        found = (column for column in self.columns if column.name == name and self.schema[column.source] != pl.Null)
-        return {self.frame.select(column.expression).collect_schema().dtypes()[0] for column in found}
+    def types(self, names: Collection[str]) -> set[pl.DataType]:
+        """Types of canonical columns, of a list those of its elements; none of columns that the table lacks or that lack values."""
+        found = (column for column in self.columns if column.name in names and self.schema[column.source] != pl.Null)
+        dtypes = {self.frame.select(column.expression).collect_schema().dtypes()[0] for column in found}
+        return {element_type(dtype) or dtype for dtype in dtypes}
 
 
-def make_alike(tables: Iterable[Selection], name: str) -> None:
-    """Give the ids of all tables one type: if some are texts, all are."""
+def make_alike(tables: Iterable[Selection], names: Collection[str]) -> None:
+    """Give the ids of all tables one type: if some are texts, all are.
+
+    Args:
+        tables: all tables of a log.
+        names: canonical columns that hold ids of one kind, or lists of them.
+    """
     tables = list(tables)
-    if any(pl.String in table.types(name) for table in tables):
+    if any(pl.String in table.types(names) for table in tables):
         for table in tables:
-            table.columns = [column.as_text() if column.name == name else column for column in table.columns]
+            table.columns = [column.as_text() if column.name in names else column for column in table.columns]
 
 
 def given(name: str) -> str:

@@ -6,13 +6,28 @@ The mapping names what the pipeline needs and leaves the rest of the file unread
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import polars as pl
+from pydantic import Field
 
 from clickflow.config import Contradictions
-from clickflow.data.schema import ITEM, LABEL, LIST, RATING, SPLIT, TITLE, USER, FieldSpec, Role, TimestampUnit
-from clickflow.data.sources import columns, formats
+from clickflow.data.schema import (
+    CANDIDATES,
+    CLICKED,
+    GIVEN_HISTORY,
+    ITEM,
+    LABEL,
+    LIST,
+    RATING,
+    SPLIT,
+    TITLE,
+    USER,
+    FieldSpec,
+    Role,
+    TimestampUnit,
+)
+from clickflow.data.sources import columns, formats, row_lists
 from clickflow.data.sources.columns import Selection
 from clickflow.data.sources.dialect import Dialect
 from clickflow.data.sources.log_columns import BehaviourTableConfig, EventColumns, FieldColumn, ItemTableConfig, LogColumns, Paths
@@ -37,6 +52,8 @@ class LogConfig(SourceConfig, Dialect):
     columns: LogColumns
     timestamp_unit: TimestampUnit = "seconds"
     """What integer timestamps mean; ``order`` is a position, not a clock. Dates and date-times need no unit."""
+    history_separator: Annotated[str, Field(min_length=1)] | None = None
+    """Between the items of ``columns.history`` where it holds texts, as in ``a^b^c``; null: it holds lists."""
     timestamp_format: str | None = None
     """strptime format of texts that are not ISO 8601, and of integers that are dates, such as 20240531."""
     item_fields: dict[str, FieldColumn] = {}
@@ -76,8 +93,9 @@ class LogConfig(SourceConfig, Dialect):
             events.add(columns.list_identifier, LIST, self.columns.group)
         _add_fields(events, self._fields_of_the_log(), self.decimal)
         self._add_items(selections)
-        for name in (USER, ITEM):
-            columns.make_alike(selections.values(), name)
+        row_lists.add(events, self)
+        for names_of_ids in ((USER,), (ITEM, CANDIDATES, CLICKED, GIVEN_HISTORY)):
+            columns.make_alike(selections.values(), names_of_ids)
         frames = {name: selection.select(names) for name, selection in selections.items()}
         return RawLog(
             interactions=self._with_splits(frames["interactions"]),
@@ -146,14 +164,15 @@ class LogConfig(SourceConfig, Dialect):
         Raises:
             DataError: the tables' timestamps cannot be compared.
         """
-        mappings: dict[str, EventColumns] = {"interactions": self.columns}
+        mappings: dict[str, EventColumns | LogColumns] = {"interactions": self.columns}
         if self.behaviours is not None:
             mappings["behaviours"] = self.behaviours.columns
         found: dict[str, Timestamps] = {}
         for name, mapping in mappings.items():
             table = selections[name]
             table.add(columns.identifier, USER, mapping.user)
-            table.add(columns.identifier, ITEM, mapping.item)
+            if mapping.item is not None:
+                table.add(columns.identifier, ITEM, mapping.item)
             try:
                 found[name] = timestamps(table, mapping.timestamp, self.timestamp_unit, self.timestamp_format, self._dialect(name).decimal)
             except DataError as error:
@@ -179,14 +198,15 @@ def _needed(table: str, config: LogConfig) -> dict[str, Needed]:
     """What the config wants of each column of a table's files."""
     needed: dict[str, Needed] = {}
 
-    def want(column: str | None, key: str, is_name: bool, is_optional: bool = False) -> None:
+    def want(column: str | None, key: str, is_name: bool, is_optional: bool = False, is_text: bool = False) -> None:
         if column is not None:
             first = needed.get(column, Needed(key, False, True))
-            needed[column] = Needed(first.key, first.is_name or is_name, first.is_optional and is_optional)
+            needed[column] = Needed(first.key, first.is_name or is_name, first.is_optional and is_optional, first.is_text or is_text)
 
-    def want_events(mapping: EventColumns, key: str) -> None:
-        for role, column in mapping:
-            want(column, f"{key}.{role}", is_name=role in (USER, ITEM, "group"))
+    def want_events(mapping: EventColumns | LogColumns, key: str) -> None:
+        for role, column in mapping.by_key.items():
+            holds_lists = role in ("history", "candidates.column", "candidates.clicked")
+            want(column, f"{key}.{role}", is_name=holds_lists or role in (USER, ITEM, "group"), is_text=holds_lists)
 
     def want_fields(group: str, fields: dict[str, FieldColumn]) -> None:
         for name, field in fields.items():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from clickflow.config import Contradictions
 from clickflow.data.schema import RESERVED_NAMES
 from clickflow.data.sources.dialect import dialect_problems
+from clickflow.data.sources.row_list_problems import row_list_problems
 
 if TYPE_CHECKING:
     from clickflow.data.sources.log import LogConfig
@@ -19,6 +20,7 @@ def log_problems(config: LogConfig) -> Contradictions:
     yield from _column_problems(config)
     yield from _target_leaks(config)
     yield from _split_problems(config)
+    yield from row_list_problems(config)
     if config.timestamp_format is not None and config.timestamp_unit == "order":
         yield "timestamp_format", f"= {config.timestamp_format}: a clock, but timestamp_unit is order; remove one of them"
     if config.items is not None and not config.item_fields:
@@ -41,14 +43,13 @@ def _name_problems(config: LogConfig) -> Contradictions:
 
 def _column_problems(config: LogConfig) -> Contradictions:
     """One column cannot be two of user, item, timestamp and outcome."""
-    tables = {"columns": config.columns} | ({"behaviours.columns": config.behaviours.columns} if config.behaviours else {})
+    tables = {"columns": config.columns.by_key} | ({"behaviours.columns": config.behaviours.columns.by_key} if config.behaviours else {})
     for key, mapping in tables.items():
         seen: dict[str, str] = {}
-        for role, column in mapping:
+        for role, column in mapping.items():
             if column in seen:
                 yield f"{key}.{role}", f"= {column}: is the {seen[column]} column too; name another column"
-            elif column is not None:
-                seen[column] = role
+            seen.setdefault(column, role)
     if config.columns.label is not None and config.columns.rating is not None:
         yield (
             "columns.rating",
@@ -58,7 +59,8 @@ def _column_problems(config: LogConfig) -> Contradictions:
 
 def _target_leaks(config: LogConfig) -> Contradictions:
     """The outcome as an input of the model. An item table is another file, whose columns may be called alike."""
-    outcomes = {column: key for key, column in (("label", config.columns.label), ("rating", config.columns.rating)) if column is not None}
+    of_outcomes = ("label", "rating", "candidates.column", "candidates.clicked")
+    outcomes = {column: key for key, column in config.columns.by_key.items() if key in of_outcomes}
     groups = {"user_fields": config.user_fields, "context_fields": config.context_fields}
     if config.items is None:
         groups["item_fields"] = config.item_fields

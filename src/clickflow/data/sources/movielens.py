@@ -7,7 +7,6 @@ import io
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal, NamedTuple
 
@@ -17,12 +16,12 @@ from clickflow.config import FilePath
 from clickflow.data.schema import ITEM, RATING, TIMESTAMP, TITLE, USER, FieldSpec
 from clickflow.data.sources import columns
 from clickflow.data.sources.raw import RawLog
-from clickflow.data.sources.source import SourceConfig, existing_file, line_blocks
+from clickflow.data.sources.source import SourceConfig, existing_file, line_blocks, reading
 from clickflow.data.sources.timestamps import unix_seconds
 from clickflow.errors import DataError
-from clickflow.text import first_line
 
 ADDRESS = "https://files.grouplens.org/datasets/movielens"
+ADVICE = "fetch the official file again"
 GENRE = FieldSpec(name="genre", role="item")
 USER_FIELDS = (FieldSpec(name="gender", role="user"), FieldSpec(name="age", role="user"), FieldSpec(name="occupation", role="user"))
 
@@ -138,7 +137,7 @@ def _present(edition: Edition, names: set[str], where: str) -> list[str]:
 
 def _read(edition: Edition, files: dict[str, Path] | dict[str, zipfile.Path], where: str) -> RawLog:
     names = COLUMNS[edition.suffix]
-    with _readable(f"{where}/{edition.ratings}"), files[edition.ratings].open("rb") as stream:
+    with reading(f"{where}/{edition.ratings}", ADVICE), files[edition.ratings].open("rb") as stream:
         ratings, expected = _ratings(edition, stream, where)
     movies = _table(files[edition.movies].read_bytes(), edition, (ITEM, "title", "genres"), f"{where}/{edition.movies}")
     genre = pl.col("genres").str.split("|").list.first().alias(GENRE.name)
@@ -178,19 +177,6 @@ def _ratings(edition: Edition, stream: IO[bytes], where: str) -> tuple[pl.LazyFr
     return table.select(names), names
 
 
-@contextmanager
-def _readable(where: str) -> Iterator[None]:
-    """Turn an error of Polars on a damaged file into a message that names the file.
-
-    Raises:
-        DataError: Polars could not read it.
-    """
-    try:
-        yield
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise DataError(f"{where}: cannot be read ({first_line(error)}); fetch the official file again.") from error
-
-
 def _check_one_row_a_user(users: pl.DataFrame, where: str) -> None:
     """Refuse a repeated user, who would multiply the ratings that are joined to it.
 
@@ -199,9 +185,7 @@ def _check_one_row_a_user(users: pl.DataFrame, where: str) -> None:
     """
     repeated = users[USER].filter(users[USER].is_duplicated())
     if len(repeated):
-        raise DataError(
-            f"{where}, column '{USER}' = {repeated[0]}: occurs in several rows; every user has one; fetch the official file again."
-        )
+        raise DataError(f"{where}, column '{USER}' = {repeated[0]}: occurs in several rows; every user has one; {ADVICE}.")
 
 
 def _check_header(stream: IO[bytes], where: str) -> None:
@@ -233,7 +217,7 @@ def _between(dtypes: Dtypes) -> Iterator[tuple[str, type[pl.DataType]]]:
 def _table(content: bytes, edition: Edition, names: tuple[str, ...], where: str) -> pl.DataFrame:
     """Read a small file as texts with an integer id."""
     if edition.suffix == "csv":
-        with _readable(where):
+        with reading(where, ADVICE):
             table = pl.read_csv(content, has_header=False, skip_rows=1, new_columns=names, infer_schema=False)
     else:
         # Titles hold single colons, so each line is split at the double ones.
@@ -242,4 +226,4 @@ def _table(content: bytes, edition: Edition, names: tuple[str, ...], where: str)
     try:
         return table.with_columns(pl.col(names[0]).cast(pl.Int64))
     except pl.exceptions.PolarsError as error:
-        raise DataError(f"{where}, column '{names[0]}': holds an id that is not an integer; fetch the official file again.") from error
+        raise DataError(f"{where}, column '{names[0]}': holds an id that is not an integer; {ADVICE}.") from error

@@ -61,9 +61,16 @@ class SourceConfig(StrictConfig):
         """
 
 
+REPAIR = "repair the file or write it again"
+
+
 @contextmanager
-def reading(file: str) -> Iterator[None]:
+def reading(file: str, advice: str = REPAIR) -> Iterator[None]:
     """Wrap every read of a user's file: what a library complains about becomes one error that names the file.
+
+    Args:
+        file: its name, for the message.
+        advice: how to get a whole file.
 
     Raises:
         DataError: the file cannot be read.
@@ -71,12 +78,12 @@ def reading(file: str) -> Iterator[None]:
     try:
         yield
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, EOFError, zlib.error, ValueError, OverflowError) as error:
-        raise unreadable(file, error) from error
+        raise unreadable(file, error, advice) from error
 
 
-def unreadable(file: str, error: BaseException) -> DataError:
+def unreadable(file: str, error: BaseException, advice: str = REPAIR) -> DataError:
     """Make an error of a library's complaint about a file."""
-    return DataError(f"{file}: cannot be read ({first_line(error)}); repair the file or write it again.")
+    return DataError(f"{file}: cannot be read ({first_line(error)}); {advice}.")
 
 
 def several(problems: Sequence[str], what: str) -> DataError:
