@@ -14,10 +14,12 @@ import polars as pl
 
 from clickflow.data.schema import ITEM, LABEL, RATING, SPLIT, TICKS_PER_SECOND, TIMESTAMP, USER
 from clickflow.data.sources.columns import EXPECTED, given, qualified
-from clickflow.data.sources.parts import FILE
+from clickflow.data.sources.parts import FILE, ROW
 from clickflow.data.sources.raw import RawLog, RefusedLines
 from clickflow.data.sources.texts import token
 
+ROLES = {"items": ITEM, "users": USER}
+"""Table with one row per item or user -> its id, which is also the role of its fields."""
 DAY_SECONDS = 86_400
 CLICK_LOGS_SINCE_SECONDS = 631_152_000
 """1990-01-01: a number that is older in its declared unit and plausible in another one has the wrong unit."""
@@ -42,7 +44,7 @@ class RawTable:
     """One table of a log in memory, in the order of its files.
 
     Attributes:
-        name: ``interactions``, ``behaviours`` or ``items``.
+        name: ``interactions``, ``behaviours``, ``items`` or ``users``.
         frame: canonical columns and their companions (see :mod:`clickflow.data.sources.columns`).
         raw: its origin and the column names of its files.
     """
@@ -70,8 +72,19 @@ class RawTable:
         return self.raw.refused.get(self.name, RefusedLines())
 
     @property
+    def left_out(self) -> dict[str, int]:
+        """Rows of its files that the config leaves out, by reason."""
+        return self.raw.left_out.get(self.name, {})
+
+    @property
+    def label(self) -> str:
+        """The file or files, with the table's name if they hold another table too."""
+        shared = sum(self.raw.origins.get(name) == self.origin for name in self.raw.origins) > 1
+        return f"{self.origin} ({self.name})" if shared else self.origin
+
+    @property
     def num_rows(self) -> int:
-        """Rows of its files, with those that could not be read."""
+        """Rows of its files, with those that could not be read, without those that the config leaves out."""
         return self.frame.height + self.refused.count
 
     def finding(self, fault: Fault) -> str:
@@ -91,6 +104,8 @@ class RawTable:
             first = (files == files[index]).arg_max()
             assert first is not None
             file, position = str(files[index]), index - first
+        if ROW in self.frame.columns:
+            position = int(self.frame[ROW][index])
         for refused in self.refused.positions.get(file, []):
             if refused > position:
                 break
@@ -113,10 +128,11 @@ def row_faults(table: RawTable, unit_is_right: bool = True) -> Iterator[Fault]:
     for name in (USER, ITEM, TIMESTAMP, LABEL, RATING, SPLIT):
         if name in table.frame.columns and table.frame[name].null_count():
             yield from _missing_or_unreadable(table, name)
+    yield from _ambiguous_labels(table)
     if unit_is_right and TIMESTAMP in table.frame.columns:
         yield from _impossible_times(table)
-    if table.name == "items":
-        yield from _contradicting_items(table)
+    if table.name in ROLES:
+        yield from _contradicting_rows(table)
 
 
 def wrong_unit(table: RawTable) -> str | None:
@@ -183,6 +199,24 @@ def _missing_or_unreadable(table: RawTable, name: str) -> Iterator[Fault]:
         yield Fault(name, absent, f"missing, and every row needs {'an' if name == ITEM else 'a'} {name.removeprefix('given ')}")
 
 
+def _ambiguous_labels(table: RawTable) -> Iterator[Fault]:
+    """Labels -1 beside 0: one of them is no click, and the other one perhaps no label at all."""
+    if LABEL not in table.frame.columns or given(LABEL) not in table.frame.columns:
+        return
+    original = table.frame[given(LABEL)]
+    if original.dtype == pl.String:
+        minus = original.str.strip_chars().is_in(["-1", "-1.0"])
+    elif original.dtype.is_signed_integer() or original.dtype.is_float():
+        minus = original == -1
+    else:
+        return
+    minus = minus.fill_null(False)
+    if minus.any() and ((table.frame[LABEL] == 0) & ~minus).any():
+        yield Fault(
+            LABEL, minus, "a second value of no click, beside 0; name both in data.columns.label: {column: …, positive: […], negative: […]}"
+        )
+
+
 def _impossible_times(table: RawTable) -> Iterator[Fault]:
     values = table.frame[TIMESTAMP]
     if (values.min() or 0) < 0:  # type: ignore[operator]
@@ -195,21 +229,21 @@ def _impossible_times(table: RawTable) -> Iterator[Fault]:
         yield Fault(TIMESTAMP, (values > high).fill_null(False), f"in the future ({table.raw.timestamp_unit}, more than a day after now)")
 
 
-def _contradicting_items(table: RawTable) -> Iterator[Fault]:
-    """Rows of an item table that repeat an item with other fields than its row that sorts first, wherever that is in the file."""
-    frame = table.frame
-    if frame[ITEM].n_unique() == frame.height:
+def _contradicting_rows(table: RawTable) -> Iterator[Fault]:
+    """Rows that repeat an item or a user with other fields than its row that sorts first, wherever that is in the file."""
+    frame, key = table.frame, ROLES[table.name]
+    if frame[key].n_unique() == frame.height:
         return
-    fields = [spec.name for spec in table.raw.fields if spec.role == "item"]
-    unreadable = {fault.column: frame[ITEM].is_in(frame[ITEM].filter(fault.bad).implode()) for fault in unreadable_values(table)}
-    first = frame.select(ITEM, *fields).sort(fields, nulls_last=True).unique(subset=ITEM, keep="first", maintain_order=True)
-    firsts = frame.select(ITEM).join(first, on=ITEM, how="left", maintain_order="left", nulls_equal=True)
+    fields = [spec.name for spec in table.raw.fields if spec.role == key]
+    unreadable = {fault.column: frame[key].is_in(frame[key].filter(fault.bad).implode()) for fault in unreadable_values(table)}
+    first = frame.select(key, *fields).sort(fields, nulls_last=True).unique(subset=key, keep="first", maintain_order=True)
+    firsts = frame.select(key).join(first, on=key, how="left", maintain_order="left", nulls_equal=True)
     for name in fields:
-        other = frame[name].ne_missing(firsts[name]) & frame[ITEM].is_not_null()
+        other = frame[name].ne_missing(firsts[name]) & frame[key].is_not_null()
         if name in unreadable:  # told as such already
             other = other & ~unreadable[name].fill_null(False)
         if other.any():
-            yield Fault(name, other, "contradicts another row of the same item")
+            yield Fault(name, other, f"contradicts another row of the same {key}")
 
 
 def _plausible(unit: str) -> tuple[int, int]:

@@ -47,7 +47,7 @@ def count_missing(table: RawTable, config: SourceConfig, counts: dict[str, int])
                 "the most that count as missing; set kind: categorical, decimal or null_values, or remove the field."
             )
             continue
-        counts[f"{UNREADABLE}{fault.column}"] = rows
+        counts[f"{UNREADABLE}{fault.column}"] = counts.get(f"{UNREADABLE}{fault.column}", 0) + rows
         logger.warning("%s; such values count as missing", finding)
 
 

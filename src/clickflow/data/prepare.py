@@ -17,12 +17,13 @@ from clickflow.data import manifest as manifest_file
 from clickflow.data import storage
 from clickflow.data.dataset import LIST_ID, RAW_TITLE, PreparedDataset
 from clickflow.data.fields import EncodedFields, encode_fields, smallest_integer
+from clickflow.data.kinds import behaviour_kinds
 from clickflow.data.lists import list_counts, list_numbers, num_lists
 from clickflow.data.manifest import FORMAT_VERSION, Manifest, SplitSummary
 from clickflow.data.negatives import interleave
 from clickflow.data.protocols import Impressions, ProtocolConfig
 from clickflow.data.rows import LogRows, make_rows
-from clickflow.data.schema import ITEM, LABEL, TITLE, TRUE_PROBABILITY
+from clickflow.data.schema import ITEM, KIND, LABEL, TITLE, TRUE_PROBABILITY
 from clickflow.data.sources.parts import partition_values
 from clickflow.data.sources.union import DataConfig
 from clickflow.data.splits import SPLITS
@@ -90,7 +91,12 @@ def _write(folder: Path, data: DataConfig, protocol: ProtocolConfig, log: Checke
     for name, vocabulary in fields.vocabularies.items():
         written |= storage.write_frame(folder, f"vocabulary/{name}", vocabulary.table)
     written |= storage.write_columns(folder, "items", fields.item_columns)
-    written |= storage.write_columns(folder, "behaviours", {ITEM: rows.behaviours.item.astype(np.int32)})
+    behaviours: dict[str, NDArray[Any]] = {ITEM: rows.behaviours.item.astype(np.int32)}
+    kinds = behaviour_kinds(log, rows)
+    if kinds is not None:
+        behaviours[KIND] = kinds.index
+        written |= storage.write_frame(folder, f"vocabulary/{KIND}", kinds.vocabulary.table)
+    written |= storage.write_columns(folder, "behaviours", behaviours)
     list_id = list_numbers(log, rows)
     splits: dict[str, SplitSummary] = {}
     for code, name in enumerate(SPLITS):
@@ -113,7 +119,11 @@ def _write(folder: Path, data: DataConfig, protocol: ProtocolConfig, log: Checke
         has_order=rows.has_order,
         history_length_quantiles=_history_lengths(rows.impressions),
         splits=splits,
-        counts=log.counts | rows.counts | fields.counts | ({} if list_id is None else list_counts(list_id, rows)),
+        counts=log.counts
+        | rows.counts
+        | fields.counts
+        | ({} if list_id is None else list_counts(list_id, rows))
+        | ({} if kinds is None else kinds.counts),
         versions={name: importlib.metadata.version(name) for name in ("clickflow", "polars", "pyarrow", "numpy")},
         checksums=written.checksums,
         files=written.files,

@@ -21,6 +21,8 @@ SPLIT = "given split"
 """Code of the split that the log itself gives to a row; no field can have this name either."""
 LIST = "given list"
 """Raw id of the list that a row was ranked in; nor this one."""
+KIND = "behaviour kind"
+"""What a user did with an item (view, buy); nor this one."""
 RESERVED_NAMES = frozenset(
     {USER, ITEM, TIMESTAMP, LABEL, RATING, TRUE_PROBABILITY, HISTORY, "group", "history_start", "history_end", "row", "preds"}
 )

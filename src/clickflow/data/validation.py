@@ -13,8 +13,8 @@ from operator import or_
 import polars as pl
 
 from clickflow.data import field_values
-from clickflow.data.faults import RawTable, row_faults, wrong_unit
-from clickflow.data.schema import ITEM, LABEL, LIST, RATING, TIMESTAMP, USER
+from clickflow.data.faults import ROLES, RawTable, row_faults, wrong_unit
+from clickflow.data.schema import ITEM, KIND, LABEL, LIST, RATING, TIMESTAMP, USER
 from clickflow.data.sources.raw import RawLog
 from clickflow.data.sources.source import SourceConfig, reading, several
 
@@ -30,7 +30,7 @@ class CheckedLog:
     """A log in memory, in the order of its files, of which every row can be used.
 
     Attributes:
-        interactions: as in :class:`RawLog`, without the dropped rows.
+        interactions: as in :class:`RawLog`, without the dropped rows, and with the fields of the user table.
         items: exactly one row per item, or None; it may lack items under ``on_missing_items=unknown``.
         behaviours: a behaviour table of its own, or None.
         raw: fields, unit and names of the log.
@@ -54,7 +54,7 @@ def check(raw: RawLog, config: SourceConfig) -> CheckedLog:
     Raises:
         DataError: one line per kind of fault, with file, column, row (counted from 1, without a header), value and remedy.
     """
-    lazy = {"interactions": raw.interactions, "behaviours": raw.behaviours, "items": raw.items}
+    lazy = {"interactions": raw.interactions, "behaviours": raw.behaviours, "items": raw.items, "users": raw.users}
     tables = {name: _collect(name, frame, raw) for name, frame in lazy.items() if frame is not None}
     problems: list[str] = []
     counts: dict[str, int] = {}
@@ -64,12 +64,15 @@ def check(raw: RawLog, config: SourceConfig) -> CheckedLog:
     for name in ("interactions", "behaviours"):
         if name in frames:
             frames[name] = _count_duplicates(name, frames[name], config, counts)
-    if "items" in frames:
-        frames["items"] = _one_row_per_item(frames["items"], counts)
-        if not any(table.frame.is_empty() for table in tables.values()):
-            problems += _missing_items(tables, frames, config, counts)
+    for name, key in ROLES.items():
+        if name in frames:
+            frames[name] = _one_row_each(frames[name], key, counts)
+            if not any(table.frame.is_empty() for table in tables.values()):
+                problems += _missing(name, key, tables, frames, config, counts)
     if problems:
-        raise several(problems, "the log")
+        raise several(list(dict.fromkeys(problems)), "the log")  # tables of the same files share faults
+    if "users" in frames:
+        frames["interactions"] = frames["interactions"].join(frames["users"], on=USER, how="left", maintain_order="left")
     field_values.describe(raw, frames, counts)
     return CheckedLog(frames["interactions"], frames.get("items"), frames.get("behaviours"), raw, counts)
 
@@ -82,7 +85,8 @@ def _collect(name: str, frame: pl.LazyFrame, raw: RawLog) -> RawTable:
 def _sound_rows(table: RawTable, config: SourceConfig, problems: list[str], counts: dict[str, int]) -> pl.DataFrame:
     """The rows without a fault, in canonical columns; adds to ``problems`` and ``counts``."""
     frame = table.frame.select(pl.exclude("^given:.*$"))
-    counts[_count("rows_read", table.name)] = table.num_rows
+    counts[_count("rows_read", table.name)] = table.num_rows + sum(table.left_out.values())
+    counts.update({_count(reason, table.name): rows for reason, rows in table.left_out.items()})
     if not table.num_rows:
         problems.append(f"{table.origin} = 0 rows: there is nothing in it but column names; write it again with its rows.")
     if sentence := wrong_unit(table):  # never dropped: that could remove half of a log
@@ -112,9 +116,9 @@ def _sound_rows(table: RawTable, config: SourceConfig, problems: list[str], coun
         logger.warning("dropped %s:\n  %s", share, findings)
     counts[_count("bad_rows_dropped", table.name)] = num_bad
     for fault in faults:
-        counts[f"{DROPPED}{table.origin}, {table.column(fault.column)} {fault.wrong.partition(',')[0]}"] = int(fault.bad.sum())
+        counts[f"{DROPPED}{table.label}, {table.column(fault.column)} {fault.wrong.partition(',')[0]}"] = int(fault.bad.sum())
     if refused:
-        counts[f"{DROPPED}{table.origin}, lines that are no rows"] = refused
+        counts[f"{DROPPED}{table.label}, lines that are no rows"] = refused
     return frame.filter(~bad)
 
 
@@ -130,7 +134,7 @@ def _remedy(count: int, share: str, too_many: bool, config: SourceConfig) -> str
 
 
 def _count_duplicates(name: str, frame: pl.DataFrame, config: SourceConfig, counts: dict[str, int]) -> pl.DataFrame:
-    keys = [column for column in (USER, ITEM, TIMESTAMP, LABEL, RATING, LIST) if column in frame.columns]
+    keys = [column for column in (USER, ITEM, TIMESTAMP, LABEL, RATING, LIST, KIND) if column in frame.columns]
     duplicates = _duplicates(frame.select(keys))
     counts[_count("duplicate_rows", name)] = duplicates
     if not duplicates or config.duplicates == "keep":
@@ -151,32 +155,42 @@ def _duplicates(rows: pl.DataFrame) -> int:
     return alike.height - alike.n_unique()
 
 
-def _one_row_per_item(frame: pl.DataFrame, counts: dict[str, int]) -> pl.DataFrame:
-    """Each item once; its fields agree, its title may not."""
-    distinct = frame.drop_nulls(ITEM).unique()
-    counts["items_duplicate_rows"] = frame.height - distinct.height
-    return distinct.sort(pl.all(), nulls_last=True).unique(subset=ITEM, keep="first", maintain_order=True)
+def _one_row_each(frame: pl.DataFrame, key: str, counts: dict[str, int]) -> pl.DataFrame:
+    """Each item or user once; its fields agree, its title may not."""
+    distinct = frame.drop_nulls(key).unique()
+    counts[f"{key}s_duplicate_rows"] = frame.height - distinct.height
+    return distinct.sort(pl.all(), nulls_last=True).unique(subset=key, keep="first", maintain_order=True)
 
 
-def _missing_items(
-    tables: dict[str, RawTable], frames: dict[str, pl.DataFrame], config: SourceConfig, counts: dict[str, int]
+def _missing(
+    name: str, key: str, tables: dict[str, RawTable], frames: dict[str, pl.DataFrame], config: SourceConfig, counts: dict[str, int]
 ) -> Iterator[str]:
-    table = tables["items"]
-    events = [frames[name].select(ITEM) for name in ("interactions", "behaviours") if name in frames]
+    """Items or users of the log that their table lacks; no row needs the fields of a user who has behaviours only."""
+    table = tables[name]
+    events = [frames[one].select(key) for one in ("interactions", "behaviours") if one in frames and (key == ITEM or one == "interactions")]
     # The table as read: an item with a bad row is not told to be missing too.
-    absent = pl.concat(events).lazy().unique().join(table.frame.lazy(), on=ITEM, how="anti").sort(ITEM).collect()[ITEM]
+    known = [table.frame.lazy().select(key), *(_described(frames, table.raw) if key == ITEM else [])]
+    absent = pl.concat(events).lazy().unique().join(pl.concat(known), on=key, how="anti").sort(key).collect()[key]
     if absent.is_empty():
         return
-    if config.on_missing_items == "unknown":
-        counts["items_without_fields"] = len(absent)
-        logger.warning("%s items have no fields: index 0 = unknown", f"{len(absent):,}")
+    if (config.on_missing_items if key == ITEM else config.on_missing_users) == "unknown":
+        counts[f"{key}s_without_fields"] = len(absent)
+        logger.warning("%s %ss have no fields: index 0 = unknown", f"{len(absent):,}", key)
         return
     some = ", ".join(repr(value) for value in absent.head(EXAMPLES))
-    count = f"{len(absent):,} item{'s' if len(absent) > 1 else ''}"
+    count = f"{len(absent):,} {key}{'s' if len(absent) > 1 else ''}"
     yield (
-        f"{table.origin}, column '{table.column(ITEM)}': lacks {count} of the log, such as {some}; "
-        "add them or set data.on_missing_items=unknown (their fields become index 0 = unknown)."
+        f"{table.origin}, column '{table.column(key)}': lacks {count} of the log, such as {some}; "
+        f"add them or set data.on_missing_{key}s=unknown (their fields become index 0 = unknown)."
     )
+
+
+def _described(frames: dict[str, pl.DataFrame], raw: RawLog) -> list[pl.LazyFrame]:
+    """Items that the behaviour table has fields of."""
+    if "behaviours" not in frames:
+        return []
+    fields = [pl.col(spec.name).is_not_null() for spec in raw.fields if spec.role == "item" and spec.name in frames["behaviours"].columns]
+    return [frames["behaviours"].lazy().filter(pl.any_horizontal(pl.lit(False), *fields)).select(ITEM)]
 
 
 def _count(what: str, table: str) -> str:

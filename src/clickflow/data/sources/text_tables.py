@@ -13,7 +13,7 @@ from polars.io.plugins import register_io_source
 from clickflow.data.sources.csv_files import Block, CsvFile
 from clickflow.data.sources.dialect import Dialect
 from clickflow.data.sources.json_files import JsonFile
-from clickflow.data.sources.parts import FILE, Needed, common, partition_values
+from clickflow.data.sources.parts import FILE, ROW, Needed, common, partition_values
 from clickflow.data.sources.raw import RefusedLines
 from clickflow.data.sources.source import reading
 from clickflow.data.sources.texts import ColumnTypes, cleaned, token, token_type, tokens, with_point
@@ -105,8 +105,8 @@ def survey(parts: Sequence[TextPart], needed: Mapping[str, Needed], dialect: Dia
     return dtypes, RefusedLines({part.label: part.refused for part in parts if part.refused}, first)
 
 
-def lazy_frame(parts: Sequence[TextPart], dtypes: Mapping[str, pl.DataType], dialect: Dialect) -> pl.LazyFrame:
-    """The rows of all files; with :data:`FILE` if there are several."""
+def lazy_frame(parts: Sequence[TextPart], dtypes: Mapping[str, pl.DataType], dialect: Dialect, numbered: bool) -> pl.LazyFrame:
+    """The rows of all files; with :data:`FILE` if there are several, and with :data:`ROW` if they are to be numbered."""
     is_csv = isinstance(parts[0].reader, CsvFile)
     marked = [column for column, dtype in dtypes.items() if is_csv or dtype == pl.String] if dialect.null_values else []
     companions = [tokens(column, dialect.null_values) for column in marked]
@@ -114,14 +114,20 @@ def lazy_frame(parts: Sequence[TextPart], dtypes: Mapping[str, pl.DataType], dia
     schema = {**dtypes, **{token(column): token_type(dialect.null_values) for column in marked}}
     if len(parts) > 1:
         schema[FILE] = labels
+    if numbered:
+        schema[ROW] = pl.UInt32()
 
     def read(columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, batch: int | None) -> Iterator[pl.DataFrame]:
         left = rows
         for part in parts:
             file = [pl.lit(part.label, dtype=labels).alias(FILE)] if len(parts) > 1 else []
+            first_row = 0
             for texts in part.frames(dtypes):
                 values = [_typed(column, texts.schema[column], dtype, dialect) for column, dtype in dtypes.items()]
                 frame = texts.select(*values, *companions, *file)
+                if numbered:
+                    frame = frame.with_row_index(ROW, first_row).select(*schema)
+                first_row += frame.height
                 if left is not None:
                     frame, left = frame.head(left), max(0, left - frame.height)
                 if predicate is not None:
