@@ -178,3 +178,77 @@ def test_a_column_of_too_many_kinds_is_refused(tmp_path):
 def test_kinds_that_nothing_would_be_read_from_are_refused(more, message):
     with pytest.raises(ConfigError, match=message):
         validate(LogConfig, {"name": "mine", "source": "log", "path": "a.csv", "columns": COLUMNS} | more)
+
+
+def everything(folder, frame, **more):
+    """A log of events with each kind of table."""
+    folder.mkdir(exist_ok=True)
+    frame.select("item", "category").unique().filter(pl.col("item") % 4 > 0).sample(fraction=1, shuffle=True).write_csv(
+        folder / "items.csv"
+    )
+    pl.DataFrame({"user": range(8), "age": range(20, 28)}).sample(fraction=1, shuffle=True).write_csv(folder / "users.csv")
+    return prepared(
+        folder,
+        frame,
+        ImpressionsConfig(),
+        columns={**COLUMNS, "label": LABEL, "kind": "event"},
+        where={"event": ["view", "buy", "cart"]},
+        items={"path": str(folder / "items.csv"), "column": "item"},
+        item_fields={"category": {"column": "category"}},
+        users={"path": str(folder / "users.csv"), "column": "user"},
+        user_fields={"age": {"column": "age"}},
+        behaviours={"where": {"event": ["view", "cart"]}, "item_fields": {"category": "category"}},
+        on_missing_items="unknown",
+        **more,
+    )
+
+
+def test_equal_rows_in_another_order_make_the_same_data_set(tmp_path):
+    frame = pl.concat([events(), events(seed=1).with_columns(event=pl.lit("refund"))])
+    shuffled = frame.sample(fraction=1, shuffle=True, seed=5)
+    assert contents(everything(tmp_path / "1", frame)) == contents(everything(tmp_path / "2", shuffled))
+
+
+def test_user_fields_of_a_table_are_those_of_the_log(tmp_path):
+    frame = events().with_columns(age=pl.col("user") + 20)
+    one = everything(tmp_path / "one", frame)
+    columns = {**COLUMNS, "label": LABEL, "kind": "event"}
+    two = prepared(
+        tmp_path / "two",
+        frame,
+        ImpressionsConfig(),
+        columns=columns,
+        item_fields={"category": {"column": "category"}},
+        user_fields={"age": {"column": "age"}},
+        behaviours={"where": {"event": ["view", "cart"]}},
+    )
+    assert one.manifest.fingerprint == two.manifest.fingerprint
+
+
+def test_the_position_of_a_row_is_its_time_in_the_prepared_data_set(tmp_path):
+    frame = events().drop("time").filter(pl.col("event") == "view")
+    columns = {"user": "user", "item": "item", "timestamp": None}
+    dataset = prepared(tmp_path / "1", frame, NextItemConfig(), columns=columns, timestamp_unit="order")
+    numbered = frame.with_row_index("time")
+    again = prepared(tmp_path / "2", numbered, NextItemConfig(), columns=COLUMNS, timestamp_unit="order")
+    assert dataset.manifest.fingerprint == again.manifest.fingerprint
+    assert dataset.manifest.counts["behaviours_sharing_a_moment"] == 0
+
+
+def test_a_folder_that_was_prepared_without_kinds_opens(tmp_path):
+    dataset = prepared(tmp_path, events(), NextItemConfig())
+    assert type(dataset).open(dataset.folder).behaviour_kinds() is None
+
+
+def test_kinds_are_read_again_from_the_folder(tmp_path):
+    dataset = prepared(tmp_path, events(), NextItemConfig(), columns={**COLUMNS, "kind": "event"})
+    again = type(dataset).open(dataset.folder)
+    assert again.behaviour_kinds().tolist() == dataset.behaviour_kinds().tolist()
+    assert sum(again.vocabulary(KIND)["count"]) == sum(dataset.behaviour_kinds() > 0) - untrained(again)
+
+
+def untrained(dataset):
+    """Behaviours of known kinds that no history of train holds."""
+    train = dataset.split("train").rows
+    held = {row for start, end in zip(train["history_start"], train["history_end"], strict=True) for row in range(start, end)}
+    return sum(kind > 0 and row not in held for row, kind in enumerate(dataset.behaviour_kinds()))

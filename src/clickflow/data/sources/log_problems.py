@@ -130,8 +130,12 @@ def _position_problems(config: LogConfig) -> Contradictions:
         return
     if config.behaviours is None:
         return
-    if (config.columns.timestamp is None) != (config.behaviour_columns.timestamp is None):
-        yield "behaviours.columns.timestamp", "= a column for one of log and behaviours only; name it for both, or for neither"
+    log, past = config.columns.timestamp, config.behaviour_columns.timestamp
+    if (log is None) != (past is None):
+        yield (
+            "behaviours.columns.timestamp",
+            f"= {past or 'null'}: columns.timestamp is {log or 'null'}; name a column for both, or for neither",
+        )
     elif config.columns.timestamp is None and config.behaviours.path is not None:
         yield (
             "behaviours.path",
