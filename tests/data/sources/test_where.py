@@ -82,6 +82,18 @@ def test_bad_rows_of_other_events_cost_nothing_and_messages_count_rows_of_the_fi
         checked(write(tmp_path / "events.csv", two), where={"event": ["view", "buy"]})
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet", "jsonl"])
+def test_a_folder_may_stand_for_the_column(tmp_path, form):
+    for day in ("05", "06"):
+        (tmp_path / f"day={day}").mkdir()
+        frame = pl.DataFrame({"user": [1, 2], "item": [int(day), 7], "time": [START] * 2})
+        path = tmp_path / f"day={day}" / f"part.{form}"
+        {"csv": frame.write_csv, "jsonl": frame.write_ndjson, "parquet": frame.write_parquet}[form](path)
+    log = checked(tmp_path, where={"day": "06"})
+    assert log.interactions.rows() == [(1, 6, START), (2, 7, START)]
+    assert (log.counts["rows_read"], log.counts["left_out_by_where"]) == (4, 2)
+
+
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_rows_are_counted_in_their_own_file_though_others_are_left_out(tmp_path, form):
     for number, user in enumerate([2, None]):
@@ -291,13 +303,13 @@ rows = st.lists(
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data(), rows=rows, form=st.sampled_from(["csv", "parquet"]))
+@given(data=st.data(), rows=rows, form=st.sampled_from(["csv", "jsonl", "parquet"]))
 def test_rows_labels_and_behaviours_are_those_of_a_plain_loop(tmp_path, data, rows, form):
     """Whatever is chosen by where, by label and for the behaviours, or refused because a value is not there."""
     frame = pl.DataFrame(rows, schema={"user": int, "item": str, "time": int, "event": str, "shop": str}, orient="row")
     frame = frame.with_columns(pl.col("time") + START, *(pl.when(pl.col(name) != "").then(name).alias(name) for name in ("event", "shop")))
     path = tmp_path / f"log{random.random()}.{form}"
-    frame.write_csv(path) if form == "csv" else frame.write_parquet(path)
+    {"csv": frame.write_csv, "jsonl": frame.write_ndjson, "parquet": frame.write_parquet}[form](path)
     table = frame.rows(named=True)
 
     def some(values, at_most=4):

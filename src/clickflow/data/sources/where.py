@@ -18,6 +18,8 @@ from clickflow.text import cut
 
 VALUES_SHOWN = 10
 CHARACTERS_SHOWN = 40
+EQUALITIES = 20
+"""Values that are compared one by one."""
 
 
 def as_texts(value: object) -> tuple[str | None, ...]:
@@ -58,14 +60,21 @@ def has_value(column: str, dtype: pl.DataType, values: Sequence[str | None]) -> 
     found, texts = pl.col(column), [value for value in values if value is not None]
     if dtype.is_float():
         absent = found.is_null() | found.is_nan()
-        held = found.is_in([number for text in texts if (number := _number(text)) is not None])
+        held = _is_one(found, [number for text in texts if (number := _number(text)) is not None])
     else:
         absent, text = found.is_null(), found.cast(pl.String)
-        held = text.is_in(texts)
+        held = _is_one(text, texts)
         if truths := [text.lower() for text in texts if text.lower() in ("true", "false")]:
-            held = held | text.str.to_lowercase().is_in(truths)
+            held = held | _is_one(text.str.to_lowercase(), truths)
     held = held.fill_null(False)
     return held | absent if None in values else held
+
+
+def _is_one(found: pl.Expr, values: Sequence[str] | Sequence[float]) -> pl.Expr:
+    """Whether a value is one of some; equality costs a twentieth of ``is_in``."""
+    if len(values) > EQUALITIES:
+        return found.is_in(values)
+    return pl.any_horizontal(pl.lit(False), *(found == value for value in values))
 
 
 class Chosen(NamedTuple):
