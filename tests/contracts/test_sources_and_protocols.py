@@ -94,6 +94,20 @@ def log_with_lists(folder: Path) -> DataConfig:
     return validate(LogConfig, log_values(folder, random_events(), {"label": "clicked", "group": "page"}))
 
 
+def log_with_candidates(folder: Path) -> DataConfig:
+    """Rows that list up to five candidates each; some list none."""
+    events = random_events()
+    shown = [[f"{item}-{rating // 4}" for _, item, _, rating in events[at : at + at % 6]] for at in range(0, len(events), 3)]
+    lists = {
+        "who": [user for user, *_ in events[::3]],
+        "when": [when for *_, when, _ in events[::3]],
+        "shown": [" ".join(x) for x in shown],
+    }
+    pl.DataFrame(lists).write_parquet(folder / "log.parquet")
+    columns = {"user": "who", "timestamp": "when", "candidates": {"column": "shown", "label_separator": "-"}}
+    return validate(LogConfig, {"name": "mine", "source": "log", "path": str(folder / "log.parquet"), "columns": columns})
+
+
 def log_with_ratings(folder: Path) -> DataConfig:
     return validate(LogConfig, log_values(folder, random_events(), {"rating": "rating"}))
 
@@ -122,6 +136,7 @@ CASES: list[tuple[Source, ProtocolConfig]] = [
     (log_with_labels, ImpressionsConfig()),
     (log_with_labels, NextItemConfig()),
     (log_with_lists, ImpressionsConfig()),
+    (log_with_candidates, ImpressionsConfig()),
     (log_with_ratings, RatingConfig()),
     (log_with_behaviours, ImpressionsConfig()),
     (log_with_behaviours, NextItemConfig()),

@@ -168,7 +168,7 @@ def test_a_column_of_too_many_kinds_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"columns": {**COLUMNS, "kind": "item"}}, r"columns\.kind = item: is the item column too"),
+        ({"columns": {**COLUMNS, "kind": "item"}}, r"columns\.item = item: is the kind column too"),
         (
             {"columns": {**COLUMNS, "kind": "event"}, "behaviours": {"path": "b.csv", "columns": COLUMNS}},
             r"columns\.kind = event: the behaviours have columns of their own; name behaviours\.columns\.kind",

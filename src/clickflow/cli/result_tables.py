@@ -13,6 +13,7 @@ from clickflow.cli.next_command import progress_printer
 from clickflow.cli.tables import print_table
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.field_values import DISTINCT, JOINED, MISSING, TOKENS, UNREADABLE, VALUES
+from clickflow.data.given_histories import CLICKS_ENDING_HISTORY
 from clickflow.data.kinds import COUNTED
 from clickflow.data.manifest import Manifest
 from clickflow.data.prepare import prepare
@@ -76,6 +77,13 @@ def print_dataset(console: Console, dataset: PreparedDataset, seconds: float | N
         effect = "are in an order drawn by seed" if manifest.protocol.get("ties") == "position" else "are not in each other's history"
         share = f"{simultaneous:,} behaviours ({simultaneous / manifest.num_behaviours:.1%})"
         console.print(f"{share} share their moment with another one of the same user; they {effect}", soft_wrap=True)
+    if leaking := manifest.counts.get(CLICKS_ENDING_HISTORY):
+        clicks = sum(split.positives for split in manifest.splits.values())
+        console.print(
+            f"[yellow]beware: the histories of {leaking:,} clicked rows ({leaking / clicks:.1%} of the clicks) end with the clicked item; "
+            "unless users often repeat an item, they hold the clicks that they should predict[/]",
+            soft_wrap=True,
+        )
     noted = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in manifest.counts.items() if count and ": " not in name)
     if noted:
         console.print(f"noted: {noted}", soft_wrap=True)

@@ -18,11 +18,11 @@ class Behaviours:
     """N behaviours in the order of :func:`time_order`.
 
     Attributes:
-        group: (N,) user.
+        group: (N,) user; where rows bring their own histories, the number of the history.
         item: (N,).
         timestamp: (N,).
         source_row: (N,) row of the table that each behaviour came from.
-        starts: (U + 1,) range of each user's behaviours.
+        starts: (U + 1,) range of each user's behaviours, or of each history's.
     """
 
     group: IntArray

@@ -8,20 +8,23 @@ from numpy.typing import NDArray
 
 from clickflow.data.arrays import IntArray
 from clickflow.data.behaviours import time_order
+from clickflow.data.given_histories import items_of
 from clickflow.data.protocols import Interactions
-from clickflow.data.schema import ITEM, LABEL, RATING, SPLIT, TIMESTAMP, USER
+from clickflow.data.schema import GIVEN_HISTORY, ITEM, LABEL, RATING, SPLIT, TIMESTAMP, USER
 from clickflow.data.validation import CheckedLog
 
 
 def distinct_ids(log: CheckedLog, column: str) -> pl.Series:
     """Sorted raw ids of the whole log; items that occur only in the item table are left out."""
     frames = [log.interactions] if log.behaviours is None else [log.interactions, log.behaviours]
+    if log.histories is not None and column == ITEM:
+        frames.append(items_of(log.histories))
     return pl.concat([frame.select(column).unique() for frame in frames]).unique().sort(column)[column]
 
 
 def coded(log: CheckedLog, frame: pl.DataFrame, users: pl.Series, items: pl.Series, seed: int) -> Interactions:
     """A table's rows as numbers, by user and time; their order in the file changes nothing."""
-    group, item, timestamp = _codes(frame[USER], users), _codes(frame[ITEM], items), frame[TIMESTAMP].to_numpy()
+    group, item, timestamp = codes(frame[USER], users), codes(frame[ITEM], items), frame[TIMESTAMP].to_numpy()
     order = time_order(group, item, timestamp, len(users), seed)
     group, item, timestamp = group[order], item[order], timestamp[order]
     alike = np.append(False, (np.diff(group) == 0) & (np.diff(timestamp) == 0) & (np.diff(item) == 0))
@@ -41,6 +44,7 @@ def coded(log: CheckedLog, frame: pl.DataFrame, users: pl.Series, items: pl.Seri
         label=column(LABEL, np.uint8),
         rating=column(RATING, np.float64),
         split=column(SPLIT, np.uint8),
+        history=column(GIVEN_HISTORY, np.int64),
     )
 
 
@@ -53,7 +57,7 @@ def _by_content(rows: pl.DataFrame) -> IntArray:
     return ordered["place"].to_numpy().astype(np.int64)
 
 
-def _codes(raw: pl.Series, distinct: pl.Series) -> IntArray:
+def codes(raw: pl.Series, distinct: pl.Series) -> IntArray:
     """Position of each raw id among the sorted distinct ones."""
     table = pl.DataFrame({"raw": distinct}).with_row_index("code")
     joined = pl.DataFrame({"raw": raw}).join(table, on="raw", how="left", maintain_order="left")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from clickflow.data.schema import ITEM, LABEL, RATING, SPLIT, TICKS_PER_SECOND, TIMESTAMP, USER
+from clickflow.data.schema import CANDIDATES, CLICKED, GIVEN_HISTORY, ITEM, LABEL, RATING, SPLIT, TICKS_PER_SECOND, TIMESTAMP, USER
 from clickflow.data.sources.columns import EXPECTED, given, qualified
 from clickflow.data.sources.parts import FILE, ROW
 from clickflow.data.sources.raw import RawLog, RefusedLines
@@ -122,10 +122,10 @@ class RawTable:
 def row_faults(table: RawTable, unit_is_right: bool = True) -> Iterator[Fault]:
     """All faults of single rows.
 
-    Missing and unreadable ids, times, labels and ratings; times before 1970 or in the future, unless the unit is wrong already
-    (:func:`wrong_unit`); rows of an item table that contradict each other.
+    Missing and unreadable ids, times, labels and ratings; lists with an unreadable element; times before 1970 or in the future, unless
+    the unit is wrong already (:func:`wrong_unit`); rows of an item table that contradict each other.
     """
-    for name in (USER, ITEM, TIMESTAMP, LABEL, RATING, SPLIT):
+    for name in (USER, ITEM, TIMESTAMP, LABEL, RATING, SPLIT, CANDIDATES, CLICKED, GIVEN_HISTORY):
         if name in table.frame.columns and table.frame[name].null_count():
             yield from _missing_or_unreadable(table, name)
     yield from _ambiguous_labels(table)

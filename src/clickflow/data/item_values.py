@@ -88,7 +88,7 @@ def _in_train(log: CheckedLog, rows: LogRows) -> np.ndarray[tuple[int], np.dtype
     in_train = np.zeros(log.interactions.height, bool)
     if rows.negatives is None or log.behaviours is None:
         in_train[rows.impressions.source_row[rows.impressions.split == TRAIN]] = True
-    if log.behaviours is None:
+    if log.behaviours_are_interactions:
         in_train[rows.behaviours.source_row[rows.in_train]] = True
     return in_train
 

@@ -31,6 +31,7 @@ class Interactions:
         label: (R,) 0 or 1, if the log has labels.
         rating: (R,), if it has ratings.
         split: (R,) code of the split that the log itself names, if it does.
+        history: (R,) number of the history that each row brings, if they do; the behaviours are then grouped by it.
     """
 
     group: IntArray
@@ -41,6 +42,7 @@ class Interactions:
     label: ByteArray | None = None
     rating: FloatArray | None = None
     split: ByteArray | None = None
+    history: IntArray | None = None
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ class RatingConfig(_Protocol):
         """All ratings, by user and time."""
         assert interactions.rating is not None
         if self.split == "user":
-            num_users = len(behaviours.starts) - 1
+            num_users = len(behaviours.starts) - 1 if interactions.history is None else int(interactions.group.max(initial=-1)) + 1
             split = split_by_user(interactions.group, num_users, self.validation_fraction, self.test_fraction, self.seed)
         else:
             split = self.by_time(interactions.timestamp, interactions.unit)
@@ -175,14 +177,19 @@ ProtocolConfig = Annotated[NextItemConfig | RatingConfig | ImpressionsConfig, Fi
 
 
 def _given_rows(protocol: _Protocol, interactions: Interactions, behaviours: Behaviours, label: ByteArray, split: ByteArray) -> Impressions:
-    """Every interaction is an impression; its history is the strictly earlier behaviours that are known."""
+    """Every interaction is an impression; its history is the one that it brings, or the strictly earlier behaviours that are known."""
     group = interactions.group
+    if interactions.history is None:
+        start = behaviours.starts[group]
+        end = strictly_before(behaviours, group, protocol.known_before(interactions.timestamp, interactions.unit))
+    else:
+        start, end = behaviours.starts[interactions.history], behaviours.starts[interactions.history + 1]
     return Impressions(
         group=group,
         item=interactions.item,
         timestamp=interactions.timestamp,
-        history_start=behaviours.starts[group],
-        history_end=strictly_before(behaviours, group, protocol.known_before(interactions.timestamp, interactions.unit)),
+        history_start=start,
+        history_end=end,
         label=label,
         split=split if interactions.split is None else interactions.split,
         source_row=interactions.source_row,

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from clickflow.data.arrays import IntArray
 from clickflow.data.behaviours import Behaviours
-from clickflow.data.coding import coded, distinct_ids
+from clickflow.data.coding import coded, codes, distinct_ids
+from clickflow.data.given_histories import CLICKS_ENDING_HISTORY, as_behaviours, clicks_ending_history, items_of
 from clickflow.data.next_item_negatives import draw_negatives, refuse_without_negatives
 from clickflow.data.protocols import Impressions, Interactions, NextItemConfig, ProtocolConfig
 from clickflow.data.schema import ITEM, SPLIT, USER
@@ -47,7 +48,7 @@ class LogRows:
 
     @property
     def has_order(self) -> bool:
-        """Whether any user's behaviours happened at two different moments."""
+        """Whether any user's behaviours happened at two different moments, or any history that a row brings is a sequence."""
         of_same_user = np.diff(self.behaviours.group) == 0
         return bool((np.diff(self.behaviours.timestamp)[of_same_user] != 0).any())
 
@@ -72,12 +73,13 @@ def make_rows(log: CheckedLog, protocol: ProtocolConfig, name: str) -> LogRows:
     impressions = _inside(protocol.impressions(interactions, behaviours))
     refuse_empty_splits(impressions.split, f"data set {name}")
     in_train, item_counts = _train(impressions, behaviours, len(items))
-    counts = {
-        "identical_events_merged": len(reported.group) - len(behaviours.group),
-        "behaviours_sharing_a_moment": behaviours.num_simultaneous,
-        "users_with_one_behaviour": int((np.diff(behaviours.starts) == 1).sum()),
-        "items_unseen_in_train": int((item_counts == 0).sum()),
-    }
+    counts = {"items_unseen_in_train": int((item_counts == 0).sum())}
+    if log.histories is None:
+        counts["identical_events_merged"] = len(reported.group) - len(behaviours.group)
+        counts["behaviours_sharing_a_moment"] = behaviours.num_simultaneous
+        counts["users_with_one_behaviour"] = int((np.diff(behaviours.starts) == 1).sum())
+    else:
+        counts[CLICKS_ENDING_HISTORY] = clicks_ending_history(impressions, behaviours)
     order = np.argsort(-item_counts, kind="stable")
     row = np.zeros(len(items) + 1, np.int64)  # the last element answers code -1, no item
     row[order] = np.arange(1, len(order) + 1)
@@ -114,9 +116,11 @@ def _refuse_fields_without_rows(log: CheckedLog, name: str) -> None:
 
 
 def _events(log: CheckedLog, protocol: ProtocolConfig, users: pl.Series, items: pl.Series) -> tuple[Interactions, Behaviours]:
-    """The rows of the log, and the behaviours: a table of their own, else the clicks, else all rows."""
+    """The rows of the log, and the behaviours: those of the rows' own histories, a table of their own, else the clicks, else all rows."""
     seed = protocol.seed if isinstance(protocol, NextItemConfig) else 0
     interactions = coded(log, log.interactions, users, items, seed)
+    if log.histories is not None:
+        return interactions, as_behaviours(log.histories, codes(items_of(log.histories)[ITEM], items))
     past = interactions if log.behaviours is None else coded(log, log.behaviours, users, items, seed)
     chosen = slice(None) if past.label is None else np.flatnonzero(past.label)
     behaviours = Behaviours.of(past.group[chosen], past.item[chosen], past.timestamp[chosen], past.source_row[chosen], len(users))

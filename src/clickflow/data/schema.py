@@ -23,6 +23,10 @@ LIST = "given list"
 """Raw id of the list that a row was ranked in; nor this one."""
 KIND = "behaviour kind"
 """What a user did with an item (view, buy); nor this one."""
+CANDIDATES, CANDIDATE_LABELS, CLICKED = "given candidates", "given labels", "given clicked"
+"""Lists that a row holds: the raw ids of what was shown with their labels, or with the raw ids of what was clicked; nor these."""
+GIVEN_HISTORY = "given history"
+"""Raw ids of the history that a row brings, oldest first; in a checked log the number of that history."""
 RESERVED_NAMES = frozenset(
     {USER, ITEM, TIMESTAMP, LABEL, RATING, TRUE_PROBABILITY, HISTORY, "group", "history_start", "history_end", "row", "preds"}
 )

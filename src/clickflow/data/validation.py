@@ -12,9 +12,9 @@ from operator import or_
 
 import polars as pl
 
-from clickflow.data import field_values
+from clickflow.data import candidate_lists, field_values, given_histories
 from clickflow.data.faults import ROLES, RawTable, row_faults, wrong_unit
-from clickflow.data.schema import ITEM, KIND, LABEL, LIST, RATING, TIMESTAMP, USER
+from clickflow.data.schema import CANDIDATE_LABELS, CANDIDATES, CLICKED, ITEM, KIND, LABEL, LIST, RATING, TIMESTAMP, USER
 from clickflow.data.sources.raw import RawLog
 from clickflow.data.sources.source import SourceConfig, reading, several
 
@@ -33,6 +33,8 @@ class CheckedLog:
         interactions: as in :class:`RawLog`, without the dropped rows, and with the fields of the user table.
         items: exactly one row per item, or None; it may lack items under ``on_missing_items=unknown``.
         behaviours: a behaviour table of its own, or None.
+        histories: one row per different history that rows bring, with its ``user`` and the ids of its items as ``given history``; the
+            interactions have its row number as ``given history``. None if they bring none.
         raw: fields, unit and names of the log.
         counts: rows read, dropped and repeated, by name; counts of the other tables are prefixed with the table's name.
     """
@@ -42,6 +44,12 @@ class CheckedLog:
     behaviours: pl.DataFrame | None
     raw: RawLog
     counts: dict[str, int]
+    histories: pl.DataFrame | None = None
+
+    @property
+    def behaviours_are_interactions(self) -> bool:
+        """Whether histories hold rows of the interactions."""
+        return self.behaviours is None and self.histories is None
 
 
 def check(raw: RawLog, config: SourceConfig) -> CheckedLog:
@@ -64,17 +72,21 @@ def check(raw: RawLog, config: SourceConfig) -> CheckedLog:
     for name in ("interactions", "behaviours"):
         if name in frames:
             frames[name] = _count_duplicates(name, frames[name], config, counts)
+    events, histories = given_histories.numbered(candidate_lists.with_candidates(frames["interactions"], counts), counts)
+    frames["interactions"] = candidate_lists.taken_apart(events)
+    problems += candidate_lists.refuse_without_candidates(tables["interactions"], counts)
+    needing = {"items": _items_of(frames, histories), "users": [frames["interactions"].select(USER)]}
     for name, key in ROLES.items():
         if name in frames:
             frames[name] = _one_row_each(frames[name], key, counts)
             if not any(table.frame.is_empty() for table in tables.values()):
-                problems += _missing(name, key, tables, frames, config, counts)
+                problems += _missing(tables[name], key, needing[name], _described(frames, raw) if name == "items" else [], config, counts)
     if problems:
         raise several(list(dict.fromkeys(problems)), "the log")  # tables of the same files share faults
     if "users" in frames:
         frames["interactions"] = frames["interactions"].join(frames["users"], on=USER, how="left", maintain_order="left")
     field_values.describe(raw, frames, counts)
-    return CheckedLog(frames["interactions"], frames.get("items"), frames.get("behaviours"), raw, counts)
+    return CheckedLog(frames["interactions"], frames.get("items"), frames.get("behaviours"), raw, counts, histories)
 
 
 def _collect(name: str, frame: pl.LazyFrame, raw: RawLog) -> RawTable:
@@ -134,7 +146,8 @@ def _remedy(count: int, share: str, too_many: bool, config: SourceConfig) -> str
 
 
 def _count_duplicates(name: str, frame: pl.DataFrame, config: SourceConfig, counts: dict[str, int]) -> pl.DataFrame:
-    keys = [column for column in (USER, ITEM, TIMESTAMP, LABEL, RATING, LIST, KIND) if column in frame.columns]
+    lists = (CANDIDATES, CANDIDATE_LABELS, CLICKED)
+    keys = [column for column in (USER, ITEM, TIMESTAMP, LABEL, RATING, LIST, KIND, *lists) if column in frame.columns]
     duplicates = _duplicates(frame.select(keys))
     counts[_count("duplicate_rows", name)] = duplicates
     if not duplicates or config.duplicates == "keep":
@@ -162,15 +175,19 @@ def _one_row_each(frame: pl.DataFrame, key: str, counts: dict[str, int]) -> pl.D
     return distinct.sort(pl.all(), nulls_last=True).unique(subset=key, keep="first", maintain_order=True)
 
 
+def _items_of(frames: dict[str, pl.DataFrame], histories: pl.DataFrame | None) -> list[pl.DataFrame]:
+    """All that needs the fields of its items."""
+    events = [frames[name].select(ITEM) for name in ("interactions", "behaviours") if name in frames]
+    return events if histories is None else [*events, given_histories.items_of(histories)]
+
+
 def _missing(
-    name: str, key: str, tables: dict[str, RawTable], frames: dict[str, pl.DataFrame], config: SourceConfig, counts: dict[str, int]
+    table: RawTable, key: str, needing: list[pl.DataFrame], described: list[pl.LazyFrame], config: SourceConfig, counts: dict[str, int]
 ) -> Iterator[str]:
-    """Items or users of the log that their table lacks; no row needs the fields of a user who has behaviours only."""
-    table = tables[name]
-    events = [frames[one].select(key) for one in ("interactions", "behaviours") if one in frames and (key == ITEM or one == "interactions")]
+    """Items or users of the log that neither their table has nor another one describes."""
     # The table as read: an item with a bad row is not told to be missing too.
-    known = [table.frame.lazy().select(key), *(_described(frames, table.raw) if key == ITEM else [])]
-    absent = pl.concat(events).lazy().unique().join(pl.concat(known), on=key, how="anti").sort(key).collect()[key]
+    known = [table.frame.lazy().select(key), *described]
+    absent = pl.concat(needing).lazy().unique().join(pl.concat(known), on=key, how="anti").sort(key).collect()[key]
     if absent.is_empty():
         return
     if (config.on_missing_items if key == ITEM else config.on_missing_users) == "unknown":

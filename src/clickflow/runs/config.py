@@ -30,6 +30,7 @@ class PrepareConfig(StrictConfig):
         yield from _missing_columns(self.data, self.protocol)
         yield from _missing_clock(self.data, self.protocol)
         yield from _lists_of_drawn_rows(self.data, self.protocol)
+        yield from _ready_made_histories(self.data, self.protocol)
 
 
 class RunConfig(PrepareConfig):
@@ -154,7 +155,7 @@ def _missing_columns(data: DataConfig, protocol: ProtocolConfig) -> Contradictio
     column = "label" if isinstance(protocol, ImpressionsConfig) else "rating"
     needs = f"= {protocol.name}: needs {column}s, "
     if isinstance(data, LogConfig):
-        if getattr(data.columns, column) is None:
+        if getattr(data.columns, column) is None and not (column == "label" and data.columns.candidates):
             missing = f"but data.columns.{column} is not set; name the {column} column or set protocol=next_item"
             yield "protocol.name", needs + missing
     elif not isinstance(data, SyntheticConfig if column == "label" else MovieLensConfig):
@@ -163,7 +164,7 @@ def _missing_columns(data: DataConfig, protocol: ProtocolConfig) -> Contradictio
 
 def missing_lists(key: str, metric: str, data: DataConfig) -> Contradictions:
     """A metric within lists, on data without them."""
-    if metric.removeprefix("val/") in LIST_METRICS and not (isinstance(data, LogConfig) and data.columns.group):
+    if metric.removeprefix("val/") in LIST_METRICS and not (isinstance(data, LogConfig) and data.columns.names_lists):
         if isinstance(data, LogConfig):
             yield (
                 key,
@@ -179,6 +180,29 @@ def _lists_of_drawn_rows(data: DataConfig, protocol: ProtocolConfig) -> Contradi
             "data.columns.group",
             f"= {data.columns.group}: names lists that were shown, but protocol.name = next_item draws its negatives; "
             "set protocol=impressions or remove the column",
+        )
+    if isinstance(data, LogConfig) and data.columns.candidates and protocol.name != "impressions":
+        yield (
+            "data.columns.candidates",
+            f"= lists of what was shown: are impressions, but protocol.name = {protocol.name}; set protocol=impressions",
+        )
+
+
+def _ready_made_histories(data: DataConfig, protocol: ProtocolConfig) -> Contradictions:
+    """What the behaviours of a history without times cannot be asked for."""
+    if not isinstance(data, LogConfig) or data.columns.history is None:
+        return
+    if protocol.name == "next_item":
+        yield (
+            "data.columns.history",
+            f"= {data.columns.history}: gives each row its own history, but protocol.name = next_item makes rows and histories of a user's "
+            "events; set protocol=impressions or remove the column",
+        )
+    if protocol.history_lag:
+        yield (
+            "protocol.history_lag",
+            f"= {protocol.history_lag}: the behaviours in data.columns.history = {data.columns.history} have no time; set it to 0, and "
+            "leave recent behaviours out of the histories",
         )
 
 

@@ -5,13 +5,13 @@ can quote the offending text without reading the file again. Columns whose type 
 Parquet log costs nothing extra.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import polars as pl
 
 from clickflow.data.schema import ITEM
-from clickflow.data.sources.parts import FILE, ROW
+from clickflow.data.sources.parts import FILE, ROW, element_type
 from clickflow.data.sources.source import reading, several
 from clickflow.data.sources.texts import token, with_point
 from clickflow.data.splits import SPLITS
@@ -35,17 +35,20 @@ class Canonical(NamedTuple):
         source: its name in the file.
         expression: canonical values; null for a value that cannot be converted.
         expected: description of a valid value, None if every value converts.
+        quoted: what a message quotes of a value that cannot be converted, None for the whole value.
     """
 
     name: str
     source: str
     expression: pl.Expr
     expected: str | None = None
+    quoted: pl.Expr | None = None
 
     @property
     def expressions(self) -> list[pl.Expr]:
         """Expressions to select: the canonical column and, if a conversion can fail, its companion."""
-        companion = [] if self.expected is None else [pl.col(self.source).alias(given(self.name))]
+        quoted = pl.col(self.source) if self.quoted is None else self.quoted
+        companion = [] if self.expected is None else [quoted.alias(given(self.name))]
         return [self.expression.alias(self.name), *companion]
 
     def cast(self, dtype: pl.DataType) -> "Canonical":
@@ -97,21 +100,27 @@ class Selection:
         more += [pl.col(name) for name in (FILE, ROW) if name in self.schema]
         return self.frame.select([expression for column in self.columns for expression in column.expressions] + more)
 
-    def types(self, name: str) -> set[pl.DataType]:
-        """Type of a canonical column; none if the table lacks the column, or if the column lacks values."""
-        found = (column for column in self.columns if column.name == name and self.schema.get(column.source) != pl.Null)
-        return {self.frame.select(column.expression).collect_schema().dtypes()[0] for column in found}
+    def types(self, names: Collection[str]) -> set[pl.DataType]:
+        """Types of canonical columns, of a list those of its elements; none of columns that the table lacks or that lack values."""
+        found = (column for column in self.columns if column.name in names and self.schema.get(column.source) != pl.Null)
+        dtypes = {self.frame.select(column.expression).collect_schema().dtypes()[0] for column in found}
+        return {element_type(dtype) or dtype for dtype in dtypes}
 
 
-def make_alike(tables: Iterable[Selection], name: str) -> None:
-    """Give a canonical column one type in all tables: if some have texts, all have. A column without values has the type of the others."""
+def make_alike(tables: Iterable[Selection], names: Collection[str]) -> None:
+    """Give columns one type in all tables: if some have texts, all have. A column without values has the type of the others.
+
+    Args:
+        tables: all tables of a log.
+        names: canonical columns that hold values of one kind, such as ids, or lists of them.
+    """
     tables = list(tables)
-    types = {dtype for table in tables for dtype in table.types(name)}
+    types = {dtype for table in tables for dtype in table.types(names)}
     if not types:
         return
     dtype = pl.String() if pl.String in types else types.pop()
     for table in tables:
-        table.columns = [column.cast(dtype) if column.name == name else column for column in table.columns]
+        table.columns = [column.cast(dtype) if column.name in names else column for column in table.columns]
 
 
 def given(name: str) -> str:

@@ -16,6 +16,7 @@ import polars as pl
 from clickflow.data.sources.csv_files import Block
 from clickflow.data.sources.dialect import Dialect
 from clickflow.data.sources.lines import text_chunks
+from clickflow.data.sources.parts import element_type
 from clickflow.text import cut
 
 SHOWN_CHARACTERS = 60
@@ -124,6 +125,8 @@ def _parsed(records: Iterator[dict[str, Any] | str], columns: Sequence[str], dty
         dtype = _dtype(values) if dtypes is None else dtypes[name]
         if dtype == pl.String:
             values = [_text(value) for value in values]
+        elif (inner := element_type(dtype)) is not None:
+            values = [_elements(value, inner) for value in values]
         elif dtype.is_nested() or dtype == pl.Null:
             values = [None] * len(values)
         series.append(pl.Series(name, values, dtype=dtype, strict=False))
@@ -136,6 +139,8 @@ def _dtype(values: Sequence[Any]) -> pl.DataType:
         return pl.Null()
     if kinds == {bool}:
         return pl.Boolean()
+    if kinds == {list}:
+        return pl.List(_dtype([element for value in values for element in value or []]))
     if kinds <= {list, dict}:
         return pl.List(pl.Null) if list in kinds else pl.Struct([])
     if kinds <= {int, float}:
@@ -145,6 +150,12 @@ def _dtype(values: Sequence[Any]) -> pl.DataType:
         if float not in kinds and largest < 2**63:
             return pl.Int64()
     return pl.String()
+
+
+def _elements(value: Any, dtype: pl.DataType) -> list[Any] | None:
+    if not isinstance(value, list) or dtype == pl.Null or dtype.is_nested():
+        return None
+    return [_text(element) for element in value] if dtype == pl.String else value
 
 
 def _text(value: Any) -> str | None:

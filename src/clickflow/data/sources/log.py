@@ -6,13 +6,30 @@ The mapping names what the pipeline needs and leaves the rest of the file unread
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import polars as pl
+from pydantic import Field
 
 from clickflow.config import Contradictions
-from clickflow.data.schema import ITEM, KIND, LABEL, LIST, RATING, SPLIT, TIMESTAMP, TITLE, USER, FieldSpec, Role, TimestampUnit
-from clickflow.data.sources import columns, formats
+from clickflow.data.schema import (
+    CANDIDATES,
+    CLICKED,
+    GIVEN_HISTORY,
+    ITEM,
+    KIND,
+    LABEL,
+    LIST,
+    RATING,
+    SPLIT,
+    TIMESTAMP,
+    TITLE,
+    USER,
+    FieldSpec,
+    Role,
+    TimestampUnit,
+)
+from clickflow.data.sources import columns, formats, row_lists
 from clickflow.data.sources.columns import Canonical, Selection
 from clickflow.data.sources.dialect import Dialect
 from clickflow.data.sources.labels import label, outcomes
@@ -55,6 +72,8 @@ class LogConfig(SourceConfig, Dialect):
     columns: LogColumns
     timestamp_unit: TimestampUnit = "seconds"
     """What integer timestamps mean; ``order`` is a position, not a clock. Dates and date-times need no unit."""
+    history_separator: Annotated[str, Field(min_length=1)] | None = None
+    """Between the items of ``columns.history`` where it holds texts, as in ``a^b^c``; null: it holds lists."""
     timestamp_format: str | None = None
     """strptime format of texts that are not ISO 8601, and of integers that are dates, such as 20240531."""
     item_fields: dict[str, FieldColumn] = {}
@@ -79,10 +98,10 @@ class LogConfig(SourceConfig, Dialect):
         return self.behaviours is not None and self.behaviours.path is None
 
     @property
-    def behaviour_columns(self) -> EventColumns:
+    def behaviour_columns(self) -> EventColumns | LogColumns:
         """Columns of the behaviours: their own, or the log's."""
         own = None if self.behaviours is None else self.behaviours.columns
-        return own or EventColumns(**{name: getattr(self.columns, name) for name in EventColumns.model_fields})
+        return own or self.columns
 
     @property
     def behaviour_item_fields(self) -> dict[str, FieldColumn]:
@@ -109,8 +128,9 @@ class LogConfig(SourceConfig, Dialect):
         self._add_outcomes(selections["interactions"])
         _add_fields(selections["interactions"], self._fields_of_the_log(), self.decimal)
         self._add_tables(selections)
-        for name in (USER, ITEM, *self.behaviour_item_fields):
-            columns.make_alike(selections.values(), name)
+        row_lists.add(selections["interactions"], self)
+        for alike in ((USER,), (ITEM, CANDIDATES, CLICKED, GIVEN_HISTORY), *((name,) for name in self.behaviour_item_fields)):
+            columns.make_alike(selections.values(), alike)
         names: dict[str, str] = {}
         frames = {name: selection.select(names) for name, selection in selections.items()}
         return RawLog(
@@ -225,14 +245,15 @@ class LogConfig(SourceConfig, Dialect):
         Raises:
             DataError: the tables' timestamps cannot be compared.
         """
-        mappings: dict[str, EventColumns] = {"interactions": self.columns}
+        mappings: dict[str, EventColumns | LogColumns] = {"interactions": self.columns}
         if self.behaviours is not None:
             mappings["behaviours"] = self.behaviour_columns
         found: dict[str, Timestamps] = {}
         for name, mapping in mappings.items():
             table = selections[name]
             table.add(columns.identifier, USER, mapping.user)
-            table.add_item(mapping.item)
+            if mapping.item is not None:
+                table.add_item(mapping.item)
             if mapping.kind is not None and (name == "behaviours" or self.behaviours is None):
                 table.add(columns.category, KIND, mapping.kind)
             if mapping.timestamp is None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from clickflow.config import Contradictions, FilePath, StrictConfig
 from clickflow.data.schema import Kind
@@ -38,19 +38,6 @@ ItemColumns = Annotated[tuple[str, ...], BeforeValidator(_as_names)]
 """The column of the item's id, or a list of columns that are joined into one id."""
 
 
-class EventColumns(StrictConfig):
-    """Columns of a table that say who did something, with what, and when."""
-
-    user: str
-    """Column of the user's id."""
-    item: ItemColumns
-    """Column of the item's id, or a list of columns that are joined into one id."""
-    timestamp: str | None
-    """Column of the moment; null, with timestamp_unit: order: the position of the row in the files."""
-    kind: str | None = None
-    """Column of what was done (view, buy), kept beside each behaviour; null where the table does not say."""
-
-
 class LabelColumn(StrictConfig):
     """The outcome of each row, in a column of its own or as one of the events of a column."""
 
@@ -68,9 +55,51 @@ class LabelColumn(StrictConfig):
             yield "negative", f"= {listed(both)}: is positive too; a value is one or the other"
 
 
-class LogColumns(EventColumns):
+class _Columns(StrictConfig):
+    """Columns of a table that say who did something, when, and of what kind it was."""
+
+    user: str
+    """Column of the user's id."""
+    timestamp: str | None
+    """Column of the moment; null, with timestamp_unit: order: the position of the row in the files."""
+    kind: str | None = None
+    """Column of what was done (view, buy), kept beside each behaviour; null where the table does not say."""
+
+    @property
+    def named(self) -> list[tuple[str, str]]:
+        """Keys, each with the column that it names; a key may name several."""
+        pairs = []
+        for key, value in self:
+            columns = value if isinstance(value, tuple) else (value.column,) if isinstance(value, LabelColumn) else (value,)
+            pairs += [(key, column) for column in columns if isinstance(column, str)]
+        return pairs
+
+
+class EventColumns(_Columns):
+    """The same, with what they did something."""
+
+    item: ItemColumns
+    """Column of the item's id, or a list of columns that are joined into one id."""
+
+
+class CandidateColumns(StrictConfig):
+    """Columns of what was shown together: each row of the file is one list of candidates."""
+
+    column: str
+    """Column of the items: lists, or texts with a ``separator``."""
+    separator: Annotated[str, Field(min_length=1)] = " "
+    """Between the candidates of a text."""
+    label_separator: Annotated[str, Field(min_length=1)] | None = None
+    """Before the label that ends each candidate, as in ``N1-1 N2-0``; either this or ``clicked``."""
+    clicked: str | None = None
+    """Column of the items that were clicked, written as those of ``column``."""
+
+
+class LogColumns(_Columns):
     """Columns of the log, with the outcome."""
 
+    item: ItemColumns | None = None
+    """Column of the item's id, or a list of columns that are joined into one id; null where ``candidates`` names the items."""
     label: Annotated[LabelColumn | None, BeforeValidator(_as_section)] = None
     """Column with 0 = shown and not clicked, 1 = clicked, or {column, positive, negative}; null where every row is a click."""
     rating: str | None = None
@@ -79,6 +108,21 @@ class LogColumns(EventColumns):
     """Column that names each row's split: train, validation or test. null: the protocol splits the log."""
     group: str | None = None
     """Column of the list that a row was ranked in, such as a request or a session page; null where the log names none."""
+    candidates: CandidateColumns | None = None
+    """Where one row lists all items that were shown together, with their labels: its column, and how it is written."""
+    history: str | None = None
+    """Column of the row's own history, oldest item first: lists, or texts with a ``history_separator``; null: from the behaviours."""
+
+    @property
+    def named(self) -> list[tuple[str, str]]:
+        """See :attr:`_Columns.named`."""
+        candidates = {} if self.candidates is None else {"column": self.candidates.column, "clicked": self.candidates.clicked}
+        return super().named + [(f"candidates.{key}", column) for key, column in candidates.items() if column is not None]
+
+    @property
+    def names_lists(self) -> bool:
+        """Whether rows are in lists."""
+        return self.group is not None or self.candidates is not None
 
 
 class FieldColumn(StrictConfig):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from clickflow.data.sources.log_columns import EventColumns, FieldColumn
+from clickflow.data.sources.log_columns import EventColumns, FieldColumn, LogColumns
 from clickflow.data.sources.parts import Needed
 
 if TYPE_CHECKING:
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 NAMES = ("user", "item", "kind", "group")
 """Columns of ids and categories."""
+LISTS = ("history", "candidates.column", "candidates.clicked")
+"""Columns of several items per row."""
 
 
 def needed(table: str, config: LogConfig) -> dict[str, Needed]:
@@ -52,22 +54,21 @@ class _Needs:
     def of_behaviours(self, config: LogConfig) -> None:
         assert config.behaviours is not None
         own = config.behaviours.columns
-        self.want_events(config.behaviour_columns, "columns" if own is None else "behaviours.columns")
+        self.want_events(config.behaviour_columns, "columns" if own is None else "behaviours.columns", EventColumns.model_fields)
         self.want_conditions(config.behaviours.where, "behaviours.where")
         for name, field in config.behaviour_item_fields.items():
             self.want(field.column, f"behaviours.item_fields.{name}", field.kind == "categorical", is_optional=True)
 
-    def want(self, columns: str | Iterable[str] | None, key: str, is_name: bool, is_optional: bool = False) -> None:
+    def want(self, columns: str | Iterable[str] | None, key: str, is_name: bool, is_optional: bool = False, is_text: bool = False) -> None:
         for column in [columns] if isinstance(columns, str) else columns or ():
             first = self.columns.get(column, Needed(key, False, True))
-            self.columns[column] = Needed(first.key, first.is_name or is_name, first.is_optional and is_optional)
+            self.columns[column] = Needed(first.key, first.is_name or is_name, first.is_optional and is_optional, first.is_text or is_text)
 
-    def want_events(self, mapping: EventColumns, key: str) -> None:
-        for role, column in mapping:
-            if role == "label" and column is not None:
-                self.want(column.column, f"{key}.label", is_name=column.positive is not None)
-            else:
-                self.want(column, f"{key}.{role}", is_name=role in NAMES)
+    def want_events(self, mapping: EventColumns | LogColumns, key: str, roles: Collection[str] | None = None) -> None:
+        for role, column in mapping.named:
+            if roles is None or role in roles:
+                is_name = role in (*NAMES, *LISTS) or (role == "label" and _has_events(mapping))
+                self.want(column, f"{key}.{role}", is_name, is_text=role in LISTS)
 
     def want_conditions(self, where: Mapping[str, object], key: str) -> None:
         for column in where:
@@ -76,3 +77,8 @@ class _Needs:
     def want_fields(self, group: str, fields: Mapping[str, FieldColumn]) -> None:
         for name, field in fields.items():
             self.want(field.column, f"{group}.{name}.column", field.kind == "categorical", is_optional=True)
+
+
+def _has_events(mapping: EventColumns | LogColumns) -> bool:
+    """Whether the label is one of the events of a column."""
+    return isinstance(mapping, LogColumns) and mapping.label is not None and mapping.label.positive is not None

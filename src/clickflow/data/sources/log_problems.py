@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from clickflow.config import Contradictions, suggest
 from clickflow.data.schema import RESERVED_NAMES
 from clickflow.data.sources.dialect import TableDialect, dialect_problems
-from clickflow.data.sources.log_columns import EventColumns
+from clickflow.data.sources.row_list_problems import row_list_problems
 
 if TYPE_CHECKING:
     from clickflow.data.sources.log import LogConfig
@@ -20,6 +20,7 @@ def log_problems(config: LogConfig) -> Contradictions:
     yield from _column_problems(config)
     yield from _target_leaks(config)
     yield from _split_problems(config)
+    yield from row_list_problems(config)
     if config.timestamp_format is not None and config.timestamp_unit == "order":
         yield "timestamp_format", f"= {config.timestamp_format}: a clock, but timestamp_unit is order; remove one of them"
     yield from _table_problems(config)
@@ -43,21 +44,15 @@ def _name_problems(config: LogConfig) -> Contradictions:
 
 def _column_problems(config: LogConfig) -> Contradictions:
     """One column cannot be two of user, item, timestamp and outcome; the kind of a behaviour may be its outcome."""
-    tables: dict[str, EventColumns] = {"columns": config.columns}
+    tables = {"columns": config.columns.named}
     if config.behaviours is not None and config.behaviours.columns is not None:
-        tables["behaviours.columns"] = config.behaviours.columns
+        tables["behaviours.columns"] = config.behaviours.columns.named
     for key, mapping in tables.items():
         seen: dict[str, str] = {}
-        for role, value in mapping:
-            if value is None or role == "kind":
-                continue
-            for column in value if isinstance(value, tuple) else (value if isinstance(value, str) else value.column,):
-                if column in seen:
-                    yield f"{key}.{role}", f"= {column}: is the {seen[column]} column too; name another column"
-                else:
-                    seen[column] = role
-        if mapping.kind is not None and seen.get(mapping.kind, "label") != "label":
-            yield f"{key}.kind", f"= {mapping.kind}: is the {seen[mapping.kind]} column too; name another column"
+        for role, column in mapping:
+            if column in seen and {role, seen[column]} != {"kind", "label"}:
+                yield f"{key}.{role}", f"= {column}: is the {seen[column]} column too; name another column"
+            seen.setdefault(column, role)
     if config.columns.label is not None and config.columns.rating is not None:
         yield (
             "columns.rating",
@@ -67,8 +62,8 @@ def _column_problems(config: LogConfig) -> Contradictions:
 
 def _target_leaks(config: LogConfig) -> Contradictions:
     """The outcome as an input of the model. Another table is another file, whose columns may be called alike."""
-    label = None if config.columns.label is None else config.columns.label.column
-    outcomes = {column: key for key, column in (("label", label), ("rating", config.columns.rating)) if column is not None}
+    of_outcomes = ("label", "rating", "candidates.column", "candidates.clicked")
+    outcomes = {column: key for key, column in config.columns.named if key in of_outcomes}
     groups = {"context_fields": config.context_fields}
     if config.users is None:
         groups["user_fields"] = config.user_fields
@@ -109,6 +104,8 @@ def _behaviour_problems(config: LogConfig) -> Contradictions:
         if name not in config.item_fields:
             allowed = suggest(name, list(config.item_fields)) if config.item_fields else "item_fields is empty"
             yield f"behaviours.item_fields.{name}", f"is no field of item_fields; {allowed}; declare it there or remove it"
+    if config.columns.item is None and behaviours.columns is None:
+        yield "behaviours.columns", "= null: those of the log, which has candidates and no item column; name the columns of the behaviours"
     if config.columns.kind is not None and behaviours.columns is not None and behaviours.columns.kind is None:
         yield (
             "columns.kind",

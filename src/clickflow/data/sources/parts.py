@@ -29,15 +29,19 @@ class Needed(NamedTuple):
         key: the key that names it.
         is_name: whether it holds ids or categories, where ``1e5`` is a name and no number.
         is_optional: whether a file may lack it.
+        is_text: whether it stays the text that a CSV file has, even if each of its values is a number.
     """
 
     key: str
     is_name: bool
     is_optional: bool
+    is_text: bool = False
 
 
 def plain(dtype: pl.DataType) -> pl.DataType:
-    """The form of a physical type: Null, Boolean, Int64, UInt64, Int128, Float64, String, Date, Datetime; a nested type is its own.
+    """The form of a physical type: Null, Boolean, Int64, UInt64, Int128, Float64, String, Date, Datetime, or a list of these.
+
+    A struct is its own form.
 
     >>> plain(pl.Decimal(10, 0)), plain(pl.Enum(["a"])), plain(pl.Datetime("ns"))
     (Int64, String, Datetime(time_unit='us', time_zone='UTC'))
@@ -56,7 +60,16 @@ def plain(dtype: pl.DataType) -> pl.DataType:
         return pl.Float64()
     if isinstance(dtype, pl.Datetime):
         return pl.Datetime("us", "UTC")
+    if (inner := element_type(dtype)) is not None:
+        return pl.List(plain(inner))
     return dtype
+
+
+def element_type(dtype: pl.DataType) -> pl.DataType | None:
+    """The type of a list's elements; None if the type is no list."""
+    if not isinstance(dtype, pl.List | pl.Array):
+        return None
+    return dtype.inner if isinstance(dtype.inner, pl.DataType) else dtype.inner()
 
 
 def common(forms: Mapping[str, pl.DataType], column: str, is_name: bool) -> pl.DataType:
@@ -74,6 +87,9 @@ def common(forms: Mapping[str, pl.DataType], column: str, is_name: bool) -> pl.D
     if len(kinds) <= 1:
         return next(iter(kinds.values()), pl.Null())
     found = list(kinds.values())
+    elements = {file: inner for file, form in forms.items() if (inner := element_type(form)) is not None}
+    if all(isinstance(form, pl.List) for form in found):
+        return pl.List(common(elements, column, is_name))
     if all(form.is_integer() for form in found):
         return pl.Int128()
     if all(form.is_numeric() for form in found):

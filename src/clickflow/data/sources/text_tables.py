@@ -97,7 +97,7 @@ def survey(parts: Sequence[TextPart], needed: Mapping[str, Needed], dialect: Dia
                 others[column] = common({"": others.get(column, pl.Null()), part.label: form}, column, is_name=False)
         texts.add(pl.DataFrame({column: [part.partitions.get(column)] for column in needed if column not in part.present}, strict=False))
     dtypes = {
-        column: common({"texts": texts.dtype(column), "values": others.get(column, pl.Null())}, column, want.is_name)
+        column: common({"texts": texts.dtype(column, want.is_text), "values": others.get(column, pl.Null())}, column, want.is_name)
         for column, want in needed.items()
     }
     first = next((part.first_refusal for part in parts if part.refused), "")

@@ -68,10 +68,12 @@ class ColumnTypes:
             else:
                 self.numbers.discard(column)
 
-    def dtype(self, column: str) -> pl.DataType:
-        """Null without a value, Int64, Float64 or String."""
+    def dtype(self, column: str, is_text: bool = False) -> pl.DataType:
+        """Null without a value, Int64, Float64 or String; with a value always String for what is a text in any case."""
         if column not in self.seen:
             return pl.Null()
+        if is_text:
+            return pl.String()
         if column in self.integers:
             return pl.Int64()
         is_number = column in self.numbers and (column not in self.names or column in self.points)
