@@ -90,6 +90,25 @@ def test_the_summary_shows_missing_values_and_what_was_dropped_for_which_reason(
     assert "no value: user (1 row)" in text
 
 
+def test_the_summary_shows_kinds_and_how_many_rows_count(tmp_path):
+    rows = [f"u{row % 5},i{row % 7},{1_700_000_000 + row},{('view', 'buy', 'cart', 'refund')[row % 4]}" for row in range(100)]
+    (tmp_path / "events.csv").write_text("\n".join(["user,item,time,event", *rows]))
+    label = {"column": "event", "positive": ["buy"], "negative": ["view"]}
+    values = {
+        "name": "mine",
+        "source": "log",
+        "path": str(tmp_path / "events.csv"),
+        "where": {"event": ["view", "buy", "cart"]},
+        "columns": {"user": "user", "item": "item", "timestamp": "time", "label": label, "kind": "event"},
+        "behaviours": {"where": {"event": ["buy", "cart"]}},
+    }
+    file = io.StringIO()
+    print_dataset(Console(file=file, width=100), prepare(validate(LogConfig, values), ImpressionsConfig(), tmp_path / "home"), None)
+    assert "kinds of behaviours: buy 25, cart 25" in file.getvalue()
+    assert "noted: rows read 100, left out by where 25, no impressions 25" in file.getvalue()
+    assert "behaviours left out by where 50" in file.getvalue()
+
+
 @pytest.mark.parametrize(
     ("labels", "warned"),
     [

@@ -1,5 +1,7 @@
 """Item fields taken from the log: the earliest value by time, of train where train has one."""
 
+import random
+
 import polars as pl
 import pytest
 
@@ -83,3 +85,80 @@ def test_items_that_only_the_behaviour_table_knows_have_unknown_fields(tmp_path)
     dataset = prepared(tmp_path, changing().drop("rating"), ImpressionsConfig(), behaviours=table)
     assert brands(dataset)[99] is None
     assert dataset.manifest.counts["items_without_fields"] == 1
+
+
+def random_events(seed, num_rows, num_items):
+    """Few values of a brand per item, many of them missing; moments are shared."""
+    rng = random.Random(seed)
+    rows = [
+        (rng.randrange(6), rng.randrange(num_items), START + rng.randrange(60), rng.choice([None, None, "x", "y", "z"]))
+        for _ in range(num_rows)
+    ]
+    return pl.DataFrame(rows, schema={"user": pl.Int64, "item": pl.Int64, "timestamp": pl.Int64, "brand": pl.String}, orient="row")
+
+
+def earliest_brand(events, item):
+    """Of train first, then by time, then by name; None if no event tells one."""
+    known = [(not in_train, time, brand) for one, time, brand, in_train in events if one == item and brand is not None]
+    return min(known)[2] if known else None
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("has_table", [False, True])
+@pytest.mark.parametrize("protocol", [ImpressionsConfig(), NextItemConfig(split="time")], ids=lambda protocol: protocol.name)
+def test_item_fields_of_log_and_behaviours_are_those_of_a_plain_loop(tmp_path, protocol, has_table, seed):
+    """The item table first; else the earliest value, of train where train has one, in the log (without an item table) or the behaviours."""
+    frame = (
+        random_events(seed, 120, 25).with_columns(label=pl.int_range(pl.len()) % 2, price=pl.lit(1.0)).unique(["user", "item", "timestamp"])
+    )
+    past = random_events(seed + 100, 150, 40).unique(["user", "item", "timestamp"], keep="any")
+    past.write_parquet(tmp_path / "past.parquet")
+    more = {
+        "behaviours": {
+            "path": str(tmp_path / "past.parquet"),
+            "columns": {name: name for name in ("user", "item", "timestamp")},
+            "item_fields": {"brand": "brand"},
+        },
+        "on_missing_items": "unknown",
+    }
+    table = {item: [None, "t", "u"][item % 3] for item in range(0, 30, 2)}
+    if has_table:
+        pl.DataFrame({"id": list(table), "brand": list(table.values()), "price": [1.0] * len(table)}).write_parquet(
+            tmp_path / "items.parquet"
+        )
+        more["items"] = {"path": str(tmp_path / "items.parquet"), "column": "id"}
+    dataset = prepared(tmp_path, frame, protocol, **more)
+    train_end = dataset.manifest.splits["train"].last_timestamp
+    last_of_user = last_train_moment(past if protocol.name == "next_item" else frame, train_end, protocol)
+    log = [] if has_table else [(item, time, brand, is_train_row(protocol, time, train_end)) for _, item, time, brand, *_ in frame.rows()]
+    behaved = [
+        (item, time, brand, is_train_behaviour(protocol, user, time, past, last_of_user, train_end))
+        for user, item, time, brand in past.rows()
+    ]
+    found = brands(dataset)
+    for item in found:
+        expected = table[item] if has_table and item in table else earliest_brand([*log, *behaved], item)
+        # A value that no history or target of train holds is unknown to the vocabulary.
+        assert found[item] in (expected, None)
+        assert found[item] == expected or expected not in dataset.vocabulary("brand")["raw"]
+
+
+def last_train_moment(rows, train_end, protocol):
+    """User -> moment of the user's last impression of train."""
+    users, times = rows["user"].to_list(), rows["timestamp"].to_list()
+    first = {user: min(time for one, time in zip(users, times, strict=True) if one == user) for user in users}
+    last = {}
+    for user, time in zip(users, times, strict=True):
+        is_impression = time <= train_end and (protocol.name == "impressions" or time > first[user])
+        if is_impression:
+            last[user] = max(time, last.get(user, 0))
+    return last
+
+
+def is_train_row(protocol, time, train_end):
+    return protocol.name == "impressions" and time <= train_end
+
+
+def is_train_behaviour(protocol, user, time, past, last_of_user, train_end):
+    """In a history of train, or a target of next_item."""
+    return time < last_of_user.get(user, 0) or (protocol.name == "next_item" and time == last_of_user.get(user))

@@ -103,7 +103,7 @@ def test_popularity_is_what_was_known_by_then(negatives, of_validation, of_test)
     behaviours = Behaviours.of(group, item, timestamp, np.arange(len(group)), users + 1)
     positives = NextItemConfig().impressions(Interactions(group, item, timestamp, np.arange(len(group))), behaviours)
     in_train = np.bincount(item[:-4], minlength=6) * (np.arange(6) < 3)
-    part = PartRows(0, behaviours, positives, pl.DataFrame())
+    part = PartRows(0, behaviours, positives, pl.DataFrame(), None)
     counts = ItemCounts(6)
     counts.add(part)
     counts.in_train = in_train

@@ -15,6 +15,7 @@ from clickflow.cli.tables import print_table
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.field_values import DISTINCT, JOINED, MISSING, TOKENS, UNREADABLE, VALUES
 from clickflow.data.given_histories import CLICKS_ENDING_HISTORY
+from clickflow.data.kinds import COUNTED
 from clickflow.data.manifest import Manifest
 from clickflow.data.prepare import prepare
 from clickflow.data.schema import TICKS_PER_SECOND, CategoricalField, NumericField, TimestampUnit
@@ -70,6 +71,10 @@ def print_dataset(console: Console, dataset: PreparedDataset, seconds: float | N
     print_table(console, f"{manifest.name}, protocol {manifest.protocol['name']}", splits, left=["split"])
     quantiles = ", ".join(f"{name} {value:g}" for name, value in manifest.history_length_quantiles.items() if name != "mean")
     console.print(f"users {manifest.num_users:,}, items {manifest.num_items:,}, behaviours {manifest.num_behaviours:,}")
+    kinds = {name.removeprefix(COUNTED): count for name, count in manifest.counts.items() if name.startswith(COUNTED)}
+    if kinds:
+        shown = ", ".join(f"{kind} {count:,}" for kind, count in kinds.items())
+        console.print(f"kinds of behaviours: {shown}", soft_wrap=True, markup=False)
     console.print(f"history length: mean {manifest.history_length_quantiles['mean']:.1f}, {quantiles}", soft_wrap=True)
     print_table(console, "fields", _field_rows(manifest), left=["field", "kind", "note"])
     if simultaneous := manifest.counts.get("behaviours_sharing_a_moment"):

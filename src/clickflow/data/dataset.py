@@ -16,7 +16,7 @@ from clickflow.data import storage
 from clickflow.data.batches import Batch, ItemTensors, jagged_ranges
 from clickflow.data.manifest import Manifest
 from clickflow.data.negatives import OtherItems
-from clickflow.data.schema import ITEM, LABEL, TRUE_PROBABILITY, Schema
+from clickflow.data.schema import ITEM, KIND, LABEL, TRUE_PROBABILITY, Schema
 
 RAW_TITLE = "raw/title"
 LIST_ID = "list_id"
@@ -69,6 +69,10 @@ class PreparedDataset:
     def vocabulary(self, field: str) -> pl.DataFrame:
         """Raw id, index and count in train of a categorical field."""
         return storage.read_frame(self.folder, f"vocabulary/{field}")
+
+    def behaviour_kinds(self) -> NDArray[np.uint8] | None:
+        """(N,) kind of each behaviour by its index in ``vocabulary(KIND)``, 0 if missing or unknown; None if the log has no kinds."""
+        return storage.read_columns(self.folder, "behaviours").get(KIND)
 
     def items(self) -> pl.DataFrame:
         """Every item of the log by row: ``raw`` id (row 0, the unknown item: null), ``index/<field>`` and ``numeric/<field>``."""

@@ -18,7 +18,7 @@ from clickflow.data.negatives import interleave
 from clickflow.data.next_item_negatives import Negatives, refuse_without_negatives
 from clickflow.data.protocols import NextItemConfig, ProtocolConfig
 from clickflow.data.rows import LogRows, PartRows
-from clickflow.data.schema import ITEM, LABEL, TITLE, TRUE_PROBABILITY, USER
+from clickflow.data.schema import ITEM, KIND, LABEL, TITLE, TRUE_PROBABILITY, USER
 from clickflow.data.scratch import TableSpool
 from clickflow.data.splits import SPLITS
 from clickflow.data.storage import Written
@@ -38,6 +38,8 @@ def write_items(folder: Path, log: CheckedLog, totals: LogTotals) -> Written:
         written |= Written({}, title_file.files)  # no model sees the titles, so they are no part of the fingerprint
     for name, vocabulary in totals.fields.vocabularies.items():
         written |= storage.write_frame(folder, f"vocabulary/{name}", vocabulary.table)
+    if totals.kinds is not None:
+        written |= storage.write_frame(folder, f"vocabulary/{KIND}", totals.kinds.vocabulary.table)
     return written | storage.write_columns(folder, "items", totals.fields.item_columns)
 
 
@@ -75,7 +77,8 @@ class RowFiles:
         without = positives = first_behaviour = first_row = 0
         for part in self._source:
             item = self._totals.row_of_item[part.behaviours.item].astype(np.int32)
-            self._tables[BEHAVIOURS].append({ITEM: item})
+            kinds = {} if self._totals.kinds is None else {KIND: self._totals.kinds.index(part)}
+            self._tables[BEHAVIOURS].append({ITEM: item, **kinds})
             negatives = None if self._negatives is None else self._totals.row_of_item[self._negatives.draw(part)]
             for file, columns in self._split_columns(part, negatives, first_behaviour, first_row):
                 self.rows[file] += len(columns[LABEL])

@@ -6,7 +6,7 @@ that cannot be read costs that value and not its row. Equal faults of all pieces
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
@@ -14,10 +14,12 @@ import polars as pl
 
 from clickflow.data.schema import CANDIDATES, CLICKED, GIVEN_HISTORY, ITEM, LABEL, RATING, SPLIT, TICKS_PER_SECOND, TIMESTAMP, USER
 from clickflow.data.sources.columns import EXPECTED, given, qualified
-from clickflow.data.sources.parts import FILE
+from clickflow.data.sources.parts import FILE, ROW
 from clickflow.data.sources.raw import RawLog, RefusedLines
 from clickflow.data.sources.texts import token
 
+ROLES = {"items": ITEM, "users": USER}
+"""Table with one row per item or user -> its id, which is also the role of its fields."""
 DAY_SECONDS = 86_400
 CLICK_LOGS_SINCE_SECONDS = 631_152_000
 """1990-01-01: a number that is older in its declared unit and plausible in another one has the wrong unit."""
@@ -50,11 +52,12 @@ class RawTable:
     """A piece of a table of a log, in the order of its files.
 
     Attributes:
-        name: ``interactions``, ``behaviours`` or ``items``.
+        name: ``interactions``, ``behaviours``, ``items`` or ``users``.
         frame: canonical columns and their companions (see :mod:`clickflow.data.sources.columns`).
         raw: its origin and the column names of its files.
         first_row: rows of the table before the piece.
         begins: file -> rows of the table before it, if the table has several files.
+        has_zero_labels: tells whether some row of the table has 0 as its label.
     """
 
     name: str
@@ -62,6 +65,7 @@ class RawTable:
     raw: RawLog
     first_row: int = 0
     begins: Mapping[str, int] = field(default_factory=dict)
+    has_zero_labels: Callable[[], bool] = lambda: False
 
     @property
     def origin(self) -> str:
@@ -81,6 +85,17 @@ class RawTable:
         """Lines of its files that are no rows."""
         return self.raw.refused.get(self.name, RefusedLines())
 
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Rows of its files that the config leaves out, by reason."""
+        return self.raw.left_out.get(self.name, {})
+
+    @property
+    def label(self) -> str:
+        """The file or files, with the table's name if they hold another table too."""
+        shared = sum(self.raw.origins.get(name) == self.origin for name in self.raw.origins) > 1
+        return f"{self.origin} ({self.name})" if shared else self.origin
+
     def where(self, fault: Fault) -> str:
         """File, column, first row and its value."""
         index = fault.bad.arg_max()
@@ -98,6 +113,8 @@ class RawTable:
         if FILE in self.frame.columns:
             file = str(self.frame[FILE][index])
             position -= self.begins[file]
+        if ROW in self.frame.columns:
+            position = int(self.frame[ROW][index])
         for refused in self.refused.positions.get(file, []):
             if refused > position:
                 break
@@ -161,10 +178,11 @@ def row_faults(table: RawTable) -> Iterator[Fault]:
     for rank, name in enumerate(REQUIRED):
         if name in table.frame.columns and table.frame[name].null_count():
             yield from _missing_or_unreadable(table, name, 2 * rank)
+    yield from _ambiguous_labels(table, 2 * len(REQUIRED))
     if TIMESTAMP in table.frame.columns:
-        yield from _impossible_times(table, 2 * len(REQUIRED))
-    if table.name == "items":
-        yield from _contradicting_items(table, 2 * len(REQUIRED) + 2)
+        yield from _impossible_times(table, 2 * len(REQUIRED) + 1)
+    if table.name in ROLES:
+        yield from _contradicting_rows(table, 2 * len(REQUIRED) + 3)
 
 
 class UnitCheck:
@@ -260,6 +278,24 @@ def _missing_or_unreadable(table: RawTable, name: str, rank: int) -> Iterator[Fa
         yield Fault(name, absent, f"missing, and every row needs {article} {name.removeprefix('given ')}", rank + 1)
 
 
+def no_click_as_minus_one(given_label: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Whether a label is -1 as the file has it."""
+    if dtype == pl.String:
+        return given_label.str.strip_chars().is_in(["-1", "-1.0"]).fill_null(False)
+    return (given_label == -1).fill_null(False) if dtype.is_signed_integer() or dtype.is_float() else pl.lit(False)
+
+
+def _ambiguous_labels(table: RawTable, rank: int) -> Iterator[Fault]:
+    """Labels -1 beside 0: one of them is no click, and the other one perhaps no label at all."""
+    if LABEL not in table.frame.columns or given(LABEL) not in table.frame.columns:
+        return
+    is_minus = no_click_as_minus_one(pl.col(given(LABEL)), table.frame.schema[given(LABEL)])
+    minus = table.frame.with_columns(is_minus.alias(LABEL))[LABEL]
+    if minus.any() and table.has_zero_labels():
+        wrong = "a second value of no click, beside 0; name both in data.columns.label: {column: …, positive: […], negative: […]}"
+        yield Fault(LABEL, minus, wrong, rank)
+
+
 def _impossible_times(table: RawTable, rank: int) -> Iterator[Fault]:
     values = table.frame[TIMESTAMP]
     if (values.min() or 0) < 0:  # type: ignore[operator]
@@ -274,21 +310,21 @@ def _impossible_times(table: RawTable, rank: int) -> Iterator[Fault]:
         yield Fault(TIMESTAMP, (values > high).fill_null(False), wrong, rank + 1, is_time=True)
 
 
-def _contradicting_items(table: RawTable, rank: int) -> Iterator[Fault]:
-    """Rows of an item table that repeat an item with other fields than its row that sorts first, wherever that is in the file."""
-    frame = table.frame
-    if frame[ITEM].n_unique() == frame.height:
+def _contradicting_rows(table: RawTable, rank: int) -> Iterator[Fault]:
+    """Rows that repeat an item or a user with other fields than its row that sorts first, wherever that is in the file."""
+    frame, key = table.frame, ROLES[table.name]
+    if frame[key].n_unique() == frame.height:
         return
-    fields = [spec.name for spec in table.raw.fields if spec.role == "item"]
-    unreadable = {fault.column: frame[ITEM].is_in(frame[ITEM].filter(fault.bad).implode()) for fault in unreadable_values(table)}
-    first = frame.select(ITEM, *fields).sort(fields, nulls_last=True).unique(subset=ITEM, keep="first", maintain_order=True)
-    firsts = frame.select(ITEM).join(first, on=ITEM, how="left", maintain_order="left", nulls_equal=True)
+    fields = [spec.name for spec in table.raw.fields if spec.role == key]
+    unreadable = {fault.column: frame[key].is_in(frame[key].filter(fault.bad).implode()) for fault in unreadable_values(table)}
+    first = frame.select(key, *fields).sort(fields, nulls_last=True).unique(subset=key, keep="first", maintain_order=True)
+    firsts = frame.select(key).join(first, on=key, how="left", maintain_order="left", nulls_equal=True)
     for place, name in enumerate(fields):
-        other = frame[name].ne_missing(firsts[name]) & frame[ITEM].is_not_null()
+        other = frame[name].ne_missing(firsts[name]) & frame[key].is_not_null()
         if name in unreadable:  # told as such already
             other = other & ~unreadable[name].fill_null(False)
         if other.any():
-            yield Fault(name, other, "contradicts another row of the same item", rank + place)
+            yield Fault(name, other, f"contradicts another row of the same {key}", rank + place)
 
 
 def _plausible(unit: str) -> tuple[int, int]:

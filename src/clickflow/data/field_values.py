@@ -69,7 +69,7 @@ class MissingValues:
                     "the most that count as missing; set kind: categorical, decimal or null_values, or remove the field."
                 )
                 continue
-            counts[f"{UNREADABLE}{finding.column}"] = rows
+            counts[f"{UNREADABLE}{finding.column}"] = counts.get(f"{UNREADABLE}{finding.column}", 0) + rows
             logger.warning("%s; such values count as missing", finding)
 
 

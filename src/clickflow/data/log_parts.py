@@ -15,7 +15,7 @@ import polars as pl
 from clickflow.data import candidate_lists, given_histories
 from clickflow.data.arrays import IntArray
 from clickflow.data.field_values import FieldSummary
-from clickflow.data.schema import CANDIDATE_LABELS, CANDIDATES, CLICKED, ITEM, LABEL, LIST, RATING, TIMESTAMP, USER
+from clickflow.data.schema import CANDIDATE_LABELS, CANDIDATES, CLICKED, ITEM, KIND, LABEL, LIST, RATING, TIMESTAMP, USER
 from clickflow.data.scratch import FrameSpool, Scratch
 from clickflow.data.sources.source import SourceConfig
 from clickflow.data.tallies import ROWS
@@ -64,7 +64,8 @@ class LogParts:
         self.counts: Counter[str] = Counter()
         of_items = [] if log.items is None else [spec for spec in log.raw.fields if spec.role == "item" and spec.name in log.items.columns]
         self._of_items = FieldSummary(of_items)
-        self._of_rows = FieldSummary(spec for spec in log.raw.fields if spec not in of_items and spec.name in log.interactions.schema)
+        columns = [*log.interactions.schema, *([] if log.described_users is None else log.described_users.columns)]
+        self._of_rows = FieldSummary(spec for spec in log.raw.fields if spec not in of_items and spec.name in columns)
         tables = {"interactions": log.interactions, "behaviours": log.behaviours}
         present = {name: spool for name, spool in tables.items() if spool is not None}
         self._starts = _first_users(log.users[ROWS].to_numpy(), sum(spool.num_bytes for spool in present.values()), scratch.limit_bytes)
@@ -85,6 +86,8 @@ class LogParts:
             first, end = int(self._starts[part]), int(self._starts[part + 1])
             frames = {name: self._without_repeats(name, spools[part]) for name, spools in self._spools.items()}
             interactions, histories = self._taken_apart(frames["interactions"])
+            if self._log.described_users is not None:
+                interactions = interactions.join(self._log.described_users, on=USER, how="left", maintain_order="left")
             self._of_rows.add(interactions)
             yield LogPart(first, self._log.users[USER][first:end], interactions, frames.get("behaviours"), histories)
             done += sum(spools[part].num_rows for spools in self._spools.values())
@@ -108,7 +111,7 @@ class LogParts:
         frame = spool.whole()
         spool.discard()
         lists = (CANDIDATES, CANDIDATE_LABELS, CLICKED)
-        keys = [column for column in (USER, ITEM, TIMESTAMP, LABEL, RATING, LIST, *lists) if column in frame.columns]
+        keys = [column for column in (USER, ITEM, TIMESTAMP, LABEL, RATING, LIST, KIND, *lists) if column in frame.columns]
         repeats = _num_repeats(frame.select(keys))
         self.counts[count_name("duplicate_rows", name)] += repeats
         if not repeats or self._config.duplicates == "keep":

@@ -3,18 +3,17 @@
 from collections import Counter
 
 import numpy as np
-import polars as pl
 
 from clickflow.data.arrays import IntArray
 from clickflow.data.fields import Fields, TrainFields, fit_fields
 from clickflow.data.given_histories import CLICKS_ENDING_HISTORY, clicks_ending_history
 from clickflow.data.item_counts import ItemCounts
 from clickflow.data.item_values import ItemValues
+from clickflow.data.kinds import Kinds
 from clickflow.data.lists import Lists
 from clickflow.data.log_parts import LogParts
 from clickflow.data.protocols import NextItemConfig, ProtocolConfig
 from clickflow.data.rows import LogRows
-from clickflow.data.schema import ITEM
 from clickflow.data.split_totals import SplitTotals
 from clickflow.data.splits import refuse_empty_splits
 from clickflow.data.validation import CheckedLog
@@ -30,6 +29,7 @@ class LogTotals:
         row_of_item: (I + 1,) item row of each code; the last element answers code -1, no item.
         fields: vocabularies and scales, and the encoded items.
         lists: the lists of the rows; None if rows cannot be in lists.
+        kinds: the kinds of the behaviours; None if the log does not tell them.
         counts: items noted, by name.
     """
 
@@ -49,14 +49,15 @@ class LogTotals:
         drawn = isinstance(protocol, NextItemConfig)
         of_items = [spec.name for spec in log.raw.fields if spec.role == "item"]
         self.splits, self.item_counts = SplitTotals(), ItemCounts(len(log.item_ids))
-        values = ItemValues([] if log.items is not None else of_items, len(log.item_ids), drawn, log.behaviours_are_interactions)
+        values = ItemValues(of_items, log, drawn)
+        self.kinds = Kinds(log) if Kinds.are_told(log) else None
         train = TrainFields([spec for spec in log.raw.fields if spec.role != "item"])
         # The rows of next_item cannot be in lists: their negatives are drawn and were never shown.
         has_lists = log.has_lists and not drawn
         self.lists = Lists(None if parts.folder is None else parts.folder / "lists", len(parts)) if has_lists else None
         self.counts: Counter[str] = Counter()
         for part in rows:
-            for total in (self.splits, self.item_counts, values, train, self.lists):
+            for total in (self.splits, self.item_counts, values, train, self.lists, self.kinds):
                 if total is not None:
                     total.add(part)
             if log.has_histories:
@@ -69,14 +70,11 @@ class LogTotals:
         self.row_of_item: IntArray = np.zeros(len(order) + 1, np.int64)
         self.row_of_item[order] = np.arange(1, len(order) + 1)
         in_train = self.item_counts.in_train[order]
-        self.fields: Fields = fit_fields(log.raw.fields, self._item_values(log, values, rows, order), in_train, train)
+        self.fields: Fields = fit_fields(log.raw.fields, values.table(rows)[order], in_train, train)
         self.counts.update({"items_unseen_in_train": int((in_train == 0).sum())} | values.counts)
         if self.lists is not None:
             self.lists.settle()
             self.counts.update(self.lists.counts)
-
-    def _item_values(self, log: CheckedLog, values: ItemValues, rows: LogRows, order: IntArray) -> pl.DataFrame:
-        """Raw id and fields of item row 1, 2, ..."""
-        if log.items is None:
-            return values.table(log.item_ids, rows)[order]
-        return pl.DataFrame({ITEM: self.items}).join(log.items, on=ITEM, how="left", maintain_order="left")
+        if self.kinds is not None:
+            self.kinds.fit()
+            self.counts.update(self.kinds.counts)

@@ -19,7 +19,7 @@ from clickflow.data.coding import coded, codes
 from clickflow.data.given_histories import as_behaviours, items_of
 from clickflow.data.log_parts import LogPart, LogParts
 from clickflow.data.protocols import Impressions, Interactions, NextItemConfig, ProtocolConfig, SplitRule
-from clickflow.data.schema import ITEM, SPLIT, TIMESTAMP
+from clickflow.data.schema import ITEM, SPLIT, USER
 from clickflow.data.scratch import ColumnSpool, Shelf
 from clickflow.data.splits import NO_SPLIT, TRAIN
 from clickflow.data.validation import CheckedLog
@@ -34,19 +34,26 @@ class PartRows:
         first_user: code of group 0.
         behaviours: N behaviours.
         impressions: R rows of the log that are in a split (under ``next_item`` the positives).
-        source: the interactions: ``item`` codes, timestamps and all columns but ids and outcomes, in the order of ``source_row``.
+        source: the interactions, with codes as ``item``, in the order of the impressions' ``source_row``.
+        table: the same of the behaviour table, or None.
     """
 
     first_user: int
     behaviours: Behaviours
     impressions: Impressions
     source: pl.DataFrame
+    table: pl.DataFrame | None
 
     @property
     def split(self) -> ByteArray:
         """(R,) code of each impression's split."""
         assert self.impressions.split is not None
         return self.impressions.split
+
+    @property
+    def events(self) -> pl.DataFrame:
+        """The table that the behaviours come from, in the order of their ``source_row``, unless rows bring their histories."""
+        return self.source if self.table is None else self.table
 
     @cached_property
     def train_behaviours(self) -> NDArray[np.bool_]:
@@ -116,7 +123,7 @@ class LogRows:
         return impressions if kept.all() else Impressions(*(getattr(impressions, column.name)[kept] for column in fields(impressions)))
 
     def _rows(self, part: LogPart, log: CheckedLog, protocol: ProtocolConfig) -> PartRows:
-        interactions, reported = _events(part, log, protocol)
+        interactions, past, reported = _events(part, log, protocol)
         behaviours = reported.without_repeats() if isinstance(protocol, NextItemConfig) else reported
         self.num_behaviours += len(behaviours.group)
         of_same_user = np.diff(behaviours.group) == 0
@@ -125,12 +132,20 @@ class LogRows:
             self.counts["identical_events_merged"] += len(reported.group) - len(behaviours.group)
             self.counts["behaviours_sharing_a_moment"] += behaviours.num_simultaneous
             self.counts["users_with_one_behaviour"] += int((np.diff(behaviours.starts) == 1).sum())
-        item = np.empty_like(interactions.item)
-        item[interactions.source_row] = interactions.item
-        names = [name for name in part.interactions.columns if name not in (ITEM, TIMESTAMP)]
-        source = part.interactions.select(pl.Series(ITEM, item), TIMESTAMP, *names)
-        behaviours = replace(behaviours)  # without what it has computed for itself
-        return PartRows(part.first_user, behaviours, protocol.impressions(interactions, behaviours), source)
+        return PartRows(
+            first_user=part.first_user,
+            behaviours=replace(behaviours),  # without what it has computed for itself
+            impressions=protocol.impressions(interactions, behaviours),
+            source=_with_codes(part.interactions, interactions),
+            table=None if part.behaviours is None else _with_codes(part.behaviours, past),
+        )
+
+
+def _with_codes(frame: pl.DataFrame, coded_rows: Interactions) -> pl.DataFrame:
+    """The columns of a table with codes in place of the items; users are known by group."""
+    item = np.empty_like(coded_rows.item)
+    item[coded_rows.source_row] = coded_rows.item
+    return frame.drop(USER).with_columns(pl.Series(ITEM, item))
 
 
 def _refuse_fields_without_rows(log: CheckedLog, name: str) -> None:
@@ -148,13 +163,16 @@ def _refuse_fields_without_rows(log: CheckedLog, name: str) -> None:
         )
 
 
-def _events(part: LogPart, log: CheckedLog, protocol: ProtocolConfig) -> tuple[Interactions, Behaviours]:
-    """The rows of the log, and the behaviours: those of the rows' own histories, a table of their own, else the clicks, else all rows."""
+def _events(part: LogPart, log: CheckedLog, protocol: ProtocolConfig) -> tuple[Interactions, Interactions, Behaviours]:
+    """The rows of the log, those of the table that behaviours come from, and the behaviours.
+
+    These are of the rows' own histories, else of a table of their own, else the clicks, else all rows.
+    """
     seed, unit = protocol.seed if isinstance(protocol, NextItemConfig) else 0, log.raw.timestamp_unit
     interactions = coded(part, part.interactions, log.item_ids, unit, seed)
     if part.histories is not None:
-        return interactions, as_behaviours(part.histories, codes(items_of(part.histories)[ITEM], log.item_ids))
+        return interactions, interactions, as_behaviours(part.histories, codes(items_of(part.histories)[ITEM], log.item_ids))
     past = interactions if part.behaviours is None else coded(part, part.behaviours, log.item_ids, unit, seed)
     chosen = slice(None) if past.label is None else np.flatnonzero(past.label)
     behaviours = Behaviours.of(past.group[chosen], past.item[chosen], past.timestamp[chosen], past.source_row[chosen], len(part.users))
-    return interactions, behaviours
+    return interactions, past, behaviours

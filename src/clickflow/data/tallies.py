@@ -27,9 +27,14 @@ class Tally:
         if self._waiting > max(SMALLEST_MERGE, 0 if self._merged is None else self._merged.height):
             self._merge()
 
+    @property
+    def has_values(self) -> bool:
+        """Whether anything was counted."""
+        return self._merged is not None or bool(self._pieces)
+
     def table(self) -> pl.DataFrame:
         """The values in order, and the ``rows`` of each."""
-        if self._merged is None or self._pieces:
+        if self._pieces:
             self._merge()
         assert self._merged is not None
         return self._merged.sort(self._name)

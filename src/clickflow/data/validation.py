@@ -8,17 +8,18 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from operator import or_
 
 import numpy as np
 import polars as pl
 
 from clickflow.data import candidate_lists, given_histories
-from clickflow.data.faults import Finding, Findings, RawTable, UnitCheck, row_faults
+from clickflow.data.faults import ROLES, Finding, Findings, RawTable, UnitCheck, no_click_as_minus_one, row_faults
 from clickflow.data.field_values import MissingValues
-from clickflow.data.schema import CANDIDATES, GIVEN_HISTORY, ITEM, LIST, USER
+from clickflow.data.schema import CANDIDATES, GIVEN_HISTORY, ITEM, LABEL, LIST, USER
 from clickflow.data.scratch import IN_MEMORY, FrameSpool, Scratch
+from clickflow.data.sources.columns import given
 from clickflow.data.sources.parts import FILE
 from clickflow.data.sources.raw import RawLog
 from clickflow.data.sources.source import SourceConfig, reading, several
@@ -40,6 +41,7 @@ class CheckedLog:
         interactions: rows as in :class:`RawLog`, in the order of the files, without the dropped ones.
         behaviours: rows of a behaviour table of its own, or None.
         items: exactly one row per item, or None; it may lack items under ``on_missing_items=unknown``.
+        described_users: exactly one row per user with the user's fields, or None; it may lack users under ``on_missing_users=unknown``.
         has_histories: whether rows bring their histories.
         users: each user of the log and its ``rows``, in order.
         item_ids: each item of the log, in order; items that occur only in the item table are left out.
@@ -50,6 +52,7 @@ class CheckedLog:
     interactions: FrameSpool
     behaviours: FrameSpool | None
     items: pl.DataFrame | None
+    described_users: pl.DataFrame | None
     has_histories: bool
     users: pl.DataFrame
     item_ids: pl.Series
@@ -78,12 +81,13 @@ def check(raw: RawLog, config: SourceConfig, scratch: Scratch = IN_MEMORY) -> Ch
     Raises:
         DataError: one line per kind of fault, with file, column, row (counted from 1, without a header), value and remedy.
     """
-    tables = {"interactions": raw.interactions, "behaviours": raw.behaviours, "items": raw.items}
-    checks = {name: _TableCheck(name, raw) for name, frame in tables.items() if frame is not None}
+    tables = {"interactions": raw.interactions, "behaviours": raw.behaviours, "items": raw.items, "users": raw.users}
+    checks = {name: _TableCheck(name, raw, frame) for name, frame in tables.items() if frame is not None}
     events = {"interactions": raw.interactions} | ({} if raw.behaviours is None else {"behaviours": raw.behaviours})
     spools: dict[str, FrameSpool] = {}
     listed: Counter[str] = Counter()
-    users, item_ids = Tally(USER), Tally(ITEM)
+    users, events_users, item_ids, described = Tally(USER), Tally(USER), Tally(ITEM), Tally(ITEM)
+    fields = [spec.name for spec in raw.fields if spec.role == "item"]
     for name, frame in events.items():
         spool = spools[name] = FrameSpool(scratch.folder / f"{name}.arrow", scratch.limit_bytes)
         for piece in _pieces(frame, checks[name].origin):
@@ -91,36 +95,51 @@ def check(raw: RawLog, config: SourceConfig, scratch: Scratch = IN_MEMORY) -> Ch
             users.add(sound[USER])
             for ids in _item_ids(sound, listed):
                 item_ids.add(ids)
+            if name == "interactions":
+                events_users.add(_listing(sound)[USER])
+            elif are_known := [pl.col(field).is_not_null() for field in fields if field in sound.columns]:
+                described.add(sound.filter(pl.any_horizontal(are_known))[ITEM])
             spool.append(sound)
             scratch.report(sum(one.num_rows for one in checks.values()), None)
     problems: list[str] = []
     counts: dict[str, int] = {}
-    items, known = None, None
-    if raw.items is not None:
-        with reading(checks["items"].origin):
-            table = raw.items.collect(engine="streaming")
-        known, items = table[ITEM], checks["items"].sound_rows(table)
+    whole, sound_tables = {}, {}
+    for name in ROLES.keys() & checks.keys():
+        lazy = tables[name]
+        assert lazy is not None
+        with reading(checks[name].origin):
+            whole[name] = lazy.collect(engine="streaming")
+        sound_tables[name] = checks[name].sound_rows(whole[name])
     for one in checks.values():
         one.report(config, problems, counts)
     for one in checks.values():
         problems += one.missing.report(config, counts)
     problems += candidate_lists.refuse_without_candidates(RawTable("interactions", pl.DataFrame(), raw), listed)
-    if items is not None and known is not None:
-        items = _one_row_per_item(items, counts)
-        if all(one.num_rows for one in checks.values()):
-            problems += _missing_items(checks["items"], known, item_ids.table()[ITEM], config, counts)
+    needing = {"items": item_ids, "users": events_users}
+    for name, key in ROLES.items():
+        if name in sound_tables:
+            sound_tables[name] = _one_row_each(sound_tables[name], key, counts)
+            if all(one.num_rows for one in checks.values()):
+                known = [whole[name][key], *([described.table()[key]] if name == "items" and described.has_values else [])]
+                problems += _missing(checks[name], key, needing[name].table()[key], known, config, counts)
     if problems:
-        raise several(problems, "the log")
+        raise several(list(dict.fromkeys(problems)), "the log")  # tables of the same files share faults
     return CheckedLog(
         interactions=spools["interactions"],
         behaviours=spools.get("behaviours"),
-        items=items,
+        items=sound_tables.get("items"),
+        described_users=sound_tables.get("users"),
         has_histories=GIVEN_HISTORY in spools["interactions"].schema,
         users=users.table(),
         item_ids=item_ids.table()[ITEM],
         raw=raw,
         counts=counts,
     )
+
+
+def _listing(frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows that list a candidate, if rows list candidates."""
+    return candidate_lists.with_candidates(frame, {})
 
 
 def _item_ids(frame: pl.DataFrame, listed: Counter[str]) -> Iterator[pl.Series]:
@@ -149,8 +168,8 @@ def _pieces(frame: pl.LazyFrame, origin: str) -> Iterator[pl.DataFrame]:
 class _TableCheck:
     """The check of one table, piece by piece."""
 
-    def __init__(self, name: str, raw: RawLog) -> None:
-        self.name, self.raw = name, raw
+    def __init__(self, name: str, raw: RawLog, frame: pl.LazyFrame) -> None:
+        self.name, self.raw, self._frame = name, raw, frame
         self.num_rows = 0
         self.missing = MissingValues(name, raw)
         self._table = RawTable(name, pl.DataFrame(), raw)
@@ -164,16 +183,23 @@ class _TableCheck:
         """The file or files."""
         return self._table.origin
 
-    @property
-    def column(self) -> str:
-        """Name of the item column in the user's file."""
-        return self._table.column(ITEM)
+    def column(self, name: str) -> str:
+        """Name of a canonical column in the user's file."""
+        return self._table.column(name)
+
+    @cached_property
+    def has_zero_labels(self) -> bool:
+        """Whether some row of the table has 0 as its label, where the label is not -1; reads the column of labels once more."""
+        given_label = given(LABEL)
+        minus = no_click_as_minus_one(pl.col(given_label), self._frame.collect_schema()[given_label])
+        with reading(self.origin):
+            return bool(self._frame.select(((pl.col(LABEL) == 0) & ~minus).any()).collect(engine="streaming").item())
 
     def sound_rows(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The rows of a piece that have no fault, in canonical columns."""
         if FILE in frame.columns:
             self._note_files(frame[FILE])
-        table = RawTable(self.name, frame, self.raw, self.num_rows, self._begins)
+        table = RawTable(self.name, frame, self.raw, self.num_rows, self._begins, lambda: self.has_zero_labels)
         self.num_rows += frame.height
         self._unit.add(table)
         self.missing.add(table)
@@ -193,7 +219,9 @@ class _TableCheck:
         """Say what is wrong, or what was dropped; adds to ``problems`` and ``counts``."""
         refused = self._table.refused
         num_rows, origin = self.num_rows + refused.count, self.origin
-        counts[count_name("rows_read", self.name)] = num_rows
+        left_out = self._table.left_out
+        counts[count_name("rows_read", self.name)] = num_rows + sum(left_out.values())
+        counts.update({count_name(reason, self.name): rows for reason, rows in left_out.items()})
         if not num_rows:
             problems.append(f"{origin} = 0 rows: there is nothing in it but column names; write it again with its rows.")
         sentence = self._unit.wrong(self.raw.timestamp_unit, self.num_rows)
@@ -225,9 +253,9 @@ class _TableCheck:
 
     def _count_dropped(self, findings: list[Finding], counts: dict[str, int]) -> None:
         for finding in findings:
-            counts[f"{DROPPED}{self.origin}, {self._table.column(finding.column)} {finding.wrong.partition(',')[0]}"] = finding.count
+            counts[f"{DROPPED}{self._table.label}, {self._table.column(finding.column)} {finding.wrong.partition(',')[0]}"] = finding.count
         if self._table.refused.count:
-            counts[f"{DROPPED}{self.origin}, lines that are no rows"] = self._table.refused.count
+            counts[f"{DROPPED}{self._table.label}, lines that are no rows"] = self._table.refused.count
 
     def _note_files(self, files: pl.Series) -> None:
         """Note where in the table each file begins."""
@@ -247,27 +275,32 @@ def _remedy(count: int, share: str, too_many: bool, config: SourceConfig) -> str
     )
 
 
-def _one_row_per_item(frame: pl.DataFrame, counts: dict[str, int]) -> pl.DataFrame:
-    """Each item once; its fields agree, its title may not."""
-    distinct = frame.drop_nulls(ITEM).unique()
-    counts["items_duplicate_rows"] = frame.height - distinct.height
-    return distinct.sort(pl.all(), nulls_last=True).unique(subset=ITEM, keep="first", maintain_order=True)
+def _one_row_each(frame: pl.DataFrame, key: str, counts: dict[str, int]) -> pl.DataFrame:
+    """Each item or user once; its fields agree, its title may not."""
+    distinct = frame.drop_nulls(key).unique()
+    counts[f"{key}s_duplicate_rows"] = frame.height - distinct.height
+    return distinct.sort(pl.all(), nulls_last=True).unique(subset=key, keep="first", maintain_order=True)
 
 
-def _missing_items(table: _TableCheck, known: pl.Series, items: pl.Series, config: SourceConfig, counts: dict[str, int]) -> Iterator[str]:
-    """A problem if the item table lacks items; ``known`` are those of the table as read, so that a bad row is not told twice."""
-    absent = items.to_frame().join(known.to_frame(), on=ITEM, how="anti", maintain_order="left")[ITEM]
+def _missing(
+    table: _TableCheck, key: str, needing: pl.Series, known: list[pl.Series], config: SourceConfig, counts: dict[str, int]
+) -> Iterator[str]:
+    """A problem if some items or users of the log are in no table that describes them.
+
+    Those of the table as read are known, so that one with a bad row is not told to be missing too.
+    """
+    absent = needing.to_frame().join(pl.concat(known).alias(key).to_frame(), on=key, how="anti", maintain_order="left")[key]
     if absent.is_empty():
         return
-    if config.on_missing_items == "unknown":
-        counts["items_without_fields"] = len(absent)
-        logger.warning("%s items have no fields: index 0 = unknown", f"{len(absent):,}")
+    if (config.on_missing_items if key == ITEM else config.on_missing_users) == "unknown":
+        counts[f"{key}s_without_fields"] = len(absent)
+        logger.warning("%s %ss have no fields: index 0 = unknown", f"{len(absent):,}", key)
         return
     some = ", ".join(repr(value) for value in absent.head(EXAMPLES))
-    count = f"{len(absent):,} item{'s' if len(absent) > 1 else ''}"
+    count = f"{len(absent):,} {key}{'s' if len(absent) > 1 else ''}"
     yield (
-        f"{table.origin}, column '{table.column}': lacks {count} of the log, such as {some}; "
-        "add them or set data.on_missing_items=unknown (their fields become index 0 = unknown)."
+        f"{table.origin}, column '{table.column(key)}': lacks {count} of the log, such as {some}; "
+        f"add them or set data.on_missing_{key}s=unknown (their fields become index 0 = unknown)."
     )
 
 

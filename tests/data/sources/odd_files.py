@@ -67,7 +67,9 @@ def make(seed: int, folder: Path) -> Case:
     }
     pools = {column: _pool(rng) for column in ("user", "item", "shop", "note")}
     prices = rng.choice([["1.5", "2", "-3e2"], ["1.5", "2", "", "x", "nan", "1e400", " 3", "NA"], ["7", "8"]])
-    labels = rng.choice([["0", "1"], ["1.0", "0.0"], ["true", "False"], ["0", "1", "", "2", " 1"]])
+    labels = rng.choice(
+        [["0", "1"], ["1.0", "0.0"], ["true", "False"], ["0", "1", "", "2", " 1"], ["-1", "1"], ["-1.0", "0", "1"], ["Yes", "n", "maybe"]]
+    )
     parts = [
         [
             {
@@ -390,8 +392,11 @@ def _expected(values: dict[str, Any], parts: list[list[dict[str, str]] | None], 
     numbers = sum(bool(NUMBER.fullmatch(stamp)) for stamp in stamps)
     as_dates = bool(dates) and dates >= numbers
     expected = []
-    for row in rows:
-        label = {"true": 1.0, "false": 0.0}.get(row["label"].strip().lower(), _float(row["label"], "."))
+    labels = [_label(row["label"]) for row in rows]
+    if -1.0 in labels and 0.0 in labels:  # nobody knows which of them is no click
+        labels = [None if label == -1.0 else label for label in labels]
+    for row, label in zip(rows, labels, strict=True):
+        label = 0.0 if label == -1.0 else label
         moment = _moment(row["ts"].strip().replace(",", "." if decimal == "," else ","), values, as_dates)
         if row["user"].strip() in NULLS or row["item"].strip() in NULLS or label not in (0.0, 1.0) or moment is None:
             continue
@@ -414,6 +419,11 @@ def _iso(text: str) -> datetime | None:
     except ValueError:
         return None
     return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _label(text: str) -> float | None:
+    words = {"true": 1.0, "t": 1.0, "yes": 1.0, "y": 1.0, "false": 0.0, "f": 0.0, "no": 0.0, "n": 0.0}
+    return words.get(text.strip().lower(), _float(text, "."))
 
 
 def _moment(text: str, values: dict[str, Any], as_dates: bool) -> int | None:

@@ -5,12 +5,13 @@ can quote the offending text without reading the file again. Columns whose type 
 Parquet log costs nothing extra.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import polars as pl
 
-from clickflow.data.sources.parts import FILE, element_type
+from clickflow.data.schema import ITEM
+from clickflow.data.sources.parts import FILE, ROW, element_type
 from clickflow.data.sources.source import reading, several
 from clickflow.data.sources.texts import token, with_point
 from clickflow.data.splits import SPLITS
@@ -19,6 +20,8 @@ from clickflow.errors import DataError
 EXPECTED = "expected:"
 """Prefix of a key of ``RawLog.columns`` whose value says what a column should have contained."""
 AN_INTEGER = "an integer"
+JOINT = "|"
+"""Between the parts of an id that is made of several columns."""
 SPLIT_CODES = {name: code for code, name in enumerate(SPLITS)} | {"training": 0, "valid": 1, "val": 1, "dev": 1}
 """Names that logs give to splits -> their codes."""
 SPLIT_NAMES = "{}, {} (valid, val, dev) or {}".format(*SPLITS)
@@ -48,9 +51,9 @@ class Canonical(NamedTuple):
         companion = [] if self.expected is None else [quoted.alias(given(self.name))]
         return [self.expression.alias(self.name), *companion]
 
-    def as_text(self) -> "Canonical":
-        """The same ids as texts."""
-        return self._replace(expression=self.expression.cast(pl.String))
+    def cast(self, dtype: pl.DataType) -> "Canonical":
+        """The same values in another type."""
+        return self._replace(expression=self.expression.cast(dtype))
 
 
 class Selection:
@@ -70,6 +73,16 @@ class Selection:
         except DataError as error:
             self.problems.append(str(error))
 
+    def add_item(self, sources: Sequence[str]) -> None:
+        """Add the item's id, from one column or joined from several."""
+        if len(sources) == 1:
+            self.add(identifier, ITEM, sources[0])
+            return
+        try:
+            self.columns.append(joined_identifier(ITEM, self, sources))
+        except DataError as error:
+            self.problems.append(str(error))
+
     def select(self, names: dict[str, str]) -> pl.LazyFrame:
         """Select the canonical frame and add the file's names of its columns to ``names`` (see ``RawLog.columns``).
 
@@ -84,27 +97,30 @@ class Selection:
             if column.expected is not None:
                 names[EXPECTED + key] = column.expected
         more = [pl.col(token(column.source)).alias(token(column.name)) for column in self.columns if token(column.source) in self.schema]
-        more += [pl.col(FILE)] if FILE in self.schema else []
+        more += [pl.col(name) for name in (FILE, ROW) if name in self.schema]
         return self.frame.select([expression for column in self.columns for expression in column.expressions] + more)
 
     def types(self, names: Collection[str]) -> set[pl.DataType]:
         """Types of canonical columns, of a list those of its elements; none of columns that the table lacks or that lack values."""
-        found = (column for column in self.columns if column.name in names and self.schema[column.source] != pl.Null)
+        found = (column for column in self.columns if column.name in names and self.schema.get(column.source) != pl.Null)
         dtypes = {self.frame.select(column.expression).collect_schema().dtypes()[0] for column in found}
         return {element_type(dtype) or dtype for dtype in dtypes}
 
 
 def make_alike(tables: Iterable[Selection], names: Collection[str]) -> None:
-    """Give the ids of all tables one type: if some are texts, all are.
+    """Give columns one type in all tables: if some have texts, all have. A column without values has the type of the others.
 
     Args:
         tables: all tables of a log.
-        names: canonical columns that hold ids of one kind, or lists of them.
+        names: canonical columns that hold values of one kind, such as ids, or lists of them.
     """
     tables = list(tables)
-    if any(pl.String in table.types(names) for table in tables):
-        for table in tables:
-            table.columns = [column.as_text() if column.name in names else column for column in table.columns]
+    types = {dtype for table in tables for dtype in table.types(names)}
+    if not types:
+        return
+    dtype = pl.String() if pl.String in types else types.pop()
+    for table in tables:
+        table.columns = [column.cast(dtype) if column.name in names else column for column in table.columns]
 
 
 def given(name: str) -> str:
@@ -144,6 +160,22 @@ def identifier(name: str, source: str, dtype: pl.DataType, where: str) -> Canoni
     raise DataError(f"{where}, column '{source}' = {dtype}: ids are integers or texts; {hint}.")
 
 
+def joined_identifier(name: str, table: Selection, sources: Sequence[str]) -> Canonical:
+    r"""A raw id made of several columns: their texts with ``|`` between them; a row that lacks one of them lacks the id.
+
+    A ``|`` or a backslash of a text gets a backslash in front, so different values never give the same id.
+
+    Raises:
+        DataError: a column holds neither integers nor texts.
+    """
+    parts = []
+    for source in sources:
+        dtype = table.schema[source]
+        column = pl.col(source).cast(pl.String) if dtype == pl.UInt64 else identifier(name, source, dtype, table.where).expression
+        parts.append(column.cast(pl.String).str.replace_all(r"[|\\]", r"\$0"))
+    return Canonical(name, ", ".join(sources), pl.concat_str(parts, separator=JOINT))
+
+
 def list_identifier(name: str, source: str, dtype: pl.DataType, where: str) -> Canonical:
     """A list's raw id, as :func:`identifier`, but also beyond 2**63; a row without one is in no list.
 
@@ -176,23 +208,6 @@ def integer(name: str, source: str, dtype: pl.DataType, where: str, expected: st
 
 def _whole(number: pl.Expr) -> pl.Expr:
     return pl.when(number == number.round()).then(number).cast(pl.Int64, strict=False)
-
-
-def label(name: str, source: str, dtype: pl.DataType, where: str) -> Canonical:
-    """Int8 0/1 from booleans, 0/1 numbers or such texts; anything else becomes null.
-
-    Raises:
-        DataError: the column holds neither numbers, booleans nor texts.
-    """
-    column = pl.col(source)
-    if dtype == pl.Boolean:
-        return Canonical(name, source, column.cast(pl.Int8))
-    if not (dtype.is_numeric() or dtype in (pl.String, pl.Null)):
-        raise DataError(f"{where}, column '{source}' = {dtype}: a label is 0 (no click) or 1 (click); write the column as integers.")
-    if dtype == pl.String:
-        column = column.str.strip_chars().str.to_lowercase().replace({"true": "1", "false": "0"})
-    value = column.cast(pl.Float64, strict=False)
-    return Canonical(name, source, pl.when(value.is_in([0.0, 1.0])).then(value).cast(pl.Int8), "0 (no click) or 1 (click)")
 
 
 def split(name: str, source: str, dtype: pl.DataType, where: str) -> Canonical:

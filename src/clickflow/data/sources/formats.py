@@ -10,7 +10,7 @@ import polars as pl
 from clickflow.config import suggest
 from clickflow.data.sources import text_tables
 from clickflow.data.sources.dialect import Dialect, Format
-from clickflow.data.sources.parts import FILE, Needed, common, converted, partition_values, plain
+from clickflow.data.sources.parts import FILE, ROW, Needed, common, converted, partition_values, plain
 from clickflow.data.sources.raw import RefusedLines
 from clickflow.data.sources.source import existing_file, several
 from clickflow.data.sources.texts import ColumnTypes, cleaned, tokens
@@ -65,27 +65,28 @@ def kind_of(file: Path, key: str = "") -> Format:
     raise DataError(f"{key} = {file}: unknown format; allowed is {ALLOWED}; set format: csv, ndjson or parquet, or convert the file.")
 
 
-def scan(files: Sequence[Path], needed: Mapping[str, Needed], dialect: Dialect) -> Table:
+def scan(files: Sequence[Path], needed: Mapping[str, Needed], dialect: Dialect, numbered: bool = False) -> Table:
     """Scan the needed columns of all files, one file after the other; with :data:`~.parts.FILE` if there are several.
 
     Args:
         files: files of one format.
         needed: column -> what is wanted of it.
         dialect: how the files are written.
+        numbered: add :data:`~.parts.ROW`.
 
     Raises:
         DataError: a file cannot be parsed, lacks a column, or has it in a type that contradicts the other files.
     """
     kind = dialect.format or kind_of(files[0])
     if kind == "parquet":
-        return Table(_scan_parquet(files, needed, dialect), RefusedLines())
+        return Table(_scan_parquet(files, needed, dialect, numbered), RefusedLines())
     names = list(needed)
     parts = [text_tables.TextPart(file, label, kind == "csv", names, dialect) for file, label in zip(files, labels(files), strict=True)]
     if kind == "csv":
         _refuse_absent(parts, needed)
     dtypes, refused = text_tables.survey(parts, needed, dialect)
     _refuse_absent(parts, needed)
-    return Table(text_tables.lazy_frame(parts, dtypes, dialect), refused)
+    return Table(text_tables.lazy_frame(parts, dtypes, dialect, numbered), refused)
 
 
 def labels(files: Sequence[Path]) -> list[str]:
@@ -142,7 +143,7 @@ class _ParquetPart(NamedTuple):
         return None
 
 
-def _scan_parquet(files: Sequence[Path], needed: Mapping[str, Needed], dialect: Dialect) -> pl.LazyFrame:
+def _scan_parquet(files: Sequence[Path], needed: Mapping[str, Needed], dialect: Dialect, numbered: bool) -> pl.LazyFrame:
     parts = [_parquet_part(file, label) for file, label in zip(files, labels(files), strict=True)]
     _refuse_absent(parts, needed)
     folders = ColumnTypes([column for column, want in needed.items() if want.is_name], dialect.decimal)
@@ -169,7 +170,8 @@ def _scan_parquet(files: Sequence[Path], needed: Mapping[str, Needed], dialect: 
             for column, form in forms.items()
         ]
         file = [pl.lit(part.label, dtype=names).alias(FILE)] if len(parts) > 1 else []
-        frames.append(part.frame.select(*columns, *file))
+        frame = part.frame.select(*columns, *file)
+        frames.append(frame.with_row_index(ROW) if numbered else frame)
     texts = [column for column, form in forms.items() if form == pl.String]
     companions = [tokens(column, dialect.null_values) for column in texts] if dialect.null_values else []
     frame = frames[0] if len(frames) == 1 else pl.concat(frames)

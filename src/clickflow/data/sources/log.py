@@ -3,7 +3,7 @@
 The mapping names what the pipeline needs and leaves the rest of the file unread: a wide Parquet log costs only the columns in use.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,10 +17,12 @@ from clickflow.data.schema import (
     CLICKED,
     GIVEN_HISTORY,
     ITEM,
+    KIND,
     LABEL,
     LIST,
     RATING,
     SPLIT,
+    TIMESTAMP,
     TITLE,
     USER,
     FieldSpec,
@@ -28,15 +30,31 @@ from clickflow.data.schema import (
     TimestampUnit,
 )
 from clickflow.data.sources import columns, formats, row_lists
-from clickflow.data.sources.columns import Selection
+from clickflow.data.sources.columns import Canonical, Selection
 from clickflow.data.sources.dialect import Dialect
-from clickflow.data.sources.log_columns import BehaviourTableConfig, EventColumns, FieldColumn, ItemTableConfig, LogColumns, Paths
+from clickflow.data.sources.labels import label, outcomes
+from clickflow.data.sources.log_columns import (
+    BehaviourTableConfig,
+    EventColumns,
+    FieldColumn,
+    ItemTableConfig,
+    LogColumns,
+    Paths,
+    UserTableConfig,
+)
+from clickflow.data.sources.log_needs import needed
 from clickflow.data.sources.log_problems import log_problems
-from clickflow.data.sources.parts import FILE, Needed
+from clickflow.data.sources.parts import FILE
 from clickflow.data.sources.raw import RawLog
 from clickflow.data.sources.source import SourceConfig
 from clickflow.data.sources.timestamps import Timestamps, timestamps
+from clickflow.data.sources.where import Where, choose, conditions
 from clickflow.errors import DataError
+
+POSITION = "given:position"
+"""Column of a temporary frame: the position of each row in all files of its table."""
+BY_WHERE, NO_IMPRESSIONS = "left_out_by_where", "no_impressions"
+"""Reasons why rows are left out."""
 
 
 class LogConfig(SourceConfig, Dialect):
@@ -49,6 +67,8 @@ class LogConfig(SourceConfig, Dialect):
     """Files of the validation split, where the log comes split; ``path`` then holds the train split."""
     test_path: Paths | None = None
     """Files of the test split, where the log comes split."""
+    where: Where = {}
+    """Rows of the log that count: column -> value or list of values, compared as texts; all conditions must hold."""
     columns: LogColumns
     timestamp_unit: TimestampUnit = "seconds"
     """What integer timestamps mean; ``order`` is a position, not a clock. Dates and date-times need no unit."""
@@ -63,58 +83,103 @@ class LogConfig(SourceConfig, Dialect):
     context_fields: dict[str, FieldColumn] = {}
     """Fields of an impression, as ``{device: {column: device}}``."""
     behaviours: BehaviourTableConfig | None = None
-    """A table of behaviours, with ``path`` and ``columns``; null: the clicks of the log are the behaviours."""
+    """Behaviours in a table of their own (``path``, ``columns``) or among the log's rows (``where``); null: the clicks of the log."""
     items: ItemTableConfig | None = None
     """The table that item fields are read from, with ``path``, ``column`` and ``title``; null: the log itself."""
+    users: UserTableConfig | None = None
+    """The table that user fields are read from, with ``path`` and ``column``; null: the log itself."""
 
     def _contradictions(self) -> Contradictions:
         yield from log_problems(self)
 
+    @property
+    def behaviours_share_files(self) -> bool:
+        """Whether the behaviours are rows of the log's own files."""
+        return self.behaviours is not None and self.behaviours.path is None
+
+    @property
+    def behaviour_columns(self) -> EventColumns | LogColumns:
+        """Columns of the behaviours: their own, or the log's."""
+        own = None if self.behaviours is None else self.behaviours.columns
+        return own or self.columns
+
+    @property
+    def behaviour_item_fields(self) -> dict[str, FieldColumn]:
+        """Item fields that are read from the behaviours, with their columns there."""
+        if self.behaviours is None:
+            return {}
+        if self.behaviours.item_fields is None:
+            return self.item_fields if self.behaviours_share_files and self.items is None else {}
+        return {name: FieldColumn(column=column, kind=self.item_fields[name].kind) for name, column in self.behaviours.item_fields.items()}
+
     def files(self, downloads: Path) -> tuple[Path, ...]:
-        """The log's files, then the behaviour table's, then the item table's; see :meth:`SourceConfig.files`."""
+        """The log's files, then those of the behaviour, item and user tables; see :meth:`SourceConfig.files`."""
         return tuple(file for group in self._expanded().values() for file in group)
 
     def read(self, files: tuple[Path, ...]) -> RawLog:
         """See :meth:`SourceConfig.read`."""
-        tables = {name: [file for file in group if file in files] for name, group in self._expanded().items()}
-        names: dict[str, str] = {}
-        scanned = {table: formats.scan(files, _needed(table, self), self._dialect(table)) for table, files in tables.items()}
-        where = {name: ", ".join(formats.labels(group)) for name, group in tables.items()}
-        selections = {name: Selection(found.frame, where[name], name) for name, found in scanned.items()}
-        events = selections["interactions"]
+        scanned = {table: self._scan(table, [file for file in group if file in files]) for table, group in self._expanded().items()}
+        where = {name: ", ".join(formats.labels(group)) for name, group in self._expanded().items()}
+        if self.behaviours_share_files:
+            scanned["behaviours"], where["behaviours"] = scanned["interactions"], where["interactions"]
+        left_out: dict[str, dict[str, int]] = {}
+        selections = {name: self._selection(name, found.frame, where[name], left_out) for name, found in scanned.items()}
         unit = self._add_events(selections)
-        if self.columns.label is not None:
-            events.add(columns.label, LABEL, self.columns.label)
-        if self.columns.rating is not None:
-            events.add(partial(columns.number, decimal=self.decimal), RATING, self.columns.rating)
-        if self.columns.split is not None:
-            events.add(columns.split, SPLIT, self.columns.split)
-        if self.columns.group is not None:
-            events.add(columns.list_identifier, LIST, self.columns.group)
-        _add_fields(events, self._fields_of_the_log(), self.decimal)
-        self._add_items(selections)
-        row_lists.add(events, self)
-        for names_of_ids in ((USER,), (ITEM, CANDIDATES, CLICKED, GIVEN_HISTORY)):
-            columns.make_alike(selections.values(), names_of_ids)
+        self._add_outcomes(selections["interactions"])
+        _add_fields(selections["interactions"], self._fields_of_the_log(), self.decimal)
+        self._add_tables(selections)
+        row_lists.add(selections["interactions"], self)
+        for alike in ((USER,), (ITEM, CANDIDATES, CLICKED, GIVEN_HISTORY), *((name,) for name in self.behaviour_item_fields)):
+            columns.make_alike(selections.values(), alike)
+        names: dict[str, str] = {}
         frames = {name: selection.select(names) for name, selection in selections.items()}
         return RawLog(
             interactions=self._with_splits(frames["interactions"]),
             fields=tuple(self._fields()),
             items=frames.get("items"),
+            users=frames.get("users"),
             behaviours=frames.get("behaviours"),
             timestamp_unit=unit,
             columns=names,
             origins=where,
             refused={name: found.refused for name, found in scanned.items()},
+            left_out=left_out,
         )
 
     def _expanded(self) -> dict[str, tuple[Path, ...]]:
         tables = {"interactions": tuple(file for files in self._expanded_splits() for file in files)}
-        if self.behaviours is not None:
-            tables["behaviours"] = formats.expand(self.behaviours.path, "data.behaviours.path", self.behaviours.format)
-        if self.items is not None:
-            tables["items"] = formats.expand(self.items.path, "data.items.path", self.items.format)
+        for name, own in self._tables().items():
+            if own.path is not None:
+                tables[name] = formats.expand(own.path, f"data.{name}.path", own.format)
         return tables
+
+    def _tables(self) -> dict[str, BehaviourTableConfig | ItemTableConfig | UserTableConfig]:
+        tables = {"behaviours": self.behaviours, "items": self.items, "users": self.users}
+        return {name: own for name, own in tables.items() if own is not None}
+
+    def _scan(self, table: str, files: list[Path]) -> formats.Table:
+        """The columns of a table's files; rows are numbered where some are left out."""
+        chosen = bool(self._where(table)) or (table == "interactions" and bool(outcomes(self.columns.label)))
+        if table == "interactions" and self.behaviours_share_files:
+            chosen = chosen or bool(self._where("behaviours"))
+        return formats.scan(files, needed(table, self), self._dialect(table), chosen)
+
+    def _where(self, table: str) -> Mapping[str, tuple[str | None, ...]]:
+        return self.where if table == "interactions" else self._tables()[table].where
+
+    def _selection(self, name: str, frame: pl.LazyFrame, where: str, left_out: dict[str, dict[str, int]]) -> Selection:
+        """The rows of a table that count; adds the number of the others to ``left_out``."""
+        if self.columns.timestamp is None and name in ("interactions", "behaviours"):
+            frame = frame.with_row_index(POSITION)
+        label = self.columns.label if name == "interactions" else None
+        own, events = conditions(self._where(name), "where" if name == "interactions" else f"{name}.where"), outcomes(label)
+        if own or events:
+            keeps_others = label is None or label.negative is None
+            dialect = self._dialect(name)
+            chosen = choose(frame, own, events, keeps_others=keeps_others, place=where, null_values=dialect.null_values)
+            frame = chosen.frame
+            left_out[name] = ({BY_WHERE: chosen.left_out} if own else {}) | ({} if keeps_others else {NO_IMPRESSIONS: chosen.neither})
+        return Selection(frame, where, name)
 
     def _expanded_splits(self) -> list[tuple[Path, ...]]:
         """The files of each split, or of the whole log."""
@@ -133,7 +198,7 @@ class LogConfig(SourceConfig, Dialect):
 
     def _fields_of_the_log(self) -> dict[str, FieldColumn]:
         """Fields that are columns of the log itself."""
-        return {**self.user_fields, **self.context_fields, **({} if self.items else self.item_fields)}
+        return {**({} if self.users else self.user_fields), **self.context_fields, **({} if self.items else self.item_fields)}
 
     def _fields(self) -> Iterator[FieldSpec]:
         groups: tuple[tuple[Role, dict[str, FieldColumn]], ...] = (
@@ -145,18 +210,34 @@ class LogConfig(SourceConfig, Dialect):
             for name, field in fields.items():
                 yield FieldSpec(name=name, role=role, kind=field.kind)
 
-    def _add_items(self, selections: dict[str, Selection]) -> None:
-        if self.items is None:
-            return
-        table = selections["items"]
-        table.add(columns.identifier, ITEM, self.items.column)
-        if self.items.title is not None:
-            table.add(columns.category, TITLE, self.items.title)
-        _add_fields(table, self.item_fields, self._dialect("items").decimal)
+    def _add_outcomes(self, events: Selection) -> None:
+        """What the log says of a row beside user, item and timestamp."""
+        if self.columns.label is not None:
+            events.add(label(self.columns.label), LABEL, self.columns.label.column)
+        if self.columns.rating is not None:
+            events.add(partial(columns.number, decimal=self.decimal), RATING, self.columns.rating)
+        if self.columns.split is not None:
+            events.add(columns.split, SPLIT, self.columns.split)
+        if self.columns.group is not None:
+            events.add(columns.list_identifier, LIST, self.columns.group)
+
+    def _add_tables(self, selections: dict[str, Selection]) -> None:
+        """The columns of the item table and the user table, and the item fields of the behaviours."""
+        if self.items is not None:
+            items = selections["items"]
+            items.add_item(self.items.column)
+            if self.items.title is not None:
+                items.add(columns.category, TITLE, self.items.title)
+            _add_fields(items, self.item_fields, self._dialect("items").decimal)
+        if self.users is not None:
+            selections["users"].add(columns.identifier, USER, self.users.column)
+            _add_fields(selections["users"], self.user_fields, self._dialect("users").decimal)
+        if self.behaviours is not None:
+            _add_fields(selections["behaviours"], self.behaviour_item_fields, self._dialect("behaviours").decimal)
 
     def _dialect(self, table: str) -> Dialect:
-        own = {"behaviours": self.behaviours, "items": self.items}.get(table)
-        return self if own is None else own.resolved(self)
+        own = self._tables().get(table)
+        return self if own is None or own.path is None else own.resolved(self)
 
     def _add_events(self, selections: dict[str, Selection]) -> TimestampUnit:
         """User, item and timestamp of log and behaviour table; returns the unit that their timestamps will have.
@@ -166,13 +247,18 @@ class LogConfig(SourceConfig, Dialect):
         """
         mappings: dict[str, EventColumns | LogColumns] = {"interactions": self.columns}
         if self.behaviours is not None:
-            mappings["behaviours"] = self.behaviours.columns
+            mappings["behaviours"] = self.behaviour_columns
         found: dict[str, Timestamps] = {}
         for name, mapping in mappings.items():
             table = selections[name]
             table.add(columns.identifier, USER, mapping.user)
             if mapping.item is not None:
-                table.add(columns.identifier, ITEM, mapping.item)
+                table.add_item(mapping.item)
+            if mapping.kind is not None and (name == "behaviours" or self.behaviours is None):
+                table.add(columns.category, KIND, mapping.kind)
+            if mapping.timestamp is None:
+                table.columns.append(Canonical(TIMESTAMP, "(position)", pl.col(POSITION).cast(pl.Int64)))
+                continue
             try:
                 found[name] = timestamps(table, mapping.timestamp, self.timestamp_unit, self.timestamp_format, self._dialect(name).decimal)
             except DataError as error:
@@ -192,37 +278,3 @@ class LogConfig(SourceConfig, Dialect):
 def _add_fields(table: Selection, fields: dict[str, FieldColumn], decimal: str) -> None:
     for name, field in fields.items():
         table.add(partial(columns.number, decimal=decimal) if field.kind == "numeric" else columns.category, name, field.column)
-
-
-def _needed(table: str, config: LogConfig) -> dict[str, Needed]:
-    """What the config wants of each column of a table's files."""
-    needed: dict[str, Needed] = {}
-
-    def want(column: str | None, key: str, is_name: bool, is_optional: bool = False, is_text: bool = False) -> None:
-        if column is not None:
-            first = needed.get(column, Needed(key, False, True))
-            needed[column] = Needed(first.key, first.is_name or is_name, first.is_optional and is_optional, first.is_text or is_text)
-
-    def want_events(mapping: EventColumns | LogColumns, key: str) -> None:
-        for role, column in mapping.by_key.items():
-            holds_lists = role in ("history", "candidates.column", "candidates.clicked")
-            want(column, f"{key}.{role}", is_name=holds_lists or role in (USER, ITEM, "group"), is_text=holds_lists)
-
-    def want_fields(group: str, fields: dict[str, FieldColumn]) -> None:
-        for name, field in fields.items():
-            want(field.column, f"{group}.{name}.column", field.kind == "categorical", is_optional=True)
-
-    if table == "behaviours":
-        assert config.behaviours is not None
-        want_events(config.behaviours.columns, "behaviours.columns")
-    elif table == "items":
-        assert config.items is not None
-        want(config.items.column, "items.column", is_name=True)
-        want(config.items.title, "items.title", is_name=True, is_optional=True)
-        want_fields("item_fields", config.item_fields)
-    else:
-        want_events(config.columns, "columns")
-        want_fields("item_fields", {} if config.items else config.item_fields)
-        want_fields("user_fields", config.user_fields)
-        want_fields("context_fields", config.context_fields)
-    return needed

@@ -15,6 +15,8 @@ from clickflow.errors import DataError
 
 FILE = "given:file"
 """Enum column: the file of each row, if a table has several."""
+ROW = "given:row"
+"""Position of each row among the rows of its file, if rows of the table are left out."""
 INTEGER_DIGITS = 18
 """Decimal digits that always fit into Int64."""
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"

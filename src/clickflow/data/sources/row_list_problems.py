@@ -19,6 +19,8 @@ def row_list_problems(config: LogConfig) -> Contradictions:
         yield "columns.item", "= null: every row needs an item; name its column, or name columns.candidates where a row lists several items"
     if columns.history is not None and config.behaviours is not None:
         yield "behaviours", f"= a table, but columns.history = {columns.history} gives each row its own history; remove one of them"
+    if columns.history is not None and columns.kind is not None:
+        yield "columns.kind", f"= {columns.kind}: columns.history = {columns.history} does not say the kinds of its behaviours; remove it"
     if columns.history is None and config.history_separator is not None:
         yield "history_separator", f"= {config.history_separator!r}: there is no history to separate; name columns.history or remove it"
 
@@ -27,9 +29,9 @@ def _candidate_problems(config: LogConfig) -> Contradictions:
     columns, candidates = config.columns, config.columns.candidates
     assert candidates is not None
     for key in ("item", "label", "rating"):
-        if (column := getattr(columns, key)) is not None:
+        if named := [column for role, column in columns.named if role == key]:
             what = "items" if key == "item" else "labels"
-            yield f"columns.{key}", f"= {column}: the {what} come from columns.candidates; remove one of them"
+            yield f"columns.{key}", f"= {', '.join(named)}: the {what} come from columns.candidates; remove one of them"
     key, own = "columns.candidates", candidates.label_separator
     if (own is None) == (candidates.clicked is None):
         given = "neither is given" if own is None else "both are given"

@@ -29,9 +29,9 @@ FIRST_ROWS = 1_000
 class ItemLists(Canonical):
     """A canonical column with a list of raw ids per row."""
 
-    def as_text(self) -> ItemLists:
-        """The same ids as texts."""
-        return self._replace(expression=self.expression.cast(pl.List(pl.String)))
+    def cast(self, dtype: pl.DataType) -> ItemLists:
+        """The same ids in another type."""
+        return self._replace(expression=self.expression.cast(pl.List(dtype)))
 
 
 def add(table: Selection, config: LogConfig) -> None:

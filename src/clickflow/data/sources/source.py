@@ -38,6 +38,9 @@ class SourceConfig(StrictConfig):
     on_missing_items: Literal["error", "unknown"] = "error"
     """Items of the log that the item table lacks: refuse, or give them fields with index 0 = unknown."""
 
+    on_missing_users: Literal["error", "unknown"] = "error"
+    """Users of the log that the user table lacks: refuse, or give them fields with index 0 = unknown."""
+
     @abstractmethod
     def files(self, downloads: Path) -> tuple[Path, ...]:
         """The local source files, none of them empty.

@@ -13,7 +13,7 @@ from polars.io.plugins import register_io_source
 from clickflow.data.sources.csv_files import Block, CsvFile
 from clickflow.data.sources.dialect import Dialect
 from clickflow.data.sources.json_files import JsonFile
-from clickflow.data.sources.parts import FILE, Needed, common, partition_values
+from clickflow.data.sources.parts import FILE, ROW, Needed, common, partition_values
 from clickflow.data.sources.raw import RefusedLines
 from clickflow.data.sources.source import reading
 from clickflow.data.sources.texts import ColumnTypes, cleaned, token, token_type, tokens, with_point
@@ -58,19 +58,18 @@ class TextPart:
             yield block.frame
 
     def frames(self, dtypes: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
-        """All rows, with all needed columns; what a CSV file or a folder gives is text, everything else of the given type."""
+        """All rows, with columns of these types; what a CSV file or a folder gives is text, everything else of the given type."""
         for block in self._blocks(dtypes):
             absent = [
-                pl.lit(self.partitions.get(column), dtype=pl.String).alias(column)
-                for column in self.needed
-                if column not in block.frame.columns
+                pl.lit(self.partitions.get(column), dtype=pl.String).alias(column) for column in dtypes if column not in block.frame.columns
             ]
-            yield block.frame.with_columns(absent).select(self.needed)
+            yield block.frame.with_columns(absent).select(*dtypes)
 
     def _blocks(self, dtypes: Mapping[str, pl.DataType] | None) -> Iterator[Block]:
         with reading(self.label):
             if isinstance(self.reader, CsvFile):
-                yield from self.reader.blocks([column for column in self.needed if column in self.present])
+                wanted = self.needed if dtypes is None else dtypes
+                yield from self.reader.blocks([column for column in wanted if column in self.present])
             elif dtypes is None:
                 yield from self.reader.blocks(self.needed)
             else:
@@ -105,32 +104,48 @@ def survey(parts: Sequence[TextPart], needed: Mapping[str, Needed], dialect: Dia
     return dtypes, RefusedLines({part.label: part.refused for part in parts if part.refused}, first)
 
 
-def lazy_frame(parts: Sequence[TextPart], dtypes: Mapping[str, pl.DataType], dialect: Dialect) -> pl.LazyFrame:
-    """The rows of all files; with :data:`FILE` if there are several."""
+def lazy_frame(parts: Sequence[TextPart], dtypes: Mapping[str, pl.DataType], dialect: Dialect, numbered: bool) -> pl.LazyFrame:
+    """The rows of all files; with :data:`FILE` if there are several, and with :data:`ROW` if they are to be numbered."""
     is_csv = isinstance(parts[0].reader, CsvFile)
     marked = [column for column, dtype in dtypes.items() if is_csv or dtype == pl.String] if dialect.null_values else []
-    companions = [tokens(column, dialect.null_values) for column in marked]
     labels = pl.Enum([part.label for part in parts])
     schema = {**dtypes, **{token(column): token_type(dialect.null_values) for column in marked}}
     if len(parts) > 1:
         schema[FILE] = labels
+    if numbered:
+        schema[ROW] = pl.UInt32()
 
     def read(columns: list[str] | None, predicate: pl.Expr | None, rows: int | None, batch: int | None) -> Iterator[pl.DataFrame]:
         left = rows
+        used = list(schema) if columns is None else [*columns, *([] if predicate is None else predicate.meta.root_names())]
+        wanted = _wanted(parts, dtypes, used)
+        companions = [tokens(column, dialect.null_values) for column in marked if token(column) in used]
         for part in parts:
             file = [pl.lit(part.label, dtype=labels).alias(FILE)] if len(parts) > 1 else []
-            for texts in part.frames(dtypes):
-                values = [_typed(column, texts.schema[column], dtype, dialect) for column, dtype in dtypes.items()]
+            first_row = 0
+            for texts in part.frames(wanted):
+                values = [_typed(column, texts.schema[column], dtype, dialect) for column, dtype in wanted.items()]
                 frame = texts.select(*values, *companions, *file)
+                if numbered:
+                    frame = frame.with_row_index(ROW, first_row)
+                first_row += frame.height
                 if left is not None:
                     frame, left = frame.head(left), max(0, left - frame.height)
                 if predicate is not None:
                     frame = frame.filter(predicate)
-                yield frame if columns is None else frame.select(columns)
+                yield frame.select(*schema) if columns is None else frame.select(columns)
                 if left == 0:
                     return
 
     return register_io_source(read, schema=schema)
+
+
+def _wanted(parts: Sequence[TextPart], dtypes: Mapping[str, pl.DataType], used: Sequence[str]) -> Mapping[str, pl.DataType]:
+    """The columns to parse: the used ones of CSV files. An NDJSON line is a row or not by all its needed columns."""
+    wanted = {column: dtype for column, dtype in dtypes.items() if column in used or token(column) in used}
+    # A file without any of the columns could not tell its number of rows.
+    is_enough = all(isinstance(part.reader, CsvFile) and not part.present.isdisjoint(wanted) for part in parts)
+    return wanted if is_enough else dtypes
 
 
 def _typed(column: str, found: pl.DataType, dtype: pl.DataType, dialect: Dialect) -> pl.Expr:
