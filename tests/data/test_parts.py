@@ -56,6 +56,7 @@ def random_log(seed: int, folder: Path, protocol: ProtocolConfig, options: set[s
         category=pl.Series(item % 5) + pl.Series((rng.random(size) < 0.1).astype(int)),
         weight=pl.Series(item * 1.5 + (rng.random(size) < 0.1)),
         request=pl.when(pl.Series(rng.random(size) < 0.9)).then(pl.Series(rng.integers(0, 25, size))),
+        kind=pl.when(pl.Series(rng.random(size) < 0.9)).then(pl.Series(rng.choice(["view", "buy", "cart"], size))),
         split=pl.Series(rng.choice(["train", "val", "test"], size, p=[0.6, 0.2, 0.2])),
     )
     frame = pl.concat([frame, frame.sample(size // 5, seed=seed)])
@@ -105,10 +106,19 @@ def random_log(seed: int, folder: Path, protocol: ProtocolConfig, options: set[s
         items.write_parquet(folder / "items.parquet")
         values["items"] = {"path": str(folder / "items.parquet"), "column": "item"}
         values["on_missing_items"] = "unknown"
+    if "users" in options:
+        users = frame.select("user").drop_nulls().unique().sort("user")[1:].with_row_index("age")
+        users.write_parquet(folder / "users.parquet")
+        values |= {"users": {"path": str(folder / "users.parquet"), "column": "user"}, "on_missing_users": "unknown"}
+        values["user_fields"] = {"age": {"column": "age", "kind": "numeric"}}
+    if "kinds" in options and "behaviours" not in options and "rows of lists" not in options:
+        values["columns"]["kind"] = "kind"
     if "behaviours" in options:
-        past = frame.select("user", "item", "timestamp").sample(fraction=0.7, seed=seed)
+        past = frame.select("user", "item", "timestamp", "kind", "category").sample(fraction=0.7, seed=seed)
         past.write_parquet(folder / "past.parquet")
-        values["behaviours"] = {"path": str(folder / "past.parquet"), "columns": columns}
+        values["behaviours"] = {"path": str(folder / "past.parquet"), "columns": columns | ({"kind": "kind"} if "kinds" in options else {})}
+        if "behaviour fields" in options:
+            values["behaviours"]["item_fields"] = {"category": "category"}
         if protocol.name == "next_item":
             del values["context_fields"]
             values["columns"].pop("split", None)
@@ -135,7 +145,10 @@ def outcome(log: LogConfig, protocol: ProtocolConfig, home: Path) -> object:
     }
 
 
-OPTIONS = ("texts", "labels", "lists", "split", "bad rows", "drop", "duplicates", "files", "csv", "items", "behaviours", "rows of lists")
+OPTIONS = (
+    *("texts", "labels", "lists", "split", "bad rows", "drop", "duplicates", "files", "csv", "items", "behaviours", "rows of lists"),
+    *("users", "kinds", "behaviour fields"),
+)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: f"{protocol.name}-{protocol.model_dump(exclude_defaults=True)}")

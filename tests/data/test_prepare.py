@@ -18,6 +18,7 @@ import pytest
 from clickflow import digests
 from clickflow.config import validate
 from clickflow.data import manifest as manifest_file
+from clickflow.data import prepare as preparing
 from clickflow.data import storage
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.prepare import prepare
@@ -230,9 +231,11 @@ def test_an_interrupt_leaves_nothing_half_written(tmp_path, monkeypatch):
     assert list((tmp_path / "home" / "datasets").iterdir()) == []
 
 
+@pytest.mark.parametrize("part_bytes", [preparing.PART_BYTES, 20_000])
 @pytest.mark.parametrize("limit", [100, 2_000, 20_000])
-def test_a_write_that_the_system_refuses_leaves_nothing_half_written(tmp_path, limit):
-    """The libraries raise their real errors: no file may grow beyond a limit, which the tables of ids or the columns reach first."""
+def test_a_write_that_the_system_refuses_leaves_nothing_half_written(tmp_path, monkeypatch, limit, part_bytes):
+    """The libraries raise their real errors: no file may grow beyond a limit, which the tables of ids, the columns or the parts reach."""
+    monkeypatch.setattr(preparing, "PART_BYTES", part_bytes)
     log = write_log(tmp_path, clicks(6_000, num_users=3_000, num_items=1_000))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
@@ -242,6 +245,22 @@ def test_a_write_that_the_system_refuses_leaves_nothing_half_written(tmp_path, l
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list((tmp_path / "home" / "datasets").iterdir()) == []
+
+
+def test_an_interrupt_between_parts_leaves_nothing_half_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(preparing, "PART_BYTES", 1_000)
+    reported = []
+
+    def interrupted(done, total):
+        reported.append((done, total))
+        if len(reported) == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(write_log(tmp_path, clicks()), ImpressionsConfig(), tmp_path / "home", report=interrupted)
+    assert list((tmp_path / "home" / "datasets").iterdir()) == []
+    assert reported[1] == (300, None)
+    assert reported[-1][0] < reported[-1][1] == 300
 
 
 def test_a_read_only_disk_is_reported_as_such(tmp_path, monkeypatch):
