@@ -5,6 +5,7 @@ when a folder is opened, and several servers share its memory. What is strictly 
 """
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -22,9 +23,12 @@ from clickflow.data.behaviours import known_before, strictly_before
 from clickflow.data.history_rules import HistoryRules
 from clickflow.data.id_numbers import id_numbers
 from clickflow.errors import DataError, system_reason
+from clickflow.serving.ids import IdTable
 
 BEHAVIOURS, USERS, ITEMS = "behaviours.arrow", "users.arrow", "items.arrow"
 RULES = b"rules"
+FOLDER_VARIABLE = "CLICKFLOW_BEHAVIOURS"
+"""Environment variable that names a table's folder to a server."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,24 @@ class BehaviourTable:
         except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
             reason = system_reason(error) if isinstance(error, OSError) else type(error).__name__
             raise DataError(f"behaviours in {folder}: cannot be read ({reason}); start clickflow serve again, which makes them.") from error
+
+
+def given_behaviours(rules: HistoryRules | None, ids: IdTable) -> BehaviourTable | None:
+    """The table that the environment names, if it does, for a model with these rules and ids of items.
+
+    Raises:
+        DataError: it cannot be read, or was made for a model with other rules or other ids.
+    """
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if not folder:
+        return None
+    table = BehaviourTable.open(Path(folder))
+    if table.rules != (rules or HistoryRules()) or not ids.takes(table.items.type):
+        raise DataError(
+            f"{FOLDER_VARIABLE} = {folder}: made for another model, whose histories or ids are of another kind; "
+            "start clickflow serve again, which makes it for the model of now."
+        )
+    return table
 
 
 def _write(path: Path, table: pa.Table) -> None:

@@ -28,9 +28,9 @@ class BehavioursConfig(Dialect):
     """Parquet, CSV or NDJSON: a file, a glob, a folder or a list of files; null: there is no table."""
     columns: BehaviourColumns = BehaviourColumns()
     timestamp_unit: TimestampUnit | None = None
-    """What integer timestamps mean, in the table and in the rows to score; null: what they meant in training."""
+    """What integer timestamps mean, also in the input of ``predict``; null: what they meant in training, as in requests."""
     timestamp_format: str | None = None
-    """strptime format of timestamps that are not ISO 8601, in the table and in the rows to score, and of dates such as 20240531."""
+    """strptime format of dates that are not ISO 8601, such as 20240531, also in the input of ``predict``."""
     on_bad_rows: Literal["error", "drop"] = "error"
     """Rows of the table with a missing or unreadable id or timestamp, or a timestamp before 1970 or in the future."""
     max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.05
