@@ -22,6 +22,7 @@ from clickflow.serving.behaviour_table import BehaviourTable
 from clickflow.serving.bundle import ServingBundle
 from clickflow.serving.config import BehavioursConfig
 from clickflow.serving.ids import IdTable
+from clickflow.serving.raw_columns import BadValue, shortened
 from clickflow.text import counted
 
 KEYS = "|".join(BehavioursConfig.model_fields)
@@ -53,7 +54,7 @@ def read_behaviours(config: BehavioursConfig, bundle: ServingBundle, items: IdTa
     if rules.by_position:
         say(BY_POSITION)
     checked = _read(config, unit_of(config, rules), rules)
-    table = _table(_typed(checked, items), checked.raw.timestamp_unit, rules)
+    table = _table(_typed(checked, items), items, checked.raw.timestamp_unit, rules)
     if dropped := checked.counts.get("bad_rows_dropped"):
         say(f"behaviours: {counted(dropped, 'bad row')} dropped of {checked.counts['rows_read']:,}")
     say(f"{counted(len(table.item), 'behaviour')} of {counted(len(table.users), 'user')}, {table.num_bytes / 2**20:,.1f} MiB")
@@ -130,8 +131,12 @@ def _typed(checked: CheckedLog, items: IdTable) -> pl.DataFrame:
     return frame
 
 
-def _table(frame: pl.DataFrame, unit: TimestampUnit, rules: HistoryRules) -> BehaviourTable:
+def _table(frame: pl.DataFrame, ids: IdTable, unit: TimestampUnit, rules: HistoryRules) -> BehaviourTable:
     users, items = frame[USER].unique(), frame[ITEM].unique().sort()
+    try:
+        canonical = ids.canonical(items.to_arrow())
+    except BadValue as fault:
+        raise DataError(f"behaviours, an item = {shortened(fault.value)}: {fault.message}.") from fault
     numbers = id_numbers(users.to_arrow())
     by_number = np.argsort(numbers)
     users, numbers = users.gather(by_number), numbers[by_number]
@@ -149,7 +154,7 @@ def _table(frame: pl.DataFrame, unit: TimestampUnit, rules: HistoryRules) -> Beh
         users=users.to_arrow().cast("large_string"),
         user_numbers=numbers,
         starts=np.append(found.starts, len(found.item)),
-        items=items.to_arrow(),
+        items=canonical,
         item=found.item.astype(np.int32),
         timestamp=found.timestamp,
         rules=rules,

@@ -34,6 +34,7 @@ class RowHistories:
 
     def __init__(self, table: BehaviourTable, config: BehavioursConfig, columns: ColumnsConfig, dialect: Dialect) -> None:
         self.items = table.items
+        """Ids of the items, in the form of the model's."""
         self._table, self._columns, self._dialect = table, columns, dialect
         self._unit, self._format = unit_of(config, table.rules), config.timestamp_format
 

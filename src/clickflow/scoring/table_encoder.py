@@ -23,7 +23,6 @@ from clickflow.scoring.parsing import parsed, parsed_lists, without_null_values
 from clickflow.scoring.row_histories import RowHistories
 from clickflow.serving.bundle import ServingBundle
 from clickflow.serving.encoder import Encoder, flattened
-from clickflow.serving.ids import IdTable
 from clickflow.serving.items import Users
 from clickflow.serving.raw_columns import BadValue, RawColumn, of_column, shortened
 from clickflow.serving.user_moments import USER_ID, takes_users
@@ -73,8 +72,7 @@ class TableEncoder:
         table.refuse_types([*expected, *((column, fields[name].takes, fields[name].expected) for name, column in self.fields.items())])
         self._histories_of = histories
         if histories is not None:
-            self._item_ids = _item_ids(self.items.ids, histories.items)
-            self._item_rows = self.items.ids(self._item_ids)
+            self._item_rows = self.items.ids(histories.items)
 
     def encode(self, rows: TableRows) -> tuple[Tensor, Users]:
         """R rows with an item each: (R,) int64 rows of the item table, and the users."""
@@ -100,7 +98,7 @@ class TableEncoder:
                     found = pc.index_in(self.items.ids.canonical(values), value_set=candidates)
             else:
                 places, bounds = self._histories_of(rows)
-                found = pc.index_in(self._item_ids.take(pa.array(places)), value_set=candidates)
+                found = pc.index_in(self._histories_of.items.take(pa.array(places)), value_set=candidates)
         return np.asarray(found.fill_null(-1)).astype(np.int64), bounds
 
     def _column(self, rows: TableRows, name: str, kind: RawColumn) -> pa.Array:
@@ -118,14 +116,6 @@ class TableEncoder:
 def makers_of_histories(columns: ColumnsConfig, from_behaviours: bool) -> dict[str, str]:
     """What the history of a row is taken from -> the table's name for it."""
     return {USER: columns.user, TIMESTAMP: columns.timestamp} if from_behaviours else {HISTORY: columns.history}
-
-
-def _item_ids(ids: IdTable, raw: pa.Array) -> pa.Array:
-    """The ids of behaviours in the form of the model's."""
-    try:
-        return ids.canonical(raw)
-    except BadValue as fault:
-        raise DataError(f"behaviours, an item = {shortened(fault.value)}: {fault.message}") from fault
 
 
 @contextlib.contextmanager

@@ -114,7 +114,8 @@ class CandidateRows:
             try:
                 values.append(read(column[row]))
             except ValueError as error:
-                raise self._wrong(name, int(row), column[row], str(error)) from None
+                value = column[row]
+                raise self._wrong(name, int(row), None if isinstance(value, float) and np.isnan(value) else value, str(error)) from None
         return values
 
     def _spread(self, name: str) -> Any:

@@ -65,15 +65,16 @@ def moment(value: Any, unit: TimestampUnit) -> int:
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         raise ValueError(NO_MOMENT)
-    is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    is_float = isinstance(value, (float, np.floating)) and math.isfinite(value)
+    is_whole = (isinstance(value, (int, np.integer)) and not isinstance(value, bool)) or (is_float and float(value).is_integer())
     if unit == "order":
-        if is_number and float(value).is_integer() and 0 <= value < 2**63:
+        if is_whole and 0 <= value < 2**63:
             return int(value)
         raise ValueError("not a position; the model's log is in an order without a clock: send an integer")
     found = None
-    if is_number and math.isfinite(value):
+    if is_whole or is_float:
         ticks = 10**6 // TICKS_PER_SECOND[unit]
-        found = int(value) * ticks if float(value).is_integer() else round(value * ticks)
+        found = int(value) * ticks if is_whole else round(value * ticks)
     elif isinstance(value, str):
         found = _microseconds(value)
     if found is None:
