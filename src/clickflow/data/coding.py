@@ -7,8 +7,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from clickflow.data.arrays import IntArray
-from clickflow.data.behaviours import time_order
+from clickflow.data.behaviours import IdNumbers, time_order
 from clickflow.data.given_histories import items_of
+from clickflow.data.id_numbers import id_numbers
 from clickflow.data.protocols import Interactions
 from clickflow.data.schema import GIVEN_HISTORY, ITEM, LABEL, RATING, SPLIT, TIMESTAMP, USER
 from clickflow.data.validation import CheckedLog
@@ -25,7 +26,11 @@ def distinct_ids(log: CheckedLog, column: str) -> pl.Series:
 def coded(log: CheckedLog, frame: pl.DataFrame, users: pl.Series, items: pl.Series, seed: int) -> Interactions:
     """A table's rows as numbers, by user and time; their order in the file changes nothing."""
     group, item, timestamp = codes(frame[USER], users), codes(frame[ITEM], items), frame[TIMESTAMP].to_numpy()
-    order = time_order(group, item, timestamp, len(users), seed)
+
+    def numbers() -> IdNumbers:
+        return IdNumbers(id_numbers(users.to_arrow()), id_numbers(items.to_arrow()), log.raw.timestamp_unit)
+
+    order = time_order(group, item, timestamp, len(users), seed, numbers)
     group, item, timestamp = group[order], item[order], timestamp[order]
     alike = np.append(False, (np.diff(group) == 0) & (np.diff(timestamp) == 0) & (np.diff(item) == 0))
     alike |= np.append(alike[1:], False)
@@ -58,7 +63,7 @@ def _by_content(rows: pl.DataFrame) -> IntArray:
 
 
 def codes(raw: pl.Series, distinct: pl.Series) -> IntArray:
-    """Position of each raw id among the sorted distinct ones."""
+    """Position of each raw id among the distinct ones."""
     table = pl.DataFrame({"raw": distinct}).with_row_index("code")
     joined = pl.DataFrame({"raw": raw}).join(table, on="raw", how="left", maintain_order="left")
     return joined["code"].to_numpy().astype(np.int64)
