@@ -20,7 +20,7 @@ HEADINGS = {
 PRINCIPAL = ("auc", "gauc", "pr_auc", "log_loss")
 """The metrics that every report shows, in this order."""
 LIST_METRICS = ("list_gauc", "mrr", "ndcg_5", "ndcg_10")
-"""The metrics within lists, which only data with ``data.columns.group`` has."""
+"""The metrics within lists, which only data with lists has."""
 WHOLE_NUMBERS = frozenset({"gauc_users_skipped", "lists_skipped"})
 
 

@@ -31,7 +31,7 @@ class TrainerConfig(StrictConfig):
     monitor: Literal["val/auc", "val/gauc", "val/pr_auc", "val/log_loss", "val/list_gauc", "val/mrr", "val/ndcg_5", "val/ndcg_10"] = (
         "val/gauc"
     )
-    """Decides which weights are best and when to stop; from ``list_gauc`` on they need ``data.columns.group``."""
+    """Decides which weights are best and when to stop; from ``list_gauc`` on they need ``data.columns.group`` or ``candidates``."""
     patience: Count = 2
     """Validations without improvement before training stops."""
     validations_per_epoch: Count = 1
