@@ -4,10 +4,12 @@ from collections import Counter
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clickflow.data.behaviours import Behaviours, strictly_before, time_order
+from clickflow.data.behaviours import Behaviours, IdNumbers, split_mix, strictly_before, time_order
+from clickflow.data.id_numbers import id_numbers
 
 NUM_USERS = 4
 # Few users, items and moments, so that ties, repeated events and users without behaviours are common.
@@ -87,3 +89,37 @@ def test_the_as_of_join_finds_the_end_of_what_is_strictly_earlier(log, user, tim
     behaviours = behaviours_of(log)
     end = strictly_before(behaviours, np.array([user]), np.array([timestamp]))[0]
     assert end == behaviours.starts[user] + sum(owner == user and moment < timestamp for owner, _, moment in log)
+
+
+@given(st.lists(events, min_size=1, max_size=40), st.sets(st.integers(0, 5)), st.integers(0, 2))
+def test_events_of_a_moment_have_one_order_in_every_log_that_holds_them(log, left_out, seed):
+    """Whatever else a log holds, and whatever codes its ids have there."""
+
+    def order_of(log, unit="seconds", ticks=1):
+        users, items = (sorted({f"{event[place]}" for event in log}) for place in (0, 1))
+        codes = [(users.index(f"{user}"), items.index(f"{item}"), moment * ticks) for user, item, moment in log]
+        numbers = IdNumbers(id_numbers(pa.array(users)), id_numbers(pa.array(items)), unit)
+        order = [log[row] for row in time_order(*columns(codes), len(users), seed, lambda: numbers)]
+        return sorted(order, key=lambda event: (event[0], event[2]))  # stable: the order within a moment stays
+
+    some = [event for event in log if event[1] not in left_out] or log
+    assert order_of(some) == [event for event in order_of(log) if event in set(some)]
+    assert order_of(log) == order_of(log, "milliseconds", 1000)
+
+
+def test_numbers_of_ids_are_those_of_their_texts_and_differ():
+    texts = pa.array(["", "a", "b", "ab", "ba", "é", "7", "a" * 300])
+    numbers = id_numbers(texts)
+
+    def fnv(text):
+        value = 0xCBF29CE484222325
+        for byte in text.encode():
+            value = (value ^ byte) * 0x100000001B3 % 2**64
+        return value
+
+    plain = np.array([fnv(text) for text in texts.to_pylist()], np.uint64)
+    assert numbers.tolist() == split_mix(plain).tolist()
+    assert len(set(numbers.tolist())) == len(texts)
+    assert id_numbers(pa.array([7])).tolist() == [numbers[6]]
+    assert id_numbers(texts.slice(1, 3)).tolist() == numbers[1:4].tolist()
+    assert id_numbers(pa.array([], pa.int64())).tolist() == []

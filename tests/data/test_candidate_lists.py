@@ -23,7 +23,7 @@ LABELLED = {"candidates": {"column": "shown", "separator": " ", "label_separator
 CLICKED = {"candidates": {"column": "shown", "clicked": "clicked"}}
 DEVICE = {"context_fields": {"device": {"column": "device"}}}
 
-shown = st.lists(st.tuples(st.sampled_from(["a", "b-1", "c-0-x", "-", "7"]), st.integers(0, 1)), max_size=4)
+shown = st.lists(st.tuples(st.sampled_from(["a", "b-1", "c-0-x", "-", "7x"]), st.integers(0, 1)), max_size=4)
 entry = st.tuples(st.integers(0, 2), st.integers(0, 3), shown, st.sampled_from(["x", "y"]))
 Entry = tuple[int, int, list[tuple[str, int]], str]
 

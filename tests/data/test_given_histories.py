@@ -268,6 +268,7 @@ TABLE = {"path": "past.csv", "columns": {"user": "u", "item": "i", "timestamp": 
         (COLUMNS, {"behaviours": TABLE}, r"behaviours = a table, but columns.history = past gives each row its own history; remove one"),
         ({"item": "item"}, {"history_separator": "^"}, r"history_separator = '\^': there is no history to separate; name columns.history"),
         (COLUMNS, {"history_separator": ""}, r"history_separator = '': must not be empty"),
+        (COLUMNS | {"kind": "event"}, {}, r"columns.kind = event: the behaviours in columns.history = past have no kind; remove one"),
         (COLUMNS | {"history": "item"}, {}, r"columns.history = item: is the item column too"),
     ],
 )

@@ -10,6 +10,7 @@ import sys
 import time
 
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
 import requests
@@ -115,7 +116,17 @@ def test_the_champion_answers_until_it_is_terminated(tmp_path, port):
     promote(PromoteConfig(name="ctr", home=tmp_path, tracking=TrackingConfig()))
     rows = raw_rows(prepare(config.data, config.protocol, tmp_path), "validation", np.arange(2))
     request = {"dataframe_split": json.loads(rows.to_json(orient="split", index=False))}
-    arguments = ["serve", "name=ctr", f"port={port}", f"home={tmp_path}"]
-    answer = served(lambda url: requests.post(f"{url}/invocations", json=request, timeout=30).json(), *arguments, ends_by=signal.SIGTERM)
-    assert all(0 < prediction["probability"] < 1 for prediction in answer["predictions"])
-    assert len(answer["predictions"]) == 2
+    past = [(user, item, 1_700_000_000 + place) for user, row in rows.iterrows() for place, item in enumerate(row["history"])]
+    pd.DataFrame(past, columns=["user", "item", "timestamp"]).to_csv(tmp_path / "past.csv", index=False)
+    users = rows.drop(columns="history").assign(user=rows.index, timestamp=1_800_000_000).to_dict(orient="records")
+
+    def both_ways(url):
+        bodies = (request, {"dataframe_records": users})
+        return [requests.post(f"{url}/invocations", json=body, timeout=30).json()["predictions"] for body in bodies]
+
+    arguments = ["serve", "name=ctr", f"port={port}", f"home={tmp_path}", f"behaviours.path={tmp_path / 'past.csv'}"]
+    by_histories, by_users = served(both_ways, *arguments, ends_by=signal.SIGTERM)
+    assert all(0 < prediction["probability"] < 1 for prediction in by_histories)
+    assert len(by_histories) == 2
+    assert by_users == by_histories
+    assert not list(tmp_path.glob("behaviours-*"))

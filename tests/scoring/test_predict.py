@@ -100,6 +100,90 @@ def test_the_best_candidates_of_each_user_keep_the_users_columns(folder, home):
     assert "3 candidates, 1 duplicate rows ignored" in said
 
 
+START = 1_700_000_000
+
+
+@pytest.fixture
+def by_user(folder):
+    """The cases as users at moments, with a table of behaviours that makes their histories; the cases."""
+    cases = [case for case in CASES.values() if isinstance(case.get("age"), float) and "is_new" not in case]
+    past = [(user, item, START + place) for user, case in enumerate(cases) for place, item in enumerate(case["history"] or [])]
+    later = [(user, 10, START + 1_000) for user in range(len(cases))]
+    names = ("user", "item", "timestamp")
+    for name, rows in (("past", past + later), ("no past", later)):
+        pq.write_table(pa.table(dict(zip(names, zip(*rows, strict=True), strict=True))), folder / f"{name}.parquet")
+    columns = {name: [case[name] for case in cases] for name in ("item", "city", "device", "age")}
+    pq.write_table(pa.table({"user": range(len(cases)), "timestamp": [START + 1_000] * len(cases), **columns}), folder / "rows.parquet")
+    return cases
+
+
+def test_histories_are_made_of_behaviours(folder, home, by_user):
+    said = []
+    predict(config(folder, home, f"behaviours.path={folder / 'past.parquet'}"), said.append)
+    table = pq.read_table(folder / "scores.parquet")
+    np.testing.assert_allclose(table["probability"], expected(make_bundle(), by_user), rtol=1e-6)
+    assert table.schema.names == ["user", "timestamp", "item", "city", "device", "age", "probability"]
+    assert any(sentence.startswith("the model was logged before models knew how their histories were made") for sentence in said)
+    assert any(" behaviours of " in sentence for sentence in said)
+
+
+def test_users_without_behaviours_have_empty_histories(folder, home, by_user):
+    predict(config(folder, home, f"behaviours.path={folder / 'no past.parquet'}"))
+    nothing = [case | {"history": []} for case in by_user]
+    np.testing.assert_allclose(pq.read_table(folder / "scores.parquet")["probability"], expected(make_bundle(), nothing), rtol=1e-6)
+
+
+def test_the_best_candidates_leave_out_what_is_in_a_made_history(folder, home, by_user):
+    items = [10, 20, 30, 40, 999]
+    pq.write_table(pa.table({"item": items}), folder / "items.parquet")
+    pq.write_table(pq.read_table(folder / "rows.parquet").drop_columns("item"), folder / "users.parquet")
+    more = [f"behaviours.path={folder / 'past.parquet'}", f"input={folder / 'users.parquet'}", f"candidates={folder / 'items.parquet'}"]
+    predict(config(folder, home, *more, "top_k=5", "exclude_history=true"))
+    found = pq.read_table(folder / "scores.parquet").to_pandas()
+    for user, case in enumerate(by_user):
+        left = [item for item in items if item not in (case["history"] or [])]
+        rows = found[found["user"] == user]
+        assert sorted(rows["item"]) == sorted(left)
+        scores = dict(zip(left, expected(make_bundle(), [case | {"item": item} for item in left]), strict=True))
+        np.testing.assert_allclose(rows["probability"], [scores[item] for item in rows["item"]], rtol=1e-6)
+
+
+def test_other_behaviours_begin_anew(folder, home, by_user, monkeypatch):
+    behaviours = f"behaviours.path={folder / 'past.parquet'}"
+    stopped(folder, home, monkeypatch, BATCH, behaviours)
+    pq.write_table(pq.read_table(folder / "past.parquet").slice(0, 3), folder / "past.parquet")
+    said = []
+    predict(config(folder, home, behaviours), said.append)
+    assert any(sentence.startswith("starting over") and sentence.endswith("behaviours") for sentence in said)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("user", None, r"rows\.parquet, column 'user' \(columns\.user\): no such column"),
+        ("timestamp", None, r"rows\.parquet, column 'timestamp' \(columns\.timestamp\): no such column"),
+        ("user", [1, None], r"rows\.parquet, column 'user', row 2 = null: missing; without a history, a row needs the user"),
+        ("user", [1.0, 1.5], r"rows\.parquet, column 'user', row 2 = 1\.5: not a user's id"),
+        ("user", [True, False], r"rows\.parquet, column 'user' = bool: not a user's id: an integer or a text"),
+        (
+            "timestamp",
+            [START, None],
+            r"rows\.parquet, column 'timestamp', row 2 = null: missing; without a history, a row",
+        ),
+        ("timestamp", [START, 3], r"rows\.parquet, column 'timestamp', row 2 = 3: not between 1990 and 2100, read as seconds"),
+        ("timestamp", ["2024-05-01", "soon"], r"rows\.parquet, column 'timestamp', row 2 = 'soon': not an ISO 8601 date-time"),
+        ("timestamp", [[1], [2]], r"rows\.parquet, column 'timestamp' = List\(Int64\): timestamps are integers, dates"),
+        ("history", [[10], [20]], r"rows\.parquet, column 'history': a history, and behaviours\.path makes histories too; leave out one"),
+    ],
+)
+def test_rows_that_behaviours_cannot_make_a_history_for_are_named(folder, home, by_user, name, values, message):
+    columns = {"user": [1, 2], "timestamp": [START, START], "item": [10, 20]} | {name: values}
+    pq.write_table(pa.table({key: column for key, column in columns.items() if column is not None}), folder / "rows.parquet")
+    with pytest.raises(DataError, match=message):
+        predict(config(folder, home, f"behaviours.path={folder / 'past.parquet'}"))
+    assert not (folder / "scores.parquet").exists()
+
+
 class Stopped(RowScorer):
     """Is interrupted at one of its batches."""
 

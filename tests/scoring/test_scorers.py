@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.serving.bundles import expected, make_bundle
 
+from clickflow.data.sources.dialect import Dialect
 from clickflow.errors import DataError
 from clickflow.scoring import scorers
 from clickflow.scoring.catalogue import Catalogue
@@ -29,9 +30,9 @@ def top(folder, top_k, exclude_history=False, items=ITEMS, users=USERS):
     bundle = make_bundle()
     pq.write_table(pa.table(users), folder / "users.parquet")
     pq.write_table(pa.table({"item": pa.array(items, pa.int64())}), folder / "items.parquet")
-    table = open_table(folder / "users.parquet", "input", ",")
+    table = open_table(folder / "users.parquet", "input", Dialect())
     encoder = TableEncoder(bundle, table, ColumnsConfig(), " ")
-    candidates = Catalogue(open_table(folder / "items.parquet", "candidates", ","), "item", encoder.items)
+    candidates = Catalogue(open_table(folder / "items.parquet", "candidates", Dialect()), "item", encoder.items)
     scorer = TopScorer(bundle, encoder, candidates, top_k, exclude_history)
     parts = [
         scorer.output(rows.batch.select(["user"]), scorer.score(rows))
@@ -103,9 +104,9 @@ def test_without_candidates_or_users_nothing_is_found(tmp_path):
 def test_candidates_that_cannot_be_read_are_named(tmp_path, items, message):
     pq.write_table(items, tmp_path / "items.parquet")
     pq.write_table(pa.table(USERS), tmp_path / "users.parquet")
-    encoder = TableEncoder(make_bundle(), open_table(tmp_path / "users.parquet", "input", ","), ColumnsConfig(), " ")
+    encoder = TableEncoder(make_bundle(), open_table(tmp_path / "users.parquet", "input", Dialect()), ColumnsConfig(), " ")
     with pytest.raises(DataError, match=message):
-        Catalogue(open_table(tmp_path / "items.parquet", "candidates", ","), "item", encoder.items)
+        Catalogue(open_table(tmp_path / "items.parquet", "candidates", Dialect()), "item", encoder.items)
 
 
 def test_what_the_model_does_not_know_is_counted():

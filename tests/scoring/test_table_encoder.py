@@ -9,6 +9,7 @@ import pytest
 import torch
 from tests.serving.bundles import make_bundle, raw
 
+from clickflow.data.sources.dialect import Dialect
 from clickflow.errors import ConfigError, DataError
 from clickflow.scoring.config import ColumnsConfig
 from clickflow.scoring.input_tables import open_table
@@ -32,7 +33,7 @@ def rows_of(as_string):
 
 
 def encoded(path, as_string=False, columns=None, separator=" ", **more):
-    bundle, table = make_bundle(as_string), open_table(path, "input", ",")
+    bundle, table = make_bundle(as_string), open_table(path, "input", Dialect())
     encoder = TableEncoder(bundle, table, columns or ColumnsConfig(), separator)
     (rows,) = table.rows([encoder.item_column, *encoder.user_columns], 100)
     return encoder.items.batch(*encoder.encode(rows))

@@ -86,7 +86,7 @@ def test_plain_mlflow_serves_the_model_refuses_what_is_wrong_and_goes_on(store, 
         for body, status, message in (
             ({"dataframe_records": [FULL | {"item": 1.5}]}, 400, "column 'item', row 0 = 1.5: not an integer id"),
             ({"dataframe_records": [many | {"history": [20, None]}]}, 400, "column 'history', row 0 = null: missing"),
-            ({"dataframe_records": [{"item": 10}]}, 400, "Model is missing inputs ['history']"),
+            ({"dataframe_records": [{"item": 10}]}, 400, "column 'history', row 0 = null: missing; send a list"),
             (
                 {"dataframe_records": [many | {"item": [10] * 100_000}]},
                 400,

@@ -21,10 +21,10 @@ BODIES = {
     "nested too deeply": (b'{"dataframe_records":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "request body: not JSON that can be read"),
     "a number without end": (b'{"dataframe_records":[{"item":' + b"9" * 5000 + b"}]}", "request body: not JSON that can be read"),
     "none of the keys": (b"{}", "The input must be a JSON dictionary with exactly one of the input fields"),
-    "rows that are none": (b'{"dataframe_records": [1, null]}', r"Model is missing inputs \['item', 'history'\]"),
+    "rows that are none": (b'{"dataframe_records": [1, null]}', r"Model is missing inputs \['item'\]"),
     "no list of rows": (b'{"dataframe_records": 5}', ".*must be a list of records"),
-    "no history": (b'{"dataframe_records": [{"item": 10}]}', r"Model is missing inputs \['history'\]"),
-    "only unknown columns": (b'{"dataframe_records": [{"colour": 1}]}', r"Model is missing inputs \['item', 'history'\]"),
+    "no history": (b'{"dataframe_records": [{"item": 10}]}', "column 'history', row 0 = null: missing; send a list of item ids"),
+    "only unknown columns": (b'{"dataframe_records": [{"colour": 1}]}', r"Model is missing inputs \['item'\]"),
     "a row too short": (
         b'{"dataframe_split": {"columns": ["item", "history"], "data": [[10, []], [10]]}}',
         "dataframe_split, row 1: not a list of 2 values",

@@ -78,10 +78,13 @@ def test_gaps_in_optional_columns_are_unknown(served):
     np.testing.assert_allclose(model.predict(frame(rows, as_string))["probability"], expected(bundle, rows), rtol=1e-6)
 
 
-@pytest.mark.parametrize("missing", ["item", "history"])
-def test_required_column_must_be_there(served, missing):
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [("item", r"Model is missing inputs \['item'\]"), ("history", "column 'history', row 0 = null: missing; send a list")],
+)
+def test_required_column_must_be_there(served, missing, message):
     model, _, as_string = served
-    with pytest.raises(mlflow.MlflowException, match=rf"Model is missing inputs \['{missing}'\]"):
+    with pytest.raises(mlflow.MlflowException, match=message):
         model.predict(frame([FULL], as_string).drop(columns=missing))
 
 
@@ -129,9 +132,9 @@ def test_wrong_id_in_a_history_is_refused(served, wrong):
 def test_signature_states_required_and_optional_columns(served):
     model, _, _ = served
     inputs = {spec["name"]: spec for spec in model.metadata.get_input_schema().to_dict()}
-    assert {name for name, spec in inputs.items() if spec["required"]} == {"item", "history"}
+    assert {name for name, spec in inputs.items() if spec["required"]} == {"item"}
     assert {spec["type"] for spec in inputs.values()} == {"any"}
-    assert set(inputs) == {"item", "history", "city", "device", "is_new", "age"}
+    assert set(inputs) == {"item", "history", "user", "timestamp", "city", "device", "is_new", "age"}
     assert [(spec["name"], spec["type"]) for spec in model.metadata.get_output_schema().to_dict()] == [("probability", "double")]
 
 

@@ -118,7 +118,7 @@ COMMANDS = {
             "clickflow.scoring.config:PredictConfig",
             (
                 "model=models:/ctr@champion input=rows.parquet output=scores.parquet",
-                "model=models:/ctr/3 input=rows.csv output=scores.parquet columns.item=sku",
+                "model=models:/ctr@champion input=rows.csv behaviours.path=clicks.csv output=scores.parquet",
                 "model=models:/ctr@champion input=users.parquet candidates=items.parquet top_k=10 output=best.parquet",
             ),
             "torch and MLflow",
@@ -135,7 +135,7 @@ COMMANDS = {
             "serve",
             "serve a registered model by MLflow's own server: raw ids in, probabilities out",
             "clickflow.tracking.config:ServeConfig",
-            ("name=ctr", "name=ctr alias=challenger port=5002", "name=ctr host=0.0.0.0 workers=4"),
+            ("name=ctr", "name=ctr alias=challenger port=5002", "name=ctr behaviours.path=clicks.parquet workers=4"),
             "MLflow",
         ),
         Command(

@@ -1,16 +1,45 @@
 """Behaviours sorted by (user, time), and the as-of join that ends a history.
 
-The order is a function of what the rows say, never of where a file has them: rows of one user and one moment are shuffled by a seed.
+The order is a function of what the rows say, never of where a file has them: rows of one user and one moment are shuffled by a seed. What
+builds histories for a trained model uses this module too, so it does without Polars.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clickflow.data.arrays import IntArray
+from clickflow.data.schema import TICKS_PER_SECOND, TimestampUnit
+
+
+class SortedByUser(Protocol):
+    """What a search by user and time needs of N behaviours: ``timestamp`` (N,), ``starts`` (U + 1,)."""
+
+    @property
+    def timestamp(self) -> IntArray:
+        """(N,) ascending within a user."""
+
+    @property
+    def starts(self) -> IntArray:
+        """(U + 1,) range of each user's behaviours."""
+
+
+class IdNumbers(NamedTuple):
+    """Numbers that the raw ids alone decide, so that a moment's rows have one order in every log that holds them.
+
+    Attributes:
+        user: (U,) of each user.
+        item: (I,) of each item.
+        unit: unit of the timestamps; an order by seconds is that by microseconds.
+    """
+
+    user: NDArray[np.uint64]
+    item: NDArray[np.uint64]
+    unit: TimestampUnit
 
 
 @dataclass(frozen=True)
@@ -65,16 +94,18 @@ class Behaviours:
         return int((~(is_new[:-1] & is_new[1:])).sum())
 
 
-def time_order(group: IntArray, item: IntArray, timestamp: IntArray, num_users: int, seed: int, first_user: int = 0) -> IntArray:
+def time_order(
+    group: IntArray, item: IntArray, timestamp: IntArray, num_users: int, seed: int, numbers: Callable[[], IdNumbers] | None = None
+) -> IntArray:
     """Order of rows by (user, time), shuffled by a seed within a moment.
 
     Args:
         group: (R,) user of each row, 0 ... U - 1.
-        item: (R,) item of each row.
+        item: (R,) item of each row, 0 ... I - 1.
         timestamp: (R,).
         num_users: U.
         seed: seed of the shuffle, which also knows user, item and moment, but not the position of a row.
-        first_user: the user that group 0 is among all users, where the rows are a part of a log.
+        numbers: called where rows share a moment; None where the codes are the raw ids.
 
     Returns:
         (R,) rows in order. Rows that agree in user, item and moment are neighbours, in the order given.
@@ -86,13 +117,33 @@ def time_order(group: IntArray, item: IntArray, timestamp: IntArray, num_users: 
     repeats = np.append(False, np.diff(ordered) == 0)
     tied = np.flatnonzero(repeats | np.append(repeats[1:], False))
     rows = order[tied]
-    shuffled = np.lexsort((item[rows], _mixed(seed, group[rows] + first_user, timestamp[rows], item[rows]), ordered[tied]))
-    order[tied] = rows[shuffled]
+    if len(rows):
+        users, items, moments = group[rows].astype(np.uint64), item[rows].astype(np.uint64), timestamp[rows]
+        if numbers is not None:
+            known = numbers()
+            users, items = known.user[group[rows]], known.item[item[rows]]
+            moments = moments if known.unit == "order" else moments * (10**6 // TICKS_PER_SECOND[known.unit])
+        order[tied] = rows[np.lexsort((item[rows], _mixed(users, moments.astype(np.uint64), items, seed), ordered[tied]))]
     return order
 
 
-def strictly_before(behaviours: Behaviours, group: IntArray, timestamp: IntArray) -> IntArray:
-    """One past a user's last behaviour that is strictly earlier than a moment: an as-of join by one binary search.
+def known_before(timestamp: IntArray, history_lag: int, unit: TimestampUnit) -> IntArray:
+    """The moments before which a behaviour must be, to be known at others.
+
+    Args:
+        timestamp: (R,) those others.
+        history_lag: age in seconds (positions, where the unit is order) from which on a behaviour is known.
+        unit: unit of the timestamps.
+
+    Returns:
+        (R,) what is as old as the lag is known, but never what is simultaneous.
+    """
+    lag = history_lag if unit == "order" else history_lag * TICKS_PER_SECOND[unit]
+    return timestamp - max(0, lag - 1)
+
+
+def strictly_before(behaviours: SortedByUser, group: IntArray, timestamp: IntArray) -> IntArray:
+    """One past a user's last behaviour that is strictly earlier than a moment: an as-of join by bisection, of all rows at once.
 
     Args:
         behaviours: sorted by (group, timestamp).
@@ -102,21 +153,24 @@ def strictly_before(behaviours: Behaviours, group: IntArray, timestamp: IntArray
     Returns:
         (R,) row of ``behaviours``, not before the start of the user's own.
     """
-    moment, num_moments = _clock(behaviours.timestamp, len(behaviours.starts) - 1)
-    key = behaviours.group * num_moments + moment(behaviours.timestamp)
-    return np.searchsorted(key, group * num_moments + moment(timestamp))
+    low, high = behaviours.starts[group], behaviours.starts[group + 1]
+    last = max(0, len(behaviours.timestamp) - 1)
+    for _ in range(int((high - low).max(initial=0)).bit_length()):
+        middle = (low + high) // 2
+        is_earlier = (low < high) & (behaviours.timestamp[np.minimum(middle, last)] < timestamp)
+        low, high = np.where(is_earlier, middle + 1, low), np.where(is_earlier, high, middle)
+    return low
 
 
-def _mixed(seed: int, *columns: IntArray) -> NDArray[np.uint64]:
-    """(R,) pseudo-random numbers from a seed and what the rows say: a round of SplitMix64 (Steele et al., 2014) for each column."""
-    mixed = np.full(len(columns[0]), seed, np.uint64)
+def _mixed(user: NDArray[np.uint64], moment: NDArray[np.uint64], item: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
+    """(R,) pseudo-random numbers from (user, moment, item, seed): rounds of SplitMix64 (Steele et al., 2014)."""
     with np.errstate(over="ignore"):
-        for column in columns:
-            mixed = _split_mix(mixed ^ column.astype(np.uint64))
-    return mixed
+        mixed = split_mix(user + np.uint64(seed) * np.uint64(0xD1342543DE82EF95))
+        return split_mix(split_mix(mixed ^ moment) ^ item)
 
 
-def _split_mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def split_mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """(R,) numbers -> (R,) numbers of which each bit depends on all of theirs; different ones stay different."""
     mixed = values + np.uint64(0x9E3779B97F4A7C15)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

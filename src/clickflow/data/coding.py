@@ -7,7 +7,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from clickflow.data.arrays import IntArray
-from clickflow.data.behaviours import time_order
+from clickflow.data.behaviours import IdNumbers, time_order
+from clickflow.data.id_numbers import id_numbers
 from clickflow.data.log_parts import LogPart
 from clickflow.data.protocols import Interactions
 from clickflow.data.schema import GIVEN_HISTORY, ITEM, LABEL, RATING, SPLIT, TIMESTAMP, USER, TimestampUnit
@@ -16,7 +17,11 @@ from clickflow.data.schema import GIVEN_HISTORY, ITEM, LABEL, RATING, SPLIT, TIM
 def coded(part: LogPart, frame: pl.DataFrame, items: pl.Series, unit: TimestampUnit, seed: int) -> Interactions:
     """The rows of one of a part's tables as numbers, by user and time; their order in the file changes nothing."""
     group, item, timestamp = codes(frame[USER], part.users), codes(frame[ITEM], items), frame[TIMESTAMP].to_numpy()
-    order = time_order(group, item, timestamp, len(part.users), seed, part.first_user)
+
+    def numbers() -> IdNumbers:
+        return IdNumbers(id_numbers(part.users.to_arrow()), id_numbers(items.to_arrow()), unit)
+
+    order = time_order(group, item, timestamp, len(part.users), seed, numbers)
     group, item, timestamp = group[order], item[order], timestamp[order]
     alike = np.append(False, (np.diff(group) == 0) & (np.diff(timestamp) == 0) & (np.diff(item) == 0))
     alike |= np.append(alike[1:], False)
@@ -49,7 +54,7 @@ def _by_content(rows: pl.DataFrame) -> IntArray:
 
 
 def codes(raw: pl.Series, distinct: pl.Series) -> IntArray:
-    """Position of each raw id among the sorted distinct ones."""
+    """Position of each raw id among the distinct ones."""
     table = pl.DataFrame({"raw": distinct}).with_row_index("code")
     joined = pl.DataFrame({"raw": raw}).join(table, on="raw", how="left", maintain_order="left")
     return joined["code"].to_numpy().astype(np.int64)

@@ -13,8 +13,8 @@ from pydantic import Field
 
 from clickflow.config import Contradictions
 from clickflow.data.arrays import ByteArray, FloatArray, IntArray
-from clickflow.data.behaviours import Behaviours, strictly_before
-from clickflow.data.schema import TICKS_PER_SECOND, TimestampUnit
+from clickflow.data.behaviours import Behaviours, known_before, strictly_before
+from clickflow.data.schema import TimestampUnit
 from clickflow.data.split_sizes import SplitSizes
 from clickflow.data.splits import last_two, split_by_user
 
@@ -83,8 +83,7 @@ class _Protocol(SplitSizes):
 
     def known_before(self, timestamp: IntArray, unit: TimestampUnit) -> IntArray:
         """The moments before which a behaviour must be, to be known at others: (R,) -> (R,)."""
-        lag = self.history_lag if unit == "order" else self.history_lag * TICKS_PER_SECOND[unit]
-        return timestamp - max(0, lag - 1)  # what is as old as the lag is known, but never what is simultaneous
+        return known_before(timestamp, self.history_lag, unit)
 
     def split_rule(self, num_users: int, blocks: Callable[[], Iterable[IntArray]], unit: TimestampUnit) -> SplitRule:
         """The split of impressions that the whole log decides: by time.

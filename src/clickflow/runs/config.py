@@ -133,6 +133,7 @@ class DataPlace(StrictConfig):
     """Address to download it from; null: the run's own."""
     behaviours: TablePlace = TablePlace()
     items: TablePlace = TablePlace()
+    users: TablePlace = TablePlace()
 
 
 class ReproduceConfig(StrictConfig):

@@ -11,6 +11,7 @@ from torch import nn
 
 from clickflow.config import flatten
 from clickflow.data.dataset import PreparedDataset
+from clickflow.data.history_rules import HistoryRules
 from clickflow.data.prepare import Progress, prepare
 from clickflow.errors import TrackingError, TrainingError, system_reason
 from clickflow.metrics.headings import HEADINGS, reported, shown_value
@@ -146,6 +147,7 @@ def serving_bundle(model: nn.Module, dataset: PreparedDataset, config: RunConfig
         items=dataset.items().to_arrow(),
         vocabularies={field.name: dataset.vocabulary(field.name).to_arrow() for field in dataset.schema.impression_fields},
         package=package_of(config.model.name),
+        histories=HistoryRules.of(dataset.manifest.protocol, dataset.manifest.source, dataset.manifest.timestamp_unit),
     )
 
 

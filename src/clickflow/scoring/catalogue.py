@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from clickflow.data.schema import ITEM
 from clickflow.scoring.input_tables import InputTable, TableRows
-from clickflow.scoring.parsing import parsed
+from clickflow.scoring.parsing import parsed, without_null_values
 from clickflow.scoring.table_encoder import located
 from clickflow.serving.items import ItemTable
 from clickflow.serving.raw_columns import of_column
@@ -30,7 +30,7 @@ class Catalogue:
         def canonical(rows: TableRows) -> pa.Array:
             values = rows.batch.column(column)
             with located(rows, {ITEM: column}), of_column(ITEM):
-                return items.ids.canonical(parsed(values, items.ids) if table.is_text else values)
+                return items.ids.canonical(parsed(without_null_values(values, table.dialect), items.ids) if table.is_text else values)
 
         ids = pa.chunked_array([canonical(rows) for rows in table.rows([column], ROWS_PER_READ)], items.ids.dtype)
         self.raw = ids.unique()

@@ -5,7 +5,9 @@ from typing import Annotated
 from pydantic import Field
 
 from clickflow.config import Contradictions, FilePath, Home, Names, StrictConfig
-from clickflow.data.schema import HISTORY, ITEM
+from clickflow.data.schema import HISTORY, ITEM, TIMESTAMP, USER
+from clickflow.data.sources.dialect import Dialect
+from clickflow.serving.config import BehavioursConfig
 from clickflow.tracking.config import ModelUri, TrackingConfig
 
 Name = Annotated[str, Field(min_length=1)]
@@ -18,11 +20,15 @@ class ColumnsConfig(StrictConfig):
     """Column of the item to score, and of the items in ``candidates``."""
     history: Name = HISTORY
     """Column of the items of the user's behaviours, oldest first."""
+    user: Name = USER
+    """Column of the user whose behaviours make the history, where ``behaviours.path`` is set."""
+    timestamp: Name = TIMESTAMP
+    """Column of the moment that all behaviours of a history precede, where ``behaviours.path`` is set."""
     fields: dict[str, Name] = {}
     """Field of the model -> its column, for user and context fields whose column has another name."""
 
 
-class PredictConfig(StrictConfig):
+class PredictConfig(Dialect):
     """Score the rows of a table, or the best candidates for each of its users."""
 
     model: ModelUri
@@ -32,8 +38,8 @@ class PredictConfig(StrictConfig):
     output: FilePath
     """Parquet file to write."""
     columns: ColumnsConfig = ColumnsConfig()
-    separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    """Between the columns of a CSV; a ``.tsv`` has tabs."""
+    behaviours: BehavioursConfig = BehavioursConfig()
+    """The table that histories are made from; without a ``path`` each row brings its history."""
     history_separator: Annotated[str, Field(min_length=1)] = " "
     """Between the ids of a history in a CSV."""
     keep: Names | None = None
@@ -50,6 +56,7 @@ class PredictConfig(StrictConfig):
     tracking: TrackingConfig
 
     def _contradictions(self) -> Contradictions:
+        yield from super()._contradictions()
         if self.candidates is not None and self.top_k is None:
             yield "top_k", "= null: required where candidates is set; set how many of them each user gets, as in top_k=10"
         if self.candidates is None and self.top_k is not None:

@@ -1,9 +1,10 @@
 """Parquet and CSV files, one or many, as one stream of record batches in the order of their rows.
 
-Only the batch in hand is in memory: Parquet is read through a small buffer, page by page, since a row group may be as large as the file.
-``pyarrow.dataset`` decodes whole row groups instead (1,394 MiB against 137 MiB for a row group of 6 million rows) and ends a batch with
-each of them. Where a file is cut into batches depends on the file alone, so that a run that is carried on sees the batches of the one that
-was cut short. A CSV has no types: all its columns are texts.
+Only the batch in hand is in memory, or the block of a CSV. Parquet is read through a small buffer, page by page, since a row group may be
+as large as the file. ``pyarrow.dataset`` decodes whole row groups instead (1,394 MiB against 137 MiB for a row group of 6 million rows) and
+ends a batch with each of them. Where a file is cut into batches depends on the file alone, so that a run that is carried on sees the
+batches of the one that was cut short. A CSV has no types: all its columns are texts. It is read as that of a log is: every line is a row or
+is refused.
 """
 
 from abc import ABC, abstractmethod
@@ -12,13 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import polars as pl
 import pyarrow as pa
-import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from clickflow.config import suggest
-from clickflow.data.sources.formats import CSV, PARQUET, expand, labels
-from clickflow.data.sources.source import several, unreadable
+from clickflow.data.sources.csv_files import CsvFile
+from clickflow.data.sources.dialect import Dialect
+from clickflow.data.sources.formats import CSV, PARQUET, expand, kind_of, labels
+from clickflow.data.sources.source import reading, several, unreadable
 from clickflow.errors import DataError
 
 READ_BUFFER_BYTES = 1 << 20
@@ -39,6 +42,7 @@ class InputTable(ABC):
     files: tuple[Path, ...]
     schema: pa.Schema
     key: str
+    dialect: Dialect
 
     @property
     def num_rows(self) -> int | None:
@@ -58,8 +62,7 @@ class InputTable(ABC):
     @property
     def state(self) -> list[list[Any]]:
         """Path, size in bytes and time of change (ns) of each file: equal as long as nobody changes them."""
-        stats = [(file, file.stat()) for file in self.files]
-        return [[str(file.resolve()), stat.st_size, stat.st_mtime_ns] for file, stat in stats]
+        return state_of(self.files)
 
     def refuse_absent(self, columns: dict[str, str]) -> None:
         """Raise a DataError that names each absent one of some columns, given by column -> the config's key for it."""
@@ -88,10 +91,11 @@ class InputTable(ABC):
         for file, label in zip(self.files, labels(self.files), strict=True):
             first_row = 0
             try:
-                for batch in self._batches(file, columns, rows_per_batch):
-                    yield TableRows(batch.select(list(columns)), label, first_row)
-                    first_row += len(batch)
-            except (pa.ArrowException, OSError) as error:
+                with reading(label):
+                    for batch in self._batches(file, columns, rows_per_batch):
+                        yield TableRows(batch.select(list(columns)), label, first_row)
+                        first_row += len(batch)
+            except pa.ArrowException as error:
                 raise unreadable(label, error) from error
 
     @abstractmethod
@@ -111,48 +115,41 @@ class ParquetTable(InputTable):
             yield from parquet.iter_batches(rows_per_batch, columns=list(columns), use_threads=False)
 
 
-@dataclass(frozen=True)
 class CsvTable(InputTable):
     """CSV files; an empty text is a missing value."""
 
-    separator: str
-
     def _batches(self, file: Path, columns: Sequence[str], rows_per_batch: int) -> Iterator[pa.RecordBatch]:
-        with _open_csv(file, self.separator, self.schema.names) as reader:
-            for block in reader:
-                for start in range(0, len(block), rows_per_batch):
-                    yield block.slice(start, rows_per_batch)
+        schema = pa.schema([(name, pa.string()) for name in columns])
+        for block in CsvFile(file, self.dialect).blocks(columns):
+            if block.refused:
+                raise DataError(f"{file.name}, {block.refused[0][1]}; every line must be a row: fix the line.")
+            texts = block.frame.with_columns(pl.when(pl.col(name) != "").then(pl.col(name)).alias(name) for name in columns)
+            yield from texts.to_arrow().cast(schema).combine_chunks().to_batches(rows_per_batch)
 
 
-def open_table(path: Path, key: str, separator: str) -> InputTable:
+def state_of(files: Sequence[Path]) -> list[list[Any]]:
+    """Path, size in bytes and time of change (ns) of each file: equal as long as nobody changes them."""
+    stats = [(file, file.stat()) for file in files]
+    return [[str(file.resolve()), stat.st_size, stat.st_mtime_ns] for file, stat in stats]
+
+
+def open_table(path: Path, key: str, dialect: Dialect) -> InputTable:
     """Open the files that a path means: a file, a glob, or a folder; a ``.tsv`` has tabs for the separator.
 
     Raises:
         DataError: there is no file, its content is not what its suffix says, or files have different columns.
     """
-    files = expand([path], key)
-    name = files[0].name.lower()
-    if name.endswith(PARQUET):
-        return ParquetTable(files, _one_schema(files, lambda file: pq.read_schema(file).remove_metadata()), key)
-    if name.endswith(CSV):
-        separator = "\t" if name.endswith((".tsv", ".tsv.gz")) else separator
-        return CsvTable(files, _one_schema(files, lambda file: _csv_schema(file, separator)), key, separator)
-    raise DataError(f"{key} = {files[0]}: unknown format; allowed is one of {', '.join((*PARQUET, *CSV))}; convert the file.")
+    files = expand([path], key, dialect.format)
+    kind = dialect.format or kind_of(files[0], key)
+    if kind == "parquet":
+        return ParquetTable(files, _one_schema(files, lambda file: pq.read_schema(file).remove_metadata()), key, dialect)
+    if kind == "csv":
+        return CsvTable(files, _one_schema(files, lambda file: _csv_schema(file, dialect)), key, dialect)
+    raise DataError(f"{key} = {files[0]}: NDJSON; allowed is one of {', '.join((*PARQUET, *CSV))}; convert the file.")
 
 
-def _csv_schema(file: Path, separator: str) -> pa.Schema:
-    with _open_csv(file, separator, ()) as reader:
-        return pa.schema([(name, pa.string()) for name in reader.schema.names])
-
-
-def _open_csv(file: Path, separator: str, names: Sequence[str]) -> pacsv.CSVStreamingReader:
-    return pacsv.open_csv(
-        file,
-        parse_options=pacsv.ParseOptions(delimiter=separator, newlines_in_values=True),
-        convert_options=pacsv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=True
-        ),
-    )
+def _csv_schema(file: Path, dialect: Dialect) -> pa.Schema:
+    return pa.schema([(name, pa.string()) for name in CsvFile(file, dialect).columns])
 
 
 def _one_schema(files: Sequence[Path], read: Callable[[Path], pa.Schema]) -> pa.Schema:
@@ -160,8 +157,9 @@ def _one_schema(files: Sequence[Path], read: Callable[[Path], pa.Schema]) -> pa.
     schemas = []
     for file in files:
         try:
-            schemas.append(read(file))
-        except (pa.ArrowException, OSError) as error:
+            with reading(file.name):
+                schemas.append(read(file))
+        except pa.ArrowException as error:
             raise unreadable(file.name, error) from error
     first = schemas[0]
     twice = sorted({name for name in first.names if first.names.count(name) > 1})

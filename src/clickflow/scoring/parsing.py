@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from clickflow.data.sources.dialect import Dialect
 from clickflow.serving.encoder import flattened
 from clickflow.serving.ids import LARGEST, TOO_LARGE
 from clickflow.serving.raw_columns import RawColumn, of_column, refuse
@@ -13,12 +14,21 @@ NUMBER = r"(?i)^([+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan)$"
 INTEGER = r"^-?\d+$"
 
 
-def parsed(texts: pa.Array, column: RawColumn) -> pa.Array:
+def without_null_values(texts: pa.Array, dialect: Dialect) -> pa.Array:
+    """(R,) texts -> (R,) null for a blank one and for those that stand for a missing value, as in a log."""
+    is_missing = pc.is_in(pc.utf8_trim_whitespace(texts), value_set=pa.array(["", *dialect.null_values], texts.type))
+    return pc.if_else(is_missing, pa.scalar(None, texts.type), texts)
+
+
+def parsed(texts: pa.Array, column: RawColumn, decimal: str = ".") -> pa.Array:
     """(R,) texts -> (R,) integers, strings or numbers, whichever the column holds; a missing one stays null."""
     if pa.types.is_large_string(column.dtype):
         return texts
     trimmed = pc.utf8_trim_whitespace(texts)
     if pa.types.is_floating(column.dtype):
+        if decimal == ",":
+            refuse(np.asarray(pc.match_substring(texts, ".").fill_null(False)), texts, f"not {column.expected}")
+            trimmed = pc.replace_substring(trimmed, ",", ".")
         refuse(~_matches(trimmed, NUMBER), texts, f"not {column.expected}")
         return trimmed.cast(pa.float64())
     whole = pc.replace_substring_regex(trimmed, r"\.0+$", "")  # pandas writes integers with gaps as 7.0

@@ -7,20 +7,24 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
 from clickflow.data.sources.source import several
 from clickflow.errors import DataError
+from clickflow.scoring.behaviours import behaviour_files, read_behaviours
 from clickflow.scoring.catalogue import Catalogue
 from clickflow.scoring.config import PredictConfig
-from clickflow.scoring.input_tables import InputTable, TableRows, open_table
+from clickflow.scoring.input_tables import InputTable, TableRows, open_table, state_of
 from clickflow.scoring.parallel import in_order
 from clickflow.scoring.partial import OutputError, PartialOutput, refuse_output
+from clickflow.scoring.row_histories import RowHistories
 from clickflow.scoring.scorers import RowScorer, Scorer, TopScorer
-from clickflow.scoring.table_encoder import TableEncoder
+from clickflow.scoring.table_encoder import TableEncoder, makers_of_histories
 from clickflow.serving.bundle import ServingBundle
+from clickflow.serving.ids import IdTable
 from clickflow.tracking.location import FoundModel, find_model
 from clickflow.tracking.logged_model import read_bundle
 from clickflow.tracking.store import open_store
@@ -59,9 +63,9 @@ def predict(config: PredictConfig, say: Say = lambda sentence: None, progress: R
         ConfigError: the config names a field that the model does not have.
     """
     refuse_output(config.output, config.overwrite)
-    table = open_table(config.input, "input", config.separator)
-    candidates = None if config.candidates is None else open_table(config.candidates, "candidates", config.separator)
-    _refuse_absent_columns(config, table, candidates)
+    table = open_table(config.input, "input", config)
+    candidates = None if config.candidates is None else open_table(config.candidates, "candidates", config)
+    _refuse_unfit_columns(config, table, candidates)
     store = open_store(config.tracking, config.home)
     model = find_model(store, config.model)
     say(f"model {config.model}" + (f" is {model.uri}" if model.uri != config.model else "") + f", of run {model.run_id}")
@@ -84,21 +88,31 @@ def predict(config: PredictConfig, say: Say = lambda sentence: None, progress: R
             raise
 
 
-def _refuse_absent_columns(config: PredictConfig, table: InputTable, candidates: InputTable | None) -> None:
-    """Refuse tables without a column that the config names, before the model is looked for and loaded.
+def _refuse_unfit_columns(config: PredictConfig, table: InputTable, candidates: InputTable | None) -> None:
+    """Refuse tables without a column that the config names, or with two origins of a history, before the model is looked for and loaded.
 
     Raises:
         DataError: names each.
     """
+    from_behaviours = config.behaviours.path is not None
     named = {column: f"columns.fields.{name}" for name, column in config.columns.fields.items()}
-    named |= {config.columns.history: "columns.history"}
+    named |= {column: f"columns.{name}" for name, column in makers_of_histories(config.columns, from_behaviours).items()}
+    if from_behaviours and config.columns.history in table.schema.names:
+        raise DataError(
+            f"{table.name}, column '{config.columns.history}': a history, and behaviours.path makes histories too; leave out one of them "
+            "(columns.history names another column)."
+        )
     (table if candidates is None else candidates).refuse_absent({config.columns.item: "columns.item"})
     table.refuse_absent(dict.fromkeys(config.keep or (), "keep") | named)
 
 
 def _scorer(config: PredictConfig, bundle: ServingBundle, table: InputTable, candidates: InputTable | None, say: Say) -> Scorer:
     """Make the scorer that the config asks for."""
-    encoder = TableEncoder(bundle, table, config.columns, config.history_separator)
+    histories = None
+    if config.behaviours.path is not None:
+        behaviours = read_behaviours(config.behaviours, bundle, IdTable(bundle.items["raw"], np.arange(len(bundle.items))), say)
+        histories = RowHistories(behaviours, config.behaviours, config.columns, config)
+    encoder = TableEncoder(bundle, table, config.columns, config.history_separator, histories)
     if encoder.absent:
         say(f"fields that the input does not have, unknown in every row: {', '.join(encoder.absent)}")
     if candidates is None or config.top_k is None:
@@ -157,6 +171,7 @@ def _identity(config: PredictConfig, model: FoundModel, table: InputTable, candi
         "model": [model.uri, model.run_id],
         "input": table.state,
         "candidates": None if candidates is None else candidates.state,
+        "behaviours": state_of(behaviour_files(config.behaviours)),
         "settings": config.model_dump(mode="json", exclude=NOT_THE_SCORES),
         "versions": {name: metadata.version(name) for name in ("clickflow", "numpy", "pyarrow", "torch")},
     }

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from clickflow.data.history_rules import HistoryRules
 from clickflow.data.schema import Schema
 from clickflow.digests import digest_files, first_difference
 from clickflow.errors import DataError
@@ -42,6 +43,7 @@ class ServingBundle:
             ``numeric/<field>`` (standardised) for each numeric item field.
         vocabularies: for each of ``schema.impression_fields`` a table of ``raw`` ids and their ``index``.
         package: the package that the model's code comes from, ``name==version``; None for clickflow.
+        histories: how the histories it was trained on were made; None for a model that does not say.
     """
 
     model_config: dict[str, Any]
@@ -51,6 +53,7 @@ class ServingBundle:
     items: pa.Table
     vocabularies: dict[str, pa.Table]
     package: str | None = None
+    histories: HistoryRules | None = None
 
     @property
     def config(self) -> ModelConfig:
@@ -74,6 +77,7 @@ class ServingBundle:
         )
         description = {"model": self.model_config, "schema": self.schema.model_dump(mode="json"), "max_history": self.max_history}
         description |= {} if self.package is None else {"package": self.package}
+        description |= {} if self.histories is None else {"histories": self.histories.model_dump(mode="json")}
         (folder / "model.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
         _write_table(self.items, folder / "items.parquet")
         for field in self.schema.impression_fields:
@@ -99,6 +103,7 @@ class ServingBundle:
                 items=pq.read_table(folder / "items.parquet"),
                 vocabularies={f.name: pq.read_table(folder / "vocabulary" / f"{f.name}.parquet") for f in schema.impression_fields},
                 package=description.get("package"),
+                histories=HistoryRules.model_validate(description["histories"]) if "histories" in description else None,
             )
         except (OSError, ValueError, SafetensorError) as error:  # of a bundle without checksums
             raise _damaged("the bundle", f"cannot be read ({error})") from error

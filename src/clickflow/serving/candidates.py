@@ -4,7 +4,8 @@ A recommender asks for some hundred candidates of one user at a time. Sent as on
 looked up as many times; with a list of candidates it does so once, and the answer is a list in the same place.
 """
 
-from itertools import chain
+from collections.abc import Callable, Sequence
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from clickflow.data.batches import Batch
-from clickflow.data.schema import HISTORY, ITEM
+from clickflow.data.schema import HISTORY, ITEM, TIMESTAMP, USER
 from clickflow.errors import DataError
+from clickflow.serving.behaviour_table import BehaviourTable
 from clickflow.serving.encoder import Encoder
 from clickflow.serving.raw_columns import BadValue, of_column, shortened
+from clickflow.serving.user_moments import moment, user_text
 
 
 class CandidateRows:
@@ -27,10 +30,11 @@ class CandidateRows:
         frame: ``item`` (an id or a list of ids), ``history`` (a list of item ids, oldest first; null is an empty one) and any user and
             context fields (one value, or a list with one value for each candidate of the row).
         first_row: number of the frame's first row, for messages.
+        behaviours: a row without a history has that of its ``user`` at its ``timestamp``.
     """
 
-    def __init__(self, frame: pd.DataFrame, first_row: int = 0) -> None:
-        self._frame, self._first_row = frame, first_row
+    def __init__(self, frame: pd.DataFrame, first_row: int = 0, behaviours: BehaviourTable | None = None) -> None:
+        self._frame, self._first_row, self._behaviours = frame, first_row, behaviours
         column = frame[ITEM].to_numpy()
         self._lists = list_rows(column)
         self._items, self._rows = column, None
@@ -74,19 +78,45 @@ class CandidateRows:
 
     def _histories(self, encoder: Encoder) -> pa.Array:
         """(R,) lists of the last ids that the model can read."""
-        column = self._frame[HISTORY].to_numpy()
+        if HISTORY not in self._frame and self._behaviours is None and len(self._frame):
+            raise self._wrong(HISTORY, 0, None, "missing; send a list of item ids, oldest first, or [] where there are none")
+        column = self._frame[HISTORY].to_numpy() if HISTORY in self._frame else np.full(len(self._frame), None)
         lists, missing = list_rows(column), pd.isna(column)
-        histories = []
+        made = self._made_histories(np.flatnonzero(missing), encoder.max_history)
+        histories: list[Sequence[Any]] = []
         for row, history in enumerate(column):
             if lists is not None and lists[row]:
                 histories.append(history[-encoder.max_history :])
             elif missing[row]:
-                histories.append(())
+                histories.append(made.get(row, ()))
             else:
                 raise self._wrong(HISTORY, row, history, "not a list of item ids; send a list, oldest first, or [] where there are none")
         bounds = np.cumsum([0, *map(len, histories)])
         with of_column(HISTORY, bounds):
             return pa.LargeListArray.from_arrays(pa.array(bounds), encoder.items.ids.array(list(chain.from_iterable(histories))))
+
+    def _made_histories(self, rows: NDArray[np.intp], max_history: int) -> dict[int, list[Any]]:
+        """Row -> its history, for rows without one of their own; none where there are no behaviours."""
+        if self._behaviours is None or not len(rows):
+            return {}
+        unit = self._behaviours.rules.timestamp_unit
+        users = pa.array(self._read(USER, rows, user_text), pa.large_string())
+        moments = np.array(self._read(TIMESTAMP, rows, lambda value: moment(value, unit)), np.int64)
+        places, bounds = self._behaviours.histories(self._behaviours.find(users), moments, max_history)
+        ids = self._behaviours.items.take(pa.array(places)).to_pylist()
+        return {int(row): ids[start:end] for row, (start, end) in zip(rows, pairwise(bounds), strict=True)}
+
+    def _read(self, name: str, rows: NDArray[np.intp], read: Callable[[Any], Any]) -> list[Any]:
+        """Values of some rows; a DataError names the row of one that cannot be read."""
+        column = self._frame[name].to_numpy() if name in self._frame else np.full(len(self._frame), None)
+        values = []
+        for row in rows:
+            try:
+                values.append(read(column[row]))
+            except ValueError as error:
+                value = column[row]
+                raise self._wrong(name, int(row), None if isinstance(value, float) and np.isnan(value) else value, str(error)) from None
+        return values
 
     def _spread(self, name: str) -> Any:
         """(C,) values of a field, from one for all candidates of a row or a list with one for each."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from clickflow.data.schema import HISTORY, ITEM
 from clickflow.errors import DataError
+from clickflow.serving.behaviour_table import given_behaviours
 from clickflow.serving.bundle import ServingBundle
 from clickflow.serving.candidates import CandidateRows, count_candidates
 from clickflow.serving.encoder import Encoder
@@ -32,11 +33,12 @@ class ClickModel(PythonModel):
     """A model that scores candidates; one row is one candidate, or one user with a list of them."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the bundle and build the model; in MLflow's server also set the limits of a request."""
+        """Read the bundle and build the model, map a table of behaviours if there is one, and in MLflow's server limit requests."""
         bundle = ServingBundle.read(Path(context.artifacts[BUNDLE]))
         self.network, self.schema, self.max_history = bundle.build_model(), bundle.schema, bundle.max_history
         self.example = input_example(bundle)
         self._encoder = Encoder(bundle)
+        self._behaviours = given_behaviours(bundle.histories, self._encoder.items.ids)
         self._limits = guard_server()
 
     def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
@@ -62,7 +64,7 @@ class ClickModel(PythonModel):
 
     def _score(self, frame: pd.DataFrame, first_row: int) -> list[Any] | NDArray[np.float64]:
         """(R,) probabilities, or lists of them."""
-        candidates = CandidateRows(frame, first_row)
+        candidates = CandidateRows(frame, first_row, self._behaviours)
         batch = candidates.encoded(self._encoder)
         parts = [batch]
         if not 0 < len(batch) <= ROWS_PER_BATCH:  # no rows, no parts: not every model takes none

@@ -35,14 +35,15 @@ class Encoder:
         with of_column(ITEM):
             return self.items.ids(columns[ITEM])
 
-    def users(self, columns: Mapping[str, pa.Array], num_rows: int) -> Users:
+    def users(self, columns: Mapping[str, pa.Array], num_rows: int, made: tuple[Tensor, Tensor] | None = None) -> Users:
         """Encode everything but the items of R rows.
 
         ``history`` is (H,) lists of item ids, oldest first, where null is an empty one; each of the fields is (R,). A field without a
-        column is unknown (numeric: its mean) in every row.
+        column is unknown (numeric: its mean) in every row. Histories that are ``made`` already are (N,) rows of the item table and
+        (H + 1,) offsets.
         """
         unknown = torch.zeros(num_rows, dtype=torch.int64)
-        history, offsets = self._history(columns[HISTORY])
+        history, offsets = self._history(columns[HISTORY]) if made is None else made
         found: dict[str, Tensor] = {}
         for name, field in self.fields.items():
             if name in columns:

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from clickflow.config import Home, StrictConfig, matching
+from clickflow.serving.config import BehavioursConfig
 
 Port = Annotated[int, Field(gt=0, lt=65536)]
 
@@ -50,6 +51,8 @@ class ServeConfig(StrictConfig):
     """Port to listen on."""
     workers: Annotated[int, Field(gt=0)] = 1
     """Processes that answer requests, each with a model of its own."""
+    behaviours: BehavioursConfig = BehavioursConfig()
+    """The table that histories are made from, as it is when the server starts; without a ``path`` each request brings its histories."""
     home: Home
     tracking: TrackingConfig
 

@@ -135,12 +135,12 @@ def _reading(store: Store, uri: str, part: str = "") -> Iterator[Path]:
 
 
 def signature(bundle: ServingBundle) -> ModelSignature:
-    """Inputs: ``item`` and ``history``, required; each user and context field, optional. Output: ``probability``, as of plain rows."""
+    """Inputs: ``item``, required; ``history``, or ``user`` and ``timestamp``; user and context fields. Output: ``probability``."""
     anything = AnyType()  # type: ignore[no-untyped-call]
-    optional = [field.name for field in bundle.schema.impression_fields]
+    optional = [fields.HISTORY, fields.USER, fields.TIMESTAMP, *(field.name for field in bundle.schema.impression_fields)]
     optional += [field.name for field in bundle.schema.numeric if field.role != "item"]
     columns: list[ColSpec | TensorSpec] = [
-        *(ColSpec(anything, name) for name in (fields.ITEM, fields.HISTORY)),
+        ColSpec(anything, fields.ITEM),
         *(ColSpec(anything, name, required=False) for name in optional),
     ]
     return ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec(DataType.double, "probability")]))

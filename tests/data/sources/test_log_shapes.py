@@ -100,6 +100,18 @@ def test_impossible_columns_of_an_id_are_refused(item, message):
         config("a.csv", columns={**COLUMNS, "item": item})
 
 
+def test_a_config_is_written_as_it_was_typed_and_read_again():
+    plain = config("a.csv", columns={**COLUMNS, "label": "clicked"})
+    assert plain.model_dump(mode="json")["columns"] | COLUMNS | {"label": "clicked"} == plain.model_dump(mode="json")["columns"]
+    label = {"column": "event", "positive": ["buy"], "negative": None}
+    joined = config("a.csv", columns={**COLUMNS, "item": ["cate", "brand"], "label": label})
+    assert joined.model_dump(mode="json")["columns"]["item"] == ["cate", "brand"]
+    assert joined.model_dump(mode="json")["columns"]["label"] == label
+    for one in (plain, joined):
+        assert LogConfig.model_validate_json(one.model_dump_json(), strict=False) == one
+        assert validate(LogConfig, one.model_dump(mode="json")) == one
+
+
 # Rows without a time
 
 

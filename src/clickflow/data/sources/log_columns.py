@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, PlainSerializer, SerializerFunctionWrapHandler, model_serializer
 
 from clickflow.config import Contradictions, FilePath, StrictConfig
 from clickflow.data.schema import Kind
@@ -27,6 +27,11 @@ def _as_names(value: object) -> tuple[str, ...]:
     raise ValueError("a column or a list of different columns")
 
 
+def _as_typed(columns: tuple[str, ...] | None) -> str | list[str] | None:
+    """One column or a list of several, as in YAML."""
+    return list(columns) if columns and len(columns) > 1 else columns[0] if columns else None
+
+
 def _as_section(value: object) -> object:
     """``label: clicked`` is ``label: {column: clicked}``."""
     return {"column": value} if isinstance(value, str) else value
@@ -34,7 +39,7 @@ def _as_section(value: object) -> object:
 
 Paths = Annotated[tuple[FilePath, ...], BeforeValidator(_as_paths)]
 """A file, a glob, a folder or a list of these."""
-ItemColumns = Annotated[tuple[str, ...], BeforeValidator(_as_names)]
+ItemColumns = Annotated[tuple[str, ...], BeforeValidator(_as_names), PlainSerializer(_as_typed)]
 """The column of the item's id, or a list of columns that are joined into one id."""
 
 
@@ -53,6 +58,11 @@ class LabelColumn(StrictConfig):
             yield "negative", f"= {listed(self.negative)}: without positive; name the values of a click too"
         if both := [value for value in self.positive or () if value in (self.negative or ())]:
             yield "negative", f"= {listed(both)}: is positive too; a value is one or the other"
+
+    @model_serializer(mode="wrap")
+    def _as_typed(self, serialize: SerializerFunctionWrapHandler) -> dict[str, object] | str:
+        """The column alone where nothing else is said, as in YAML and in the parameters of a run."""
+        return self.column if self.positive is None else serialize(self)
 
 
 class _Columns(StrictConfig):
