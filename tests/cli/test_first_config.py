@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from rich.console import Console
-from tests.data.layouts.public_logs import make
+from tests.data.layouts.public_logs import LAYOUTS, make
 
 from clickflow.cli.compose import compose, plain
 from clickflow.cli.first_config import asks_for_first_config, parsed, write_first_config
@@ -60,7 +60,7 @@ def test_the_config_is_prepared_as_it_was_written(tmp_path):
     assert "next: clickflow prepare data=clicks" in shown
 
 
-@pytest.mark.parametrize("name", ["avazu", "yoochoose", "amazon_2018", "amazon_2023", "mind"])
+@pytest.mark.parametrize("name", LAYOUTS)
 def test_the_config_of_a_public_log_is_prepared_as_it_was_written(tmp_path, name):
     folder = make(name, tmp_path)
     first_config("--from", *(str(file.relative_to(tmp_path)) for file in sorted(folder.iterdir())), f"data={name}")

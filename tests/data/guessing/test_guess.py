@@ -327,3 +327,47 @@ def test_a_table_without_two_ids_is_no_log(tmp_path):
     path = write_csv(tmp_path / "prices.csv", {"price": [1.5, 2.5, 3.5], "weight": [0.1, 0.2, 0.3]})
     with pytest.raises(DataError, match=r"prices\.csv: no two columns could be a user and an item \(ids that recur"):
         looked_at(path)
+
+
+def test_user_fields_of_the_log_are_context_where_users_have_a_table(tmp_path):
+    table = clicks()
+    table["age"] = [20 + int(user[1:]) for user in table["user_id"]]
+    log = write_csv(tmp_path / "log.csv", table)
+    users = write_csv(
+        tmp_path / "users.csv", {"user_id": [f"u{number}" for number in range(40)], "city": [f"c{one % 9}" for one in range(40)]}
+    )
+    found = looked_at(log, users).values
+    assert found["user_fields"] == {"city": {"column": "city", "kind": "categorical"}}
+    assert found["context_fields"] == {"age": {"column": "age", "kind": "numeric"}}
+
+
+def test_a_table_that_lacks_items_of_the_log_makes_them_unknown_and_asks(tmp_path):
+    table = clicks()
+    log = write_csv(tmp_path / "log.csv", table)
+    items = write_csv(tmp_path / "items.csv", {"item_id": list(range(45)), "brand": [f"b{item % 7}" for item in range(45)]})
+    found = looked_at(log, items)
+    assert found.values["on_missing_items"] == "unknown"
+    known = sum(item < 45 for item in set(table["item_id"])) / len(set(table["item_id"]))
+    assert found.questions == [f"items.csv: knows {known:.1%} of the log's items; the others get unknown fields; is that right?"]
+
+
+def test_a_table_without_a_field_is_left_out(tmp_path):
+    log = write_csv(tmp_path / "log.csv", clicks())
+    found = looked_at(log, write_csv(tmp_path / "items.csv", {"item_id": list(range(60))}))
+    assert "items" not in found.values
+    assert found.remarks == ["items.csv: no column of it could be a field"]
+
+
+def test_positions_cannot_split_impressions_by_time_so_the_order_of_the_rows_does(tmp_path):
+    table = clicks()
+    table["timestamp"] = [number // 3 for number in range(400)]
+    found = looked_at(write_csv(tmp_path / "log.csv", table))
+    assert found.values["columns"]["timestamp"] is None
+    assert found.values["timestamp_unit"] == "order"
+    assert found.questions == [
+        "columns.timestamp: 'timestamp' is no time since 1970, so the order of the rows counts; is it the order of the events?"
+    ]
+    assert found.left_out["log.csv"] == {"timestamp": "another moment"}
+    del table["clicked"]
+    found = looked_at(write_csv(tmp_path / "log.csv", table))
+    assert (found.values["columns"]["timestamp"], found.values["timestamp_unit"]) == ("timestamp", "order")

@@ -7,6 +7,7 @@ from typing import Any
 from clickflow.data.guessing.clock import Clock, clocks, likelihood, positions
 from clickflow.data.guessing.outcome import kinds, labels, ratings, shown_and_clicked, splits
 from clickflow.data.guessing.profile import Column, Table
+from clickflow.data.guessing.sample import Sample
 from clickflow.data.guessing.sequences import Candidates, Sequence, candidates, histories, sequences
 from clickflow.data.guessing.words import REMOVAL_KINDS, USER, is_named
 
@@ -19,6 +20,7 @@ class Events:
     """Columns of a table by what they mean, except for user and item.
 
     Attributes:
+        moments: all columns that hold times.
         clock: the time; None if there is none.
         label: clicked or not.
         rating: a number of stars.
@@ -31,6 +33,7 @@ class Events:
         named_user: whether a column is named as a user.
     """
 
+    moments: list[Clock] = field(default_factory=list)
     clock: Clock | None = None
     label: Column | None = None
     rating: Column | None = None
@@ -120,10 +123,19 @@ class Events:
         return found
 
 
+@dataclass(frozen=True)
+class LookedAt:
+    """A table that was looked at, with what it tells of events."""
+
+    sample: Sample
+    table: Table
+    events: Events
+
+
 def events_of(table: Table) -> Events:
     """Look for the columns of events."""
     found = Events(named_user=any(is_named(column.words, USER) for column in table.columns))
-    moments = clocks(table)
+    found.moments = moments = clocks(table)
     if moments or (moments := positions(table)):
         found.clock = moments[0]
         found.questions += _about_time(moments)
@@ -138,7 +150,18 @@ def events_of(table: Table) -> Events:
         _choose_outcome(table, found)
     if found.kind is not None and found.protocol == "next_item":
         found.questions.append(_about_kinds(found.kind))
+    if found.clock is not None and found.clock.unit == "order":
+        _judge_position(found, found.clock)
     return found
+
+
+def _judge_position(found: Events, clock: Clock) -> None:
+    """Take a position for the time, unless impressions have to be split by time: there only the order of all rows can do it."""
+    counts = "it counts as a position; is it one?"
+    if found.protocol == "impressions" and found.split is None:
+        found.clock, found.moments = None, [clock]
+        counts = "the order of the rows counts; is it the order of the events?"
+    found.questions.append(f"columns.timestamp: {clock.column.name!r} is no time since 1970, so {counts}")
 
 
 def with_history(events: Events, table: Table, item: Column | None) -> None:
@@ -176,8 +199,6 @@ def _choose_outcome(table: Table, found: Events) -> None:
 
 def _about_time(moments: list[Clock]) -> Iterator[str]:
     first = moments[0]
-    if first.unit == "order":
-        yield f"columns.timestamp: {first.column.name!r} is no time since 1970, so it counts as a position; is it one?"
     if first.question:
         yield first.question
     rivals = [clock.column.name for clock in moments[1:] if likelihood(clock) > likelihood(first) - CLOSE and not clock.column.is_unnamed]

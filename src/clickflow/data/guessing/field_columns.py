@@ -1,19 +1,20 @@
 """The columns that are left: fields of the item, the user or the impression, and those that a model should not be given."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from clickflow.data.guessing.clock import clocks
+from clickflow.data.guessing.events import LookedAt
 from clickflow.data.guessing.outcome import is_known_later
 from clickflow.data.guessing.profile import Column, Table
-from clickflow.data.guessing.sequences import sequences
-from clickflow.data.guessing.words import GROUP, IDENTIFIER, NAME, OF_ITEM, OF_SITUATION, OF_USER, QUANTITY
+from clickflow.data.guessing.words import GROUP, IDENTIFIER, NAME, OF_ITEM, OF_SITUATION, OF_USER, QUANTITY, is_named
 from clickflow.data.schema import RESERVED_NAMES
 from clickflow.text import near_name
 
 ROLES = ("item", "user", "context")
 FEW_VALUES = 10
+MANY_LISTS = 0.02
+"""Share of different values from which requests or sessions are ids rather than the numbers of pages."""
 TITLE = frozenset({"title", "name", "headline", "caption"})
 
 
@@ -37,29 +38,37 @@ class Fields:
 
 
 def fields_of_log(
-    table: Table,
-    taken: Iterable[str],
-    user: Column | None,
-    item: Column | None,
-    outcome: Column | None,
-    used: Collection[str],
-    has_items: bool,
+    log: LookedAt, taken: set[str], user: Column | None, item: Column | None, names: set[str], elsewhere: Collection[str]
 ) -> Fields:
     """Fields of a log.
 
     Args:
-        table: the log.
+        log: the log.
         taken: columns that are something else.
         user: its user column.
         item: its item column.
-        outcome: its label or rating, which no field may tell.
-        used: names of fields in other tables.
-        has_items: whether item fields are read from an item table, so that the log's own are context.
+        names: names of fields that are in use; gets further ones.
+        elsewhere: roles whose fields are read from a table of their own, so that what the log says of them is context.
     """
-    found, names = Fields(), set(used)
-    moments = {clock.column.name for clock in clocks(table)}
-    lists = {one.column.name for one in sequences(table, taken)}
-    for column in table.columns:
+
+    def role_of(column: Column) -> str:
+        role = _role(log.table, column, user, item)
+        return "context" if role in elsewhere else role
+
+    return _fields(log, taken, names, log.events.outcome, role_of)
+
+
+def fields_of_table(other: LookedAt, key: Column, role: str, names: set[str]) -> tuple[Fields, str | None]:
+    """Fields of an item or a user table, and the column with what people call an item."""
+    title = _title(other.table, key) if role == "item" else None
+    return _fields(other, {key.name, title or key.name}, names, None, lambda column: role), title
+
+
+def _fields(one: LookedAt, taken: set[str], names: set[str], outcome: Column | None, role_of: Callable[[Column], str]) -> Fields:
+    found = Fields()
+    moments = {clock.column.name for clock in one.events.moments}
+    lists = {sequence.column.name for sequence in one.events.lists}
+    for column in one.table.columns:
         if column.name in taken:
             continue
         if reason := _reason_to_leave_out(column, moments, outcome):
@@ -67,28 +76,8 @@ def fields_of_log(
             continue
         if column.name in lists:
             found.several.append(column.name)
-        role = _role(table, column, user, item)
-        role = "context" if role == "item" and has_items else role
-        getattr(found, role)[field_name(column.name, names)] = {"column": column.name, "kind": _kind(column)}
+        getattr(found, role_of(column))[field_name(column.name, names)] = {"column": column.name, "kind": _kind(column)}
     return found
-
-
-def fields_of_table(table: Table, key: Column, role: str, used: Collection[str]) -> tuple[Fields, str | None]:
-    """Fields of an item or a user table, and the column with what people call an item."""
-    found, names = Fields(), set(used)
-    moments = {clock.column.name for clock in clocks(table)}
-    lists = {one.column.name for one in sequences(table, [key.name])}
-    title = _title(table, key) if role == "item" else None
-    for column in table.columns:
-        if column.name in (key.name, title):
-            continue
-        if reason := _reason_to_leave_out(column, moments, None):
-            found.left_out[column.name] = reason
-            continue
-        if column.name in lists:
-            found.several.append(column.name)
-        getattr(found, role)[field_name(column.name, names)] = {"column": column.name, "kind": _kind(column)}
-    return found, title
 
 
 def field_name(column: str, used: set[str]) -> str:
@@ -127,6 +116,8 @@ def _reason_to_leave_out(column: Column, moments: Collection[str], outcome: Colu
         return "known only after the row was shown?"
     if column.is_free_text:
         return "free text"
+    if is_named(column.words, GROUP) and column.is_id_like and column.distinct > MANY_LISTS * column.rows:
+        return "names a request or a session, not a quality of it"
     is_once = column.distinct == len(column.values) > FEW_VALUES
     if is_once and not column.is_float and (column.is_counter or not (column.is_integer and column.words & QUANTITY)):
         return "another value in every row"

@@ -5,15 +5,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clickflow.data.guessing.events import events_of, with_history
+from clickflow.data.guessing.events import LookedAt, events_of, with_history
 from clickflow.data.guessing.field_columns import Fields, as_config, fields_of_log
 from clickflow.data.guessing.identity import Identity, identity, lists
-from clickflow.data.guessing.other_tables import OtherTable, behaviours, description, files_of, key_of, of_whom, properties
+from clickflow.data.guessing.other_tables import behaviours, description, files_of, key_of, of_whom, properties
 from clickflow.data.guessing.profile import Column, Table
 from clickflow.data.guessing.sample import Sample, joined, read_sample
 from clickflow.data.guessing.words import words_of
 from clickflow.errors import DataError
 
+SECTIONS = {"item": "items", "user": "users"}
+"""Role of fields -> the section of the table that they are read from."""
 SHORT_NAMES = {"label": "clicked", "kind": "event", "candidates": "shown"}
 """Names of columns without a header, where they are not called as their key."""
 SPLIT_FILES = {
@@ -51,7 +53,7 @@ def guess(paths: Sequence[Path]) -> Guess:
         DataError: a file cannot be read, or none of them holds users and items.
     """
     samples = joined([read_sample(path) for path in paths])
-    tables = [OtherTable(sample, table := Table(sample.frame), events_of(table)) for sample in samples]
+    tables = [LookedAt(sample, table := Table(sample.frame), events_of(table)) for sample in samples]
     tables.sort(key=lambda one: one.events.likelihood, reverse=True)
     found = _Draft(tables[0], tables[1:]).guess()
     found.looked_at = [_looked_at(sample) for sample in samples]
@@ -61,10 +63,10 @@ def guess(paths: Sequence[Path]) -> Guess:
 class _Draft:
     """The config as it grows, table by table."""
 
-    def __init__(self, log: OtherTable, others: list[OtherTable]) -> None:
+    def __init__(self, log: LookedAt, others: list[LookedAt]) -> None:
         self.log, self.others = log, others
         self.events, self.table = log.events, log.table
-        self.items: OtherTable | None = None
+        self.items: LookedAt | None = None
         self.used: set[str] = set()
         self.guessed = Guess({}, log.events.protocol, questions=list(log.sample.questions))
 
@@ -83,7 +85,8 @@ class _Draft:
             columns["group"] = groups[0].name
             taken.add(groups[0].name)
         tables = self._other_tables(user, item)
-        fields = fields_of_log(self.table, taken, user, item, self.events.outcome, self.used, "items" in tables)
+        elsewhere = [role for role, section in SECTIONS.items() if section in tables]
+        fields = fields_of_log(self.log, taken, user, item, self.used, elsewhere)
         self._note(self.log.sample, fields)
         names = _names(columns, self.log)
         own = renamed(as_config(fields), names)
@@ -110,40 +113,38 @@ class _Draft:
 
     def _other_tables(self, user: Column, item: Column | None) -> dict[str, Any]:
         """The sections of the other tables and their fields."""
-        sections: dict[str, Any] = {}
         items = item or self._shown_items()
-        rest = []
-        for other in self.others:
-            key = key_of(other)
-            role = None if key is None else of_whom(key, user, items)
-            section = "items" if role == "item" else "users"
-            if key is None or role is None or section in sections:
-                rest.append(other)
-                continue
-            sections[section], fields = description(other, self.log.sample, key, role, self.used)
-            names = {key.name: role} if key.is_unnamed else {}
-            sections[section] = renamed(sections[section], names)
-            sections |= as_config(fields)
-            if not as_config(fields):
-                del sections[section]
-                self.guessed.remarks.append(f"{other.sample.paths[0].name}: no column of it could be a field")
-            self.used |= set(getattr(fields, role))
-            self._note(other.sample, fields)
-            if role == "item":
-                self.items = other
-        for other in rest:
-            if "items" not in sections and (taken := properties(other, self.log.sample, items, self.used)):
-                sections["items"], fields = taken
-                sections |= as_config(fields)
-                self.guessed.questions.append(_about_properties(other, sections["items"]))
-                continue
-            found = behaviours(other, self.log.sample, user, items, self.items)
-            if found is None or "behaviours" in sections:
+        sections: dict[str, Any] = {}
+        roles = [(other, key, of_whom(key, user, items) if key else None) for other in self.others for key in [key_of(other)]]
+        for other, key, role in sorted(roles, key=lambda one: one[2] is None):  # behaviours last: they may share fields of the item table
+            if key is not None and role is not None and SECTIONS[role] not in sections:
+                sections |= self._described(other, key, role, items if role == "item" else user)
+            elif "items" not in sections and (found := properties(other, self.log.sample, items, self.used)):
+                sections |= {"items": found[0], **as_config(found[1])}
+                self.guessed.questions.append(_about_properties(other, found[0]))
+            elif "behaviours" not in sections and (section := behaviours(other, self.log.sample, user, items, self.items)):
+                sections["behaviours"] = section
+            else:
                 name = other.sample.paths[0].name
                 self.guessed.questions.append(f"{name}: neither an item table, a user table nor behaviours of this log; what is it?")
-            else:
-                sections["behaviours"] = found
         return sections
+
+    def _described(self, other: LookedAt, key: Column, role: str, ids: Column | None) -> dict[str, Any]:
+        """The section of an item or user table, with its fields and what to do about ids that it lacks."""
+        section, fields = description(other, self.log.sample, key, role, self.used)
+        self._note(other.sample, fields)
+        name = other.sample.paths[0].name
+        if not as_config(fields):
+            self.guessed.remarks.append(f"{name}: no column of it could be a field")
+            return {}
+        if role == "item":
+            self.items = other
+        found = {SECTIONS[role]: renamed(section, {key.name: role} if key.is_unnamed else {}), **as_config(fields)}
+        known = 1.0 if ids is None or not other.sample.is_whole else ids.covered_by(key.values)
+        if known < 1.0:
+            self.guessed.questions.append(f"{name}: knows {known:.1%} of the log's {role}s; the others get unknown fields; is that right?")
+            found[f"on_missing_{role}s"] = "unknown"
+        return found
 
     def _shown_items(self) -> Column | None:
         return None if self.events.shown is None else Column("items", self.events.shown.items, -1)
@@ -157,7 +158,7 @@ class _Draft:
             self.guessed.remarks.append(f"{name}: {columns}: several values in one text, which count as one category")
 
 
-def _names(columns: dict[str, Any], log: OtherTable) -> dict[str, str]:
+def _names(columns: dict[str, Any], log: LookedAt) -> dict[str, str]:
     """New names of the columns of a file without a header, by what they are."""
     found = {}
     for role, column in columns.items():
@@ -196,7 +197,7 @@ def _split_files(paths: Sequence[Path]) -> dict[str, Any]:
     return {"path": train, "validation_path": validation, "test_path": test}
 
 
-def _about_properties(other: OtherTable, section: dict[str, Any]) -> str:
+def _about_properties(other: LookedAt, section: dict[str, Any]) -> str:
     [(column, name)] = section["where"].items()
     return (
         f"items: of {other.sample.paths[0].name} it takes the rows with {column} = {name}, one field; is another one better? "

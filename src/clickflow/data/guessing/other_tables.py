@@ -1,11 +1,10 @@
 """The files beside the log: an item table, a user table, behaviours."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from clickflow.data.guessing.events import Events
+from clickflow.data.guessing.events import LookedAt
 from clickflow.data.guessing.field_columns import Fields, field_name, fields_of_table
 from clickflow.data.guessing.profile import Column, Table
 from clickflow.data.guessing.sample import Sample
@@ -22,21 +21,17 @@ COVERED = 0.5
 SHARED_USERS = 0.2
 
 
-@dataclass(frozen=True)
-class OtherTable:
-    """A table that is not the log."""
-
-    sample: Sample
-    table: Table
-    events: Events
-
-
-def key_of(other: OtherTable) -> Column | None:
+def key_of(other: LookedAt) -> Column | None:
     """The column with one row per value; the one named as an id, else the first."""
+    moments = {clock.column.name for clock in other.events.moments}
     keys = [
         column
         for column in other.table.columns
-        if column.is_id_like and column.rows > 1 and column.distinct >= KEY * column.rows and not column.is_free_text
+        if column.name not in moments
+        and column.is_id_like
+        and column.rows > 1
+        and column.distinct >= KEY * column.rows
+        and not column.is_free_text
     ]
     return min(keys, key=lambda column: (not is_named(column.words, ITEM | USER), "id" not in column.words, column.position), default=None)
 
@@ -51,14 +46,14 @@ def of_whom(key: Column, user: Column | None, item: Column | None) -> str | None
     return max(scores, key=lambda role: scores[role], default=None)
 
 
-def description(other: OtherTable, log: Sample, key: Column, role: str, used: set[str]) -> tuple[dict[str, Any], Fields]:
+def description(other: LookedAt, log: Sample, key: Column, role: str, names: set[str]) -> tuple[dict[str, Any], Fields]:
     """The section of an item or user table, and its fields."""
-    fields, title = fields_of_table(other.table, key, role, used)
+    fields, title = fields_of_table(other, key, role, names)
     section = {**files_beside(other.sample, log), "column": key.name} | ({"title": title} if title else {})
     return section, fields
 
 
-def properties(other: OtherTable, log: Sample, item: Column | None, used: set[str]) -> tuple[dict[str, Any], Fields] | None:
+def properties(other: LookedAt, log: Sample, item: Column | None, used: set[str]) -> tuple[dict[str, Any], Fields] | None:
     """The section and the field of a table with one row per item and property; None if the table is none.
 
     The config takes one property of it: the one named as a category, else the one that most items have.
@@ -75,7 +70,7 @@ def properties(other: OtherTable, log: Sample, item: Column | None, used: set[st
     return {**files_beside(other.sample, log), "column": what.name, "where": {key.name: chosen}}, fields
 
 
-def behaviours(other: OtherTable, log: Sample, user: Column, item: Column | None, items: OtherTable | None) -> dict[str, Any] | None:
+def behaviours(other: LookedAt, log: Sample, user: Column, item: Column | None, items: LookedAt | None) -> dict[str, Any] | None:
     """The section of a behaviour table; None if the table is none, or says neither which items nor what these are."""
     if other.events.clock is None:
         return None
@@ -127,7 +122,7 @@ def _same(table: Table, column: Column) -> Column | None:
     return found[0] if found else None
 
 
-def _shared_fields(table: Table, items: OtherTable | None, taken: set[str]) -> dict[str, str]:
+def _shared_fields(table: Table, items: LookedAt | None, taken: set[str]) -> dict[str, str]:
     """Field of the item table -> the behaviour table's column for it, as cate_id -> cate."""
     if items is None:
         return {}
