@@ -13,8 +13,10 @@ from clickflow.cli.config_files import shown as shown_path
 from clickflow.cli.help import help_text
 from clickflow.cli.main import show
 from clickflow.cli.misspelt import FROM
+from clickflow.cli.next_command import default_home
 from clickflow.config import validate
 from clickflow.errors import ConfigError, system_reason
+from clickflow.runs.config import PrepareConfig
 from clickflow.text import counted, near_name
 
 NAME = r"[a-z0-9_-]+"
@@ -51,24 +53,20 @@ def write_first_config(arguments: Sequence[str], console: Console) -> None:
     # Polars takes a third of a second to import: not before the command line is known to be right.
     from clickflow.data.guessing.config_text import config_text
     from clickflow.data.guessing.guess import guess
-    from clickflow.data.sources.log import LogConfig
 
     console.print(f"[dim]·[/] looking at {escape(', '.join(map(str, files)))} …", soft_wrap=True)
     found = guess(files)
-    validate(LogConfig, {"name": name, "source": "log", **found.values}, "the guessed config")
+    data = {"name": name, "source": "log", **found.values}
+    validate(PrepareConfig, {"data": data, "protocol": {"name": found.protocol}, "home": str(default_home())}, "the guessed config")
     command = shlex.join(["clickflow", "prepare", FROM, *map(str, files)])
     _write(target, config_text(name, found, command))
-    for line in summary(found.protocol, found.values, found.looked_at):
-        console.print(line, soft_wrap=True, markup=False)
-    for file, columns in found.left_out.items():
-        console.print(f"left out of {file}: {', '.join(columns)}", soft_wrap=True, markup=False)
-    for remark in found.remarks:
-        console.print(remark, soft_wrap=True, markup=False)
+    lines = summary(found.protocol, found.values, found.looked_at)
+    lines += [f"left out of {file}: {', '.join(columns)}" for file, columns in found.left_out.items()] + found.remarks
     if found.questions:
-        console.print(f"{counted(len(found.questions), 'open question')}:", style="yellow")
-        for question in found.questions:
-            console.print(f"  {question}", soft_wrap=True, markup=False)
-    console.print(f"wrote {shown_path(target)}: guesses, so look at it first", soft_wrap=True, markup=False)
+        lines += [f"{counted(len(found.questions), 'open question')}:", *(f"  {question}" for question in found.questions)]
+    lines.append(f"wrote {shown_path(target)}: guesses, so look at it first")
+    for line in lines:
+        console.print(line, soft_wrap=True, markup=False)
     console.print(f"next: [bold]{escape(shlex.join(['clickflow', 'prepare', f'data={name}']))}[/]", soft_wrap=True)
 
 
