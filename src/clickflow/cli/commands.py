@@ -26,6 +26,10 @@ class Command:
     """Makes the arguments that Hydra sees of those that the user gave."""
     check: str | None = None
     """Makes what the pipeline is given of a job's overrides and the folder of ``--config-dir``; None validates the config."""
+    aside: str | None = None
+    """Does what an option of its own asks for, without a config, and says whether one did."""
+    aside_usage: str = ""
+    """How that option is written, and what it does."""
     grid: str | None = None
     """Held around all jobs of a grid, given what was checked; gives further overrides for them."""
 
@@ -65,8 +69,10 @@ COMMANDS = {
             "prepare",
             "make a prepared data set of a raw log",
             "clickflow.runs.config:PrepareConfig",
-            ("data=movielens_1m data.path=ml-1m.zip", "data=log data.path=clicks.csv data.columns.label=clicked", "data=synthetic"),
+            ("--from clicks.csv products.csv", "data=movielens_1m data.path=ml-1m.zip", "data=my_shop protocol.test_fraction=0.2"),
             "torch and PyArrow",
+            aside="clickflow.cli.first_config:wrote_first_config",
+            aside_usage="--from FILE ... [data=NAME]: looks at a log of yours and writes a first conf/data/NAME.yaml",
         ),
         Command(
             "train",

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import hydra
 
 from clickflow.cli.commands import COMMANDS, Command
+from clickflow.cli.first_config import asks_for_first_config
 from clickflow.cli.main import show
 from clickflow.cli.search_path import CONF, further_configs
 from clickflow.errors import ConfigError
@@ -54,6 +55,8 @@ def _query(command: Command | None) -> None:
         return
     if words and words[0] == command.name:
         words = words[1:]
+    if command.aside and asks_for_first_config(words):
+        return  # files are next, which the shell completes itself
     os.environ["COMP_LINE"] = " ".join(["clickflow", *words])
     sys.argv[1:] = ["-sc", "query=bash"]
     with further_configs(None):

@@ -50,6 +50,7 @@ def help_text(command: Command, overrides: Sequence[str], config_dir: str | None
         *wrapped(f"{command.name}: {command.purpose}"),
         "",
         f"usage: clickflow {command.name} [group=name ...] [key=value ...]",
+        *(wrapped(f"or clickflow {command.name} {command.aside_usage}", 4, 7) if command.aside else []),
         "",
         "Keys:",
     ]

@@ -47,6 +47,8 @@ def launch(name: str, arguments: Sequence[str]) -> None:
     set_environment()
     failed: list[str] = []
     try:
+        if command.aside and resolve_name(command.aside)(arguments, console):
+            return
         given = _given(command, arguments)
         if given is None:
             return

@@ -13,8 +13,8 @@ if TYPE_CHECKING:  # as mypy knows it, without importing typing for it
     from types import FrameType
     from typing import NoReturn
 
-ANSWERED_AT_ONCE = ("-h", "--help", "-c", "--cfg", "-i", "--info", "--hydra-help", "-sc", "--shell-completion", "--version")
-"""Options whose answer may be read by another program, so that nothing else is printed."""
+ANSWERED_AT_ONCE = ("-h", "--help", "-c", "--cfg", "-i", "--info", "--hydra-help", "-sc", "--shell-completion", "--version", "--from")
+"""Options that read no config, or whose answer may be read by another program, so that nothing else is printed."""
 
 
 def main() -> None:

@@ -6,6 +6,8 @@ import shlex
 from collections.abc import Collection, Sequence
 
 KEY = r"[A-Za-z_][\w./@-]*"
+FROM = "--from"
+"""Option of ``prepare``, which takes files and no config."""
 
 
 def option_fault(arguments: Sequence[str], options: Collection[str], fault: str) -> str:
@@ -21,6 +23,8 @@ def option_fault(arguments: Sequence[str], options: Collection[str], fault: str)
         if not re.fullmatch(f"--?{KEY}", option) or any(known.startswith(option) for known in options):
             continue
         where = f"command line, {argument}"
+        if option == FROM or difflib.get_close_matches(option, [FROM], n=1, cutoff=0.8):
+            return f"{where}: no such option; did you mean clickflow prepare {FROM} FILE?"
         if close := difflib.get_close_matches(option, options, n=1, cutoff=0.8):
             return f"{where}: no such option; did you mean {close[0]}?"
         key = option.lstrip("-").replace("-", "_")

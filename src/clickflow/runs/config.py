@@ -215,7 +215,8 @@ def _missing_clock(data: DataConfig, protocol: ProtocolConfig) -> Contradictions
         name, moment = next(iter(protocol.dates.items()))
         yield f"protocol.{name}", f"= {moment}: the log names its splits itself; remove the date or the log's splits"
     by_time = isinstance(protocol, ImpressionsConfig) or protocol.split == "time"
-    if by_time and data.timestamp_unit == "order" and not (data.columns.split or data.test_path):
+    is_clock = data.timestamp_unit != "order" or data.columns.timestamp is None  # positions in the files are one order for all users
+    if by_time and not is_clock and not (data.columns.split or data.test_path):
         other = {"rating": " or protocol.split=user", "next_item": " with protocol.split=leave_one_out"}.get(protocol.name, "")
         yield (
             "protocol.name",

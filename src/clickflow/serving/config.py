@@ -6,9 +6,9 @@ from pydantic import Field
 
 from clickflow.config import Contradictions
 from clickflow.data.schema import ITEM, TIMESTAMP, USER, TimestampUnit
+from clickflow.data.sources.conditions import Where
 from clickflow.data.sources.dialect import Dialect
 from clickflow.data.sources.log_columns import EventColumns, ItemColumns, Paths
-from clickflow.data.sources.where import Where
 
 
 class BehaviourColumns(EventColumns):

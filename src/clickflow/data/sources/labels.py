@@ -6,8 +6,9 @@ import polars as pl
 
 from clickflow.data.schema import LABEL
 from clickflow.data.sources.columns import Canonical
+from clickflow.data.sources.conditions import Condition
 from clickflow.data.sources.log_columns import LabelColumn
-from clickflow.data.sources.where import Condition, has_value
+from clickflow.data.sources.where import has_value
 from clickflow.errors import DataError
 
 WORDS = {"true": "1", "t": "1", "yes": "1", "y": "1", "false": "0", "f": "0", "no": "0", "n": "0"}

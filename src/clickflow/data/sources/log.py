@@ -31,6 +31,7 @@ from clickflow.data.schema import (
 )
 from clickflow.data.sources import columns, formats, row_lists
 from clickflow.data.sources.columns import Canonical, Selection
+from clickflow.data.sources.conditions import Where, conditions
 from clickflow.data.sources.dialect import Dialect
 from clickflow.data.sources.labels import label, outcomes
 from clickflow.data.sources.log_columns import (
@@ -48,7 +49,7 @@ from clickflow.data.sources.parts import FILE
 from clickflow.data.sources.raw import RawLog
 from clickflow.data.sources.source import SourceConfig
 from clickflow.data.sources.timestamps import Timestamps, timestamps
-from clickflow.data.sources.where import Where, choose, conditions
+from clickflow.data.sources.where import choose
 from clickflow.errors import DataError
 
 POSITION = "given:position"

@@ -7,8 +7,8 @@ from pydantic import BeforeValidator, Field, PlainSerializer, SerializerFunction
 
 from clickflow.config import Contradictions, FilePath, StrictConfig
 from clickflow.data.schema import Kind
+from clickflow.data.sources.conditions import Values, Where, listed
 from clickflow.data.sources.dialect import TableDialect
-from clickflow.data.sources.where import Values, Where, listed
 
 
 def _as_paths(value: object) -> tuple[str, ...]:
