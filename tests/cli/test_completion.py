@@ -41,7 +41,7 @@ def test_commands_choices_and_keys_are_completed(clickflow):
         "clickflow predict inp",
         "clickflow nothing a",
     ]
-    done = subprocess.run(["bash", "--norc", "-c", ASK + UNINSTALL, "bash", *lines], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(["bash", "--norc", "-c", ASK + UNINSTALL, "bash", *lines], capture_output=True, text=True, timeout=180, check=True)
     shown = done.stdout.splitlines()
     assert [line.split() for line in shown[:5]] == [["train"], ["dien", "din"], ["model.embedding_dim="], ["input="], []]
     assert shown[5].endswith("-F _clickflow clickflow")
@@ -52,7 +52,7 @@ def test_commands_choices_and_keys_are_completed(clickflow):
 def test_where_words_do_not_break_at_the_equals_sign_the_whole_word_is_replaced(clickflow):
     ask = ASK.replace('eval "$(clickflow -sc install=bash)"', 'eval "$(clickflow train -sc install=bash)"; COMP_WORDBREAKS=" "')
     line = "clickflow train model=di"
-    done = subprocess.run(["bash", "--norc", "-c", ask, "bash", line], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(["bash", "--norc", "-c", ask, "bash", line], capture_output=True, text=True, timeout=180, check=True)
     assert done.stdout.splitlines()[0] == "model=dien model=din"
 
 
