@@ -97,6 +97,7 @@ TINY = {
     ),
 }
 NOT_RUN = {
+    "prepare_memory": "prepares two sizes of a log in processes of their own and takes minutes; its help is asked for",
     "promotion_cost": "trains and promotes in processes of their own for minutes; its help is asked for",
     "results": "needs the papers' data sets and hours; its configs are composed below",
     "sweep_against_hydra_optuna": "makes an environment of its own with another sweeper; its help is asked for",
@@ -156,7 +157,7 @@ def test_it_runs_to_its_last_figure(name, start, capfd):
     assert TINY[name].shows in capfd.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["promotion_cost", "sweep_against_hydra_optuna", "sweep_pruning", "sweep_survival"])
+@pytest.mark.parametrize("name", ["prepare_memory", "promotion_cost", "sweep_against_hydra_optuna", "sweep_pruning", "sweep_survival"])
 def test_its_help_is_shown(name, start, capsys):
     with pytest.raises(SystemExit) as caught:
         start(name, Tiny("", arguments=["--help"]))

@@ -41,7 +41,9 @@ def test_commands_choices_and_keys_are_completed(clickflow):
         "clickflow predict inp",
         "clickflow nothing a",
     ]
-    done = subprocess.run(["bash", "--norc", "-c", ASK + UNINSTALL, "bash", *lines], capture_output=True, text=True, timeout=180, check=True)
+    done = subprocess.run(
+        ["bash", "--norc", "-c", ASK + UNINSTALL, "bash", *lines], capture_output=True, text=True, timeout=180, check=True
+    )
     shown = done.stdout.splitlines()
     assert [line.split() for line in shown[:5]] == [["train"], ["dien", "din"], ["model.embedding_dim="], ["input="], []]
     assert shown[5].endswith("-F _clickflow clickflow")

@@ -6,6 +6,8 @@ from clickflow.data.history_rules import HistoryRules
 
 NEXT_ITEM, IMPRESSIONS = {"name": "next_item", "seed": 3, "ties": "exclude", "history_lag": 5}, {"name": "impressions", "history_lag": 5}
 
+DROPPING = {"timestamp_unit": "seconds", "duplicates": "drop"}
+
 
 @pytest.mark.parametrize(
     ("protocol", "source", "rules"),
@@ -18,6 +20,12 @@ NEXT_ITEM, IMPRESSIONS = {"name": "next_item", "seed": 3, "ties": "exclude", "hi
         ({"name": "rating", "seed": 7}, {"timestamp_unit": "seconds"}, HistoryRules()),
         (IMPRESSIONS, {"timestamp_unit": "seconds", "duplicates": "drop"}, HistoryRules(history_lag=5, merges_identical=True)),
         (IMPRESSIONS, {"timestamp_unit": "seconds", "duplicates": "drop", "columns": {"group": "page"}}, HistoryRules(history_lag=5)),
+        (IMPRESSIONS, DROPPING | {"columns": {"kind": "event"}}, HistoryRules(history_lag=5)),
+        (IMPRESSIONS, DROPPING | {"columns": {"candidates": {"column": "shown"}}}, HistoryRules(history_lag=5)),
+        (IMPRESSIONS, DROPPING | {"columns": {"group": "page"}, "behaviours": {"columns": {"kind": None}}}, HistoryRules(
+            history_lag=5, merges_identical=True
+        )),
+        (IMPRESSIONS, DROPPING | {"columns": {}, "behaviours": {"columns": {"kind": "event"}}}, HistoryRules(history_lag=5)),
         (IMPRESSIONS, {"timestamp_unit": "seconds", "columns": {"history": "past"}}, HistoryRules(history_lag=5, ready_made=True)),
     ],
 )  # fmt: skip

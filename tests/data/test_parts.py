@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clickflow.config import validate
+from clickflow.data import log_parts, validation
 from clickflow.data import prepare as preparing
-from clickflow.data import validation
 from clickflow.data.prepare import prepare
 from clickflow.data.protocols import ImpressionsConfig, NextItemConfig, ProtocolConfig, RatingConfig
 from clickflow.data.sources.log import LogConfig
@@ -180,3 +180,9 @@ def test_the_logs_above_are_mostly_prepared_and_in_several_parts(tmp_path, monke
                 prepared += 1
     assert prepared >= 20
     assert min(map(len, parts)) >= 3
+
+
+def test_a_log_of_many_users_has_no_more_parts_than_files_may_be_open():
+    starts = log_parts._first_users(np.ones(10_000, np.int64), num_bytes=10**12, limit_bytes=10**6)
+    assert len(starts) - 1 == log_parts.MAX_PARTS
+    assert (np.diff(starts) > 0).all()

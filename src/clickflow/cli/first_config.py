@@ -145,7 +145,7 @@ def _write(target: Path, text: str) -> None:
             try:
                 stream.write(text)
                 stream.flush()
-            except OSError:
+            except BaseException:  # Ctrl-C, too: nothing half-written is left
                 target.unlink()
                 raise
     except OSError as error:

@@ -11,15 +11,16 @@ from clickflow.data.behaviours import IdNumbers, time_order
 from clickflow.data.id_numbers import id_numbers
 from clickflow.data.log_parts import LogPart
 from clickflow.data.protocols import Interactions
-from clickflow.data.schema import GIVEN_HISTORY, ITEM, LABEL, RATING, SPLIT, TIMESTAMP, USER, TimestampUnit
+from clickflow.data.schema import GIVEN_HISTORY, ITEM, LABEL, RATING, SPLIT, TIMESTAMP, USER
+from clickflow.data.validation import CheckedLog
 
 
-def coded(part: LogPart, frame: pl.DataFrame, items: pl.Series, unit: TimestampUnit, seed: int) -> Interactions:
+def coded(part: LogPart, frame: pl.DataFrame, log: CheckedLog, seed: int) -> Interactions:
     """The rows of one of a part's tables as numbers, by user and time; their order in the file changes nothing."""
-    group, item, timestamp = codes(frame[USER], part.users), codes(frame[ITEM], items), frame[TIMESTAMP].to_numpy()
+    group, item, timestamp = codes(frame[USER], part.users), codes(frame[ITEM], log.item_ids), frame[TIMESTAMP].to_numpy()
 
     def numbers() -> IdNumbers:
-        return IdNumbers(id_numbers(part.users.to_arrow()), id_numbers(items.to_arrow()), unit)
+        return IdNumbers(id_numbers(part.users.to_arrow()), log.item_numbers, log.raw.timestamp_unit)
 
     order = time_order(group, item, timestamp, len(part.users), seed, numbers)
     group, item, timestamp = group[order], item[order], timestamp[order]
@@ -36,7 +37,7 @@ def coded(part: LogPart, frame: pl.DataFrame, items: pl.Series, unit: TimestampU
         item=item,
         timestamp=timestamp,
         source_row=order,
-        unit=unit,
+        unit=log.raw.timestamp_unit,
         label=column(LABEL, np.uint8),
         rating=column(RATING, np.float64),
         split=column(SPLIT, np.uint8),

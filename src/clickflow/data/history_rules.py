@@ -6,6 +6,9 @@ from typing import Any
 from clickflow.config import StrictConfig
 from clickflow.data.schema import TimestampUnit
 
+TELLING_APART = ("group", "kind", "candidates", "rating")
+"""Columns of a log by which rows of one user, item and timestamp are no duplicates of each other."""
+
 
 class HistoryRules(StrictConfig):
     """How the histories of a training were made; the defaults are those of models that do not say."""
@@ -32,12 +35,13 @@ class HistoryRules(StrictConfig):
             source: values of its source's config.
             timestamp_unit: unit of its timestamps; of date-times, which have no unit in the source, it is microseconds.
         """
-        columns = source.get("columns") or {}
+        columns, own = source.get("columns") or {}, source.get("behaviours")
+        told_apart = [(own.get("columns") or columns).get("kind")] if own else [columns.get(key) for key in TELLING_APART]
         is_next_item = protocol["name"] == "next_item"
         values = {
             "history_lag": protocol.get("history_lag", 0),
             "timestamp_unit": source.get("timestamp_unit", timestamp_unit),
-            "merges_identical": is_next_item or (source.get("duplicates") == "drop" and not columns.get("group")),
+            "merges_identical": is_next_item or (source.get("duplicates") == "drop" and not any(told_apart)),
             "by_position": protocol.get("ties") == "position",
             "ready_made": bool(columns.get("history")),
             "seed": protocol.get("seed", 0) if is_next_item else 0,

@@ -1,7 +1,7 @@
 """A checked log in parts of neighbouring users, each small enough to be worked on in memory.
 
 Everything about a user is in his part, so the work on a part needs no other one. Raw ids are codes from here on: the position among the
-sorted ones. A small log is one part, and no row of it is copied for that.
+sorted ones. A small log is one part, which stays in memory.
 """
 
 from collections import Counter
@@ -22,6 +22,8 @@ from clickflow.data.tallies import ROWS
 from clickflow.data.validation import CheckedLog, count_name
 
 PART = "given:part"
+MAX_PARTS = 256
+"""Each part of a table is an open file while rows are moved to it, and a process may have some 1,000."""
 
 
 @dataclass(frozen=True)
@@ -138,12 +140,12 @@ def _first_users(rows: IntArray, num_bytes: int, limit_bytes: int) -> IntArray:
     Args:
         rows: (U,) rows of each user.
         num_bytes: bytes of all rows.
-        limit_bytes: bytes that a part should have at most; a user is never cut in two.
+        limit_bytes: bytes that a part should have at most; a user is never cut in two, and there are at most ``MAX_PARTS``.
 
     Returns:
         (P + 1,) first user of each part, and U.
     """
-    num_parts = -(-num_bytes // limit_bytes) if limit_bytes < num_bytes else 1
+    num_parts = min(MAX_PARTS, -(-num_bytes // limit_bytes)) if limit_bytes < num_bytes else 1
     before = np.cumsum(rows) - rows
     part = before * num_parts // max(1, int(rows.sum()))
     return np.append(np.append(0, np.flatnonzero(np.diff(part)) + 1), len(rows))

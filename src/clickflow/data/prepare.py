@@ -67,7 +67,7 @@ def prepare(
 
 
 def _identity(data: DataConfig, protocol: ProtocolConfig, files: tuple[Path, ...]) -> str:
-    """SHA-256 of everything that determines a prepared dataset; of the log's location only the columns that folders stand for."""
+    """SHA-256 of everything that determines a prepared dataset; of the location of ``path`` only the columns that folders stand for."""
     contents = [(storage.digest_source(path), partition_values(path)) for path in files]
     values = [FORMAT_VERSION, ORDERED_BY, _described(data), protocol.model_dump(mode="json"), contents]
     return digest_values(values)
@@ -89,7 +89,8 @@ def _write(folder: Path, raw: RawLog, data: DataConfig, protocol: ProtocolConfig
     progress("writing")
     files = RowFiles(rows, parts, totals, protocol, data.name)
     written = write_items(folder, log, totals) | files.write(folder)
-    shutil.rmtree(scratch.folder, ignore_errors=True)
+    if scratch.folder.exists():
+        shutil.rmtree(scratch.folder)
     manifest = Manifest(
         format_version=FORMAT_VERSION,
         name=data.name,

@@ -91,12 +91,13 @@ class LogRows:
         self.num_behaviours, self.has_order = 0, False
         self.moments: tuple[int, int] | None = None
         self.counts: Counter[str] = Counter()
-        self._num_parts, self._report, self._num_rows = len(parts), parts.report, log.interactions.num_rows
+        self._num_parts, self._report, self._num_rows = len(parts), parts.report, 0
         self._shelf = Shelf[PartRows](None if parts.folder is None else parts.folder / "rows")
         moments = ColumnSpool(None if parts.folder is None else parts.folder / "moments", np.int64)
         self._rule: SplitRule | None = None
         for number, part in enumerate(parts):
             rows = self._rows(part, log, protocol)
+            self._num_rows += rows.source.height
             self._shelf.put(number, rows)
             if rows.impressions.split is None:
                 moments.append(rows.impressions.timestamp)
@@ -168,11 +169,11 @@ def _events(part: LogPart, log: CheckedLog, protocol: ProtocolConfig) -> tuple[I
 
     These are of the rows' own histories, else of a table of their own, else the clicks, else all rows.
     """
-    seed, unit = protocol.seed if isinstance(protocol, NextItemConfig) else 0, log.raw.timestamp_unit
-    interactions = coded(part, part.interactions, log.item_ids, unit, seed)
+    seed = protocol.seed if isinstance(protocol, NextItemConfig) else 0
+    interactions = coded(part, part.interactions, log, seed)
     if part.histories is not None:
         return interactions, interactions, as_behaviours(part.histories, codes(items_of(part.histories)[ITEM], log.item_ids))
-    past = interactions if part.behaviours is None else coded(part, part.behaviours, log.item_ids, unit, seed)
+    past = interactions if part.behaviours is None else coded(part, part.behaviours, log, seed)
     chosen = slice(None) if past.label is None else np.flatnonzero(past.label)
     behaviours = Behaviours.of(past.group[chosen], past.item[chosen], past.timestamp[chosen], past.source_row[chosen], len(part.users))
     return interactions, past, behaviours

@@ -67,14 +67,9 @@ class FrameSpool:
         if self.num_bytes > self._limit_bytes:
             self._flush()
 
-    @property
-    def is_in_memory(self) -> bool:
-        """Whether no row went to the disk."""
-        return self._writer is None
-
     def frames(self) -> Iterator[pl.DataFrame]:
         """All rows, piece by piece; nothing may be added afterwards."""
-        if self.is_in_memory:
+        if self._writer is None:
             yield from self._frames
             return
         self._writer.close()
@@ -174,7 +169,7 @@ class Shelf(Generic[T]):
             folder.mkdir(parents=True, exist_ok=True)
 
     def put(self, part: int, value: T) -> None:
-        """Put an object down, in place of the one that is there."""
+        """Put an object down."""
         if self._folder is None:
             self._kept[part] = value
             return

@@ -29,7 +29,7 @@ class Tally:
 
     @property
     def has_values(self) -> bool:
-        """Whether anything was counted."""
+        """Whether rows were looked at."""
         return self._merged is not None or bool(self._pieces)
 
     def table(self) -> pl.DataFrame:

@@ -13,10 +13,12 @@ from operator import or_
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from clickflow.data import candidate_lists, given_histories
 from clickflow.data.faults import ROLES, Finding, Findings, RawTable, UnitCheck, no_click_as_minus_one, row_faults
 from clickflow.data.field_values import MissingValues
+from clickflow.data.id_numbers import id_numbers
 from clickflow.data.schema import CANDIDATES, GIVEN_HISTORY, ITEM, LABEL, LIST, USER
 from clickflow.data.scratch import IN_MEMORY, FrameSpool, Scratch
 from clickflow.data.sources.columns import given
@@ -59,6 +61,11 @@ class CheckedLog:
     raw: RawLog
     counts: dict[str, int]
 
+    @cached_property
+    def item_numbers(self) -> NDArray[np.uint64]:
+        """(I,) numbers of the items' raw ids; see :mod:`clickflow.data.id_numbers`."""
+        return id_numbers(self.item_ids.to_arrow())
+
     @property
     def behaviours_are_interactions(self) -> bool:
         """Whether histories hold rows of the interactions."""
@@ -86,17 +93,18 @@ def check(raw: RawLog, config: SourceConfig, scratch: Scratch = IN_MEMORY) -> Ch
     events = {"interactions": raw.interactions} | ({} if raw.behaviours is None else {"behaviours": raw.behaviours})
     spools: dict[str, FrameSpool] = {}
     listed: Counter[str] = Counter()
-    users, events_users, item_ids, described = Tally(USER), Tally(USER), Tally(ITEM), Tally(ITEM)
+    users, impression_users, item_ids, described = Tally(USER), Tally(USER), Tally(ITEM), Tally(ITEM)
     fields = [spec.name for spec in raw.fields if spec.role == "item"]
     for name, frame in events.items():
         spool = spools[name] = FrameSpool(scratch.folder / f"{name}.arrow", scratch.limit_bytes)
         for piece in _pieces(frame, checks[name].origin):
             sound = checks[name].sound_rows(piece)
             users.add(sound[USER])
-            for ids in _item_ids(sound, listed):
+            rows = _listing(sound, listed)
+            for ids in _item_ids(rows):
                 item_ids.add(ids)
             if name == "interactions":
-                events_users.add(_listing(sound)[USER])
+                impression_users.add(rows[USER])
             elif are_known := [pl.col(field).is_not_null() for field in fields if field in sound.columns]:
                 described.add(sound.filter(pl.any_horizontal(are_known))[ITEM])
             spool.append(sound)
@@ -104,7 +112,7 @@ def check(raw: RawLog, config: SourceConfig, scratch: Scratch = IN_MEMORY) -> Ch
     problems: list[str] = []
     counts: dict[str, int] = {}
     whole, sound_tables = {}, {}
-    for name in ROLES.keys() & checks.keys():
+    for name in [role for role in ROLES if role in checks]:
         lazy = tables[name]
         assert lazy is not None
         with reading(checks[name].origin):
@@ -115,7 +123,7 @@ def check(raw: RawLog, config: SourceConfig, scratch: Scratch = IN_MEMORY) -> Ch
     for one in checks.values():
         problems += one.missing.report(config, counts)
     problems += candidate_lists.refuse_without_candidates(RawTable("interactions", pl.DataFrame(), raw), listed)
-    needing = {"items": item_ids, "users": events_users}
+    needing = {"items": item_ids, "users": impression_users}
     for name, key in ROLES.items():
         if name in sound_tables:
             sound_tables[name] = _one_row_each(sound_tables[name], key, counts)
@@ -137,16 +145,16 @@ def check(raw: RawLog, config: SourceConfig, scratch: Scratch = IN_MEMORY) -> Ch
     )
 
 
-def _listing(frame: pl.DataFrame) -> pl.DataFrame:
-    """The rows that list a candidate, if rows list candidates."""
-    return candidate_lists.with_candidates(frame, {})
-
-
-def _item_ids(frame: pl.DataFrame, listed: Counter[str]) -> Iterator[pl.Series]:
-    """The items of a piece, those in lists of candidates and in histories among them; counts the lists."""
+def _listing(frame: pl.DataFrame, listed: Counter[str]) -> pl.DataFrame:
+    """The rows that list a candidate, if rows list candidates; counts the lists."""
     counts: dict[str, int] = {}
     rows = candidate_lists.with_candidates(frame, counts)
     listed.update(counts)
+    return rows
+
+
+def _item_ids(rows: pl.DataFrame) -> Iterator[pl.Series]:
+    """The items of a piece, those in lists of candidates and in histories among them."""
     if GIVEN_HISTORY in rows.columns:
         yield given_histories.items_of(rows)[ITEM]
     yield rows[CANDIDATES].explode() if CANDIDATES in rows.columns else rows[ITEM]

@@ -56,7 +56,7 @@ def served_behaviours(
             table.write(Path(folder))
         except OSError as error:
             raise _unwritable(home, error) from error
-        del table  # the server's processes share what is written
+        del table, bundle  # the server's processes share what is written
         yield {FOLDER_VARIABLE: folder}
 
 

@@ -4,14 +4,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from clickflow.config import Contradictions
+from clickflow.config import Contradictions, StrictConfig
 from clickflow.data.schema import ITEM, TIMESTAMP, USER, TimestampUnit
 from clickflow.data.sources.conditions import Where
 from clickflow.data.sources.dialect import Dialect
-from clickflow.data.sources.log_columns import EventColumns, ItemColumns, Paths
+from clickflow.data.sources.log_columns import ItemColumns, Paths
 
 
-class BehaviourColumns(EventColumns):
+class BehaviourColumns(StrictConfig):
     """The table's names for who did something, with what, and when."""
 
     user: str = USER

@@ -178,6 +178,13 @@ def test_shown_and_clicked_as_events_make_a_label(tmp_path):
     assert found.values["columns"]["label"] == {"column": "event", "positive": ["click"], "negative": ["impression"]}
 
 
+def test_events_are_known_however_they_are_written(tmp_path):
+    table = clicks()
+    table["event"] = ["Click" if label else "No Click" for label in table.pop("clicked")]
+    found = looked_at(write_csv(tmp_path / "log.csv", table))
+    assert found.values["columns"]["label"] == {"column": "event", "positive": ["Click"], "negative": ["No Click"]}
+
+
 def test_events_that_take_others_back_do_not_count(tmp_path):
     table = clicks()
     table["event_type"] = [["view", "cart", "remove_from_cart", "purchase"][number % 4] for number in range(400)]
@@ -222,6 +229,18 @@ def test_a_history_of_joined_ids_is_one(tmp_path):
     table = clicks(hist=["^".join(map(str, rng.choices(range(60), k=1 + number % 5))) for number in range(400)])
     found = looked_at(write_csv(tmp_path / "log.csv", table))
     assert (found.values["columns"]["history"], found.values["history_separator"]) == ("hist", "^")
+
+
+def test_beside_a_ready_made_history_there_are_neither_kinds_nor_other_behaviours(tmp_path):
+    rng = random.Random(0)
+    past = ["^".join(map(str, rng.choices(range(60), k=1 + number % 5))) for number in range(400)]
+    events = [["view", "buy"][number % 2] for number in range(400)]
+    log = write_csv(tmp_path / "log.csv", clicks(hist=past, event_type=events))
+    views = {key: values for key, values in clicks().items() if key in ("user_id", "item_id", "timestamp")}
+    found = looked_at(log, write_csv(tmp_path / "views.csv", views))
+    assert found.values["columns"]["history"] == "hist"
+    assert "kind" not in found.values["columns"]
+    assert "behaviours" not in found.values
 
 
 def test_joined_categories_are_a_field_with_a_remark(tmp_path):

@@ -103,3 +103,12 @@ def test_the_types_are_those_of_a_log(tmp_path):
     frame = read_sample(tmp_path / "log.csv").frame
     assert list(map(str, frame.dtypes)) == ["Int64", "Float64", "String", "Null"]
     assert frame.rows() == [(1, 1.5, "007", None), (2, 2.0, "8", None)]
+
+
+def test_a_text_of_several_lines_that_is_cut_off_hides_nothing_before_it(tmp_path):
+    rows = [
+        *ROWS,
+        *(("2024-06-01", "v-1", f"K-{number}", "0") for number in range(200 - len(ROWS) - 1)),
+        ("2024-06-02", '"a\nb"', "K-1", "1"),
+    ]
+    assert options(tmp_path / "log.csv", text(rows=rows)) == {}

@@ -9,7 +9,7 @@ from clickflow.data.guessing.outcome import kinds, labels, ratings, shown_and_cl
 from clickflow.data.guessing.profile import Column, Table
 from clickflow.data.guessing.sample import Sample
 from clickflow.data.guessing.sequences import Candidates, Sequence, candidates, histories, sequences
-from clickflow.data.guessing.words import REMOVAL_KINDS, USER, is_named
+from clickflow.data.guessing.words import REMOVAL_KINDS, USER, is_named, normal
 
 CLOSE = 0.5
 """Difference of the likelihoods of two times at which a person is asked."""
@@ -93,7 +93,7 @@ class Events:
             found["rating"] = self.rating.name
         if self.split is not None:
             found["split"] = self.split.name
-        if self.kind is not None and self.kind.is_text:
+        if self.kind is not None and self.kind.is_text and self.history is None:
             found["kind"] = self.kind.name
         return found | dict(self._lists())
 
@@ -178,7 +178,7 @@ def with_history(events: Events, table: Table, item: Column | None) -> None:
 
 def is_removal(kind: str) -> bool:
     """Whether a kind of behaviour takes an earlier one back."""
-    return kind.strip().lower().replace(" ", "_") in REMOVAL_KINDS
+    return normal(kind) in REMOVAL_KINDS
 
 
 def _choose_outcome(table: Table, found: Events) -> None:

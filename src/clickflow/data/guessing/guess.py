@@ -115,6 +115,7 @@ class _Draft:
         """The sections of the other tables and their fields."""
         items = item or self._shown_items()
         sections: dict[str, Any] = {}
+        may_have_behaviours = self.events.history is None and self.events.clock is not None
         roles = [(other, key, of_whom(key, user, items) if key else None) for other in self.others for key in [key_of(other)]]
         for other, key, role in sorted(roles, key=lambda one: one[2] is None):  # behaviours last: they may share fields of the item table
             if key is not None and role is not None and SECTIONS[role] not in sections:
@@ -122,7 +123,11 @@ class _Draft:
             elif "items" not in sections and (found := properties(other, self.log.sample, items, self.used)):
                 sections |= {"items": found[0], **as_config(found[1])}
                 self.guessed.questions.append(_about_properties(other, found[0]))
-            elif "behaviours" not in sections and (section := behaviours(other, self.log.sample, user, items, self.items)):
+            elif (
+                may_have_behaviours
+                and "behaviours" not in sections
+                and (section := behaviours(other, self.log.sample, user, items, self.items))
+            ):
                 sections["behaviours"] = section
             else:
                 name = other.sample.paths[0].name

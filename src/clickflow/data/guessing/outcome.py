@@ -18,6 +18,7 @@ from clickflow.data.guessing.words import (
     SPLIT,
     TYPE,
     is_named,
+    normal,
 )
 from clickflow.data.sources.columns import SPLIT_CODES
 
@@ -59,8 +60,8 @@ def splits(table: Table, taken: Iterable[str]) -> list[Column]:
 def shown_and_clicked(column: Column) -> tuple[list[str], list[str]] | None:
     """The kinds that say "shown" and those that say "clicked"; None if a log has only one of the two."""
     values = sorted(map(str, column.values.unique()))
-    shown = [value for value in values if value.lower() in SHOWN_KINDS]
-    clicked = [value for value in values if value.lower() in CLICK_KINDS]
+    shown = [value for value in values if normal(value) in SHOWN_KINDS]
+    clicked = [value for value in values if normal(value) in CLICK_KINDS]
     return (shown, clicked) if shown and clicked else None
 
 
@@ -110,7 +111,7 @@ def _is_rating(column: Column) -> bool:
 def _kind_score(column: Column) -> int:
     if not 1 < column.distinct <= MAX_KINDS or not (column.is_text or column.is_integer):
         return 0
-    known = sum(str(value).strip().lower().replace(" ", "_") in KINDS for value in column.values.unique()) if column.is_text else 0
+    known = sum(normal(value) in KINDS for value in column.values.unique()) if column.is_text else 0
     is_named_kind = is_named(column.words - TYPE, KIND)
     if known * 2 >= column.distinct:
         return 3 + is_named_kind

@@ -56,7 +56,7 @@ class Column:
 
     @property
     def is_constant(self) -> bool:
-        """Whether it has at most one value, and no row without it tells anything."""
+        """Whether it has at most one value, and so tells no row from another."""
         return not self.dtype.is_nested() and self.distinct <= 1
 
     @property

@@ -4,6 +4,7 @@ The first lines decide. Python's ``csv`` takes them apart with every separator i
 """
 
 import codecs
+import contextlib
 import csv
 import gzip
 import re
@@ -24,6 +25,8 @@ SEPARATORS = (",", "\t", ";", "|", "\x01", "^", "~", " ", ":")
 NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?\s*")
 """Also with a decimal comma."""
 DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
+HEADER_WORDS = frozenset({"id", "uid", "iid", "user", "item", "timestamp", "time", "label", "click", "date", "title", "category", "rating"})
+"""Words that a header has and hardly any row."""
 DIGITS_IN_NAMES = 3
 """A name in a header may hold a number, such as ``C14``; a time or an id has more digits."""
 
@@ -116,11 +119,9 @@ def _csv_options(file: Path, lines: Sequence[str]) -> dict[str, Any]:
 def records_of(lines: Sequence[str], separator: str, quote: str | None) -> list[list[str]]:
     """The fields of each line; a fault of its quotes ends them."""
     options: dict[str, Any] = {"quotechar": quote} if quote else {"quoting": csv.QUOTE_NONE}
-    records = []
-    try:
-        records += [record for record in csv.reader(lines, delimiter=separator, strict=True, **options) if record]
-    except csv.Error:
-        return records
+    records: list[list[str]] = []
+    with contextlib.suppress(csv.Error):
+        records.extend(record for record in csv.reader(lines, delimiter=separator, strict=True, **options) if record)
     return records
 
 
@@ -169,9 +170,6 @@ def _has_header(records: Sequence[Sequence[str]]) -> bool:
     if any(words_of(name) & HEADER_WORDS for name in first):
         return True
     return len(set(first)) == len(first) and all(name.strip() for name in first)
-
-
-HEADER_WORDS = frozenset({"id", "uid", "iid", "user", "item", "timestamp", "time", "label", "click", "date", "title", "category", "rating"})
 
 
 def _is_value(text: str) -> bool:

@@ -7,6 +7,11 @@ import re
 from collections.abc import Collection
 
 
+def normal(value: object) -> str:
+    """A value as the words here are written: ``No Click`` is ``no_click``."""
+    return str(value).strip().lower().replace(" ", "_")
+
+
 def _words(*texts: str) -> frozenset[str]:
     return frozenset(" ".join(texts).split())
 

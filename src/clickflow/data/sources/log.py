@@ -119,8 +119,9 @@ class LogConfig(SourceConfig, Dialect):
 
     def read(self, files: tuple[Path, ...]) -> RawLog:
         """See :meth:`SourceConfig.read`."""
-        scanned = {table: self._scan(table, [file for file in group if file in files]) for table, group in self._expanded().items()}
-        where = {name: ", ".join(formats.labels(group)) for name, group in self._expanded().items()}
+        groups, chosen = self._expanded(), set(files)
+        scanned = {table: self._scan(table, [file for file in group if file in chosen]) for table, group in groups.items()}
+        where = {name: ", ".join(formats.labels(group)) for name, group in groups.items()}
         if self.behaviours_share_files:
             scanned["behaviours"], where["behaviours"] = scanned["interactions"], where["interactions"]
         left_out: dict[str, dict[str, int]] = {}

@@ -20,8 +20,6 @@ def row_list_problems(config: LogConfig) -> Contradictions:
     if columns.history is not None and config.behaviours is not None:
         yield "behaviours", f"= a table, but columns.history = {columns.history} gives each row its own history; remove one of them"
     if columns.history is not None and columns.kind is not None:
-        yield "columns.kind", f"= {columns.kind}: columns.history = {columns.history} does not say the kinds of its behaviours; remove it"
-    if columns.history is not None and columns.kind is not None:
         yield "columns.kind", f"= {columns.kind}: the behaviours in columns.history = {columns.history} have no kind; remove one of them"
     if columns.history is None and config.history_separator is not None:
         yield "history_separator", f"= {config.history_separator!r}: there is no history to separate; name columns.history or remove it"

@@ -34,7 +34,7 @@ class SourceConfig(StrictConfig):
     max_bad_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Share of a table's rows that ``on_bad_rows: drop`` may drop, and of a field's values that may be unreadable."""
     duplicates: Literal["keep", "drop"] = "keep"
-    """Identical rows (user, item, timestamp, list, and label or rating); they are counted in either case."""
+    """Identical rows (user, item, timestamp, list, kind, candidates, and label or rating); they are counted in either case."""
     on_missing_items: Literal["error", "unknown"] = "error"
     """Items of the log that the item table lacks: refuse, or give them fields with index 0 = unknown."""
 
