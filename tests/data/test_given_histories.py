@@ -293,3 +293,10 @@ def test_protocols_that_need_the_time_of_behaviours_are_refused(protocol, messag
     data = {"name": "mine", "source": "log", "path": "x.csv", "columns": {"user": "user", "timestamp": "time", **COLUMNS}}
     with pytest.raises(ConfigError, match=message):
         validate(PrepareConfig, {"data": data, "protocol": protocol, "home": "."})
+
+
+def test_a_list_in_brackets_is_no_text_of_ids(tmp_path):
+    lines = ["user,item,time,label,past", *(f'{user},1,{START},1,"[3, {user}]"' for user in range(3))]
+    log = config(tmp_path, "\n".join(lines) + "\n", {"item": "item", "label": "label", "history": "past"}, history_separator=", ")
+    with pytest.raises(DataError, match=r"column 'past' = '\[3, 0\]': a list in brackets; write its ids with a separator"):
+        checked(log)

@@ -94,7 +94,7 @@ def parsed(arguments: Sequence[str]) -> tuple[list[Path], str | None]:
             files.append(Path(argument))
     if not files:
         raise ConfigError(f"command line, {FROM}: no file; name one, as in {USAGE}")
-    return files, name
+    return list({file.resolve(): file for file in files}.values()), name
 
 
 def summary(protocol: str, values: dict[str, object], looked_at: Sequence[str]) -> list[str]:

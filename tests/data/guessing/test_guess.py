@@ -105,6 +105,13 @@ def test_of_several_files_each_gets_its_place(tmp_path):
     assert found["user_fields"]["age_level"] == {"column": "age_level", "kind": "categorical"}
 
 
+def test_of_two_tables_of_users_the_one_that_knows_more_of_them_is_taken(tmp_path):
+    profile = {"userid": [f"u{number}" for number in range(40)], "age": [number % 7 for number in range(40)]}
+    asked = {"user": [f"u{number}" for number in range(26)], "item": [number % 20 for number in range(26)]}
+    files = [write_csv(tmp_path / f"{name}.csv", table) for name, table in (("a_rows", asked), ("log", clicks()), ("profile", profile))]
+    assert looked_at(*files).values["users"] == {"path": str(tmp_path / "profile.csv"), "column": "userid"}
+
+
 def test_what_is_known_only_after_a_click_is_left_out(tmp_path):
     left_out = looked_at(*sorted(make("kuairand", tmp_path).iterdir())).left_out["log_standard_4_08_to_4_21_1k.csv"]
     assert {"is_like", "long_view", "play_time_ms"} <= set(left_out)

@@ -377,6 +377,19 @@ def test_a_glob_without_a_match_a_folder_without_data_and_mixed_formats_are_refu
         config(str(tmp_path)).files(tmp_path)
 
 
+def test_a_file_that_is_named_twice_is_read_once(tmp_path):
+    file = write(tmp_path / "clicks.csv")
+    again = str(tmp_path / "." / "sub" / ".." / "clicks.csv")
+    (tmp_path / "sub").mkdir()
+    assert len(config([file, again, str(tmp_path / "*.csv")]).files(tmp_path)) == 1
+
+
+def test_two_splits_have_no_file_in_common(tmp_path):
+    files = {name: write(tmp_path / f"{name}.csv") for name in ("a", "b")}
+    with pytest.raises(DataError, match=r"data\.test_path = .*a\.csv: is a file of data\.path too; .*name another one"):
+        config(files["a"], validation_path=files["b"], test_path=files["a"]).files(tmp_path)
+
+
 def test_a_file_under_the_key_of_another_table_is_named_by_that_key(tmp_path):
     table = {"items": {"path": str(tmp_path / "i.csv"), "column": "id"}, "item_fields": {"colour": {"column": "colour"}}}
     with pytest.raises(DataError, match=r"data\.items\.path = .*i\.csv: no such file"):

@@ -115,6 +115,11 @@ def test_every_line_is_a_row_or_refused_or_left_out(tmp_path):
     assert counts["rows_read"] == log.interactions.height + counts["bad_rows_dropped"] + counts["left_out_by_where"]
 
 
+def test_a_blank_value_is_answered_with_null(events):
+    with pytest.raises(DataError, match=r"= '': a blank text is a missing value; write null for it"):
+        checked(events, where={"event": ["view", ""]})
+
+
 def test_a_value_that_no_row_has_is_refused_with_the_values_of_the_column(events):
     with pytest.raises(DataError) as caught:
         checked(events, where={"event": ["veiw", "buy", "love"], "shop": 9})

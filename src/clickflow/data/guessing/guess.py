@@ -117,7 +117,15 @@ class _Draft:
         sections: dict[str, Any] = {}
         may_have_behaviours = self.events.history is None and self.events.clock is not None
         roles = [(other, key, of_whom(key, user, items) if key else None) for other in self.others for key in [key_of(other)]]
-        for other, key, role in sorted(roles, key=lambda one: one[2] is None):  # behaviours last: they may share fields of the item table
+
+        def rank(one: tuple[LookedAt, Column | None, str | None]) -> tuple[bool, float, bool]:
+            """Order of the tables: behaviours last, since they may share fields of the item table; who knows more ids first."""
+            other, key, role = one
+            ids = items if role == "item" else user
+            known = 0.0 if key is None or role is None or ids is None else ids.covered_by(key.values)
+            return role is None, -known, bool(other.events.moments)
+
+        for other, key, role in sorted(roles, key=rank):
             if key is not None and role is not None and SECTIONS[role] not in sections:
                 sections |= self._described(other, key, role, items if role == "item" else user)
             elif "items" not in sections and (found := properties(other, self.log.sample, items, self.used)):

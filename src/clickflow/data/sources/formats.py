@@ -45,7 +45,11 @@ def expand(paths: Sequence[Path], key: str, kind: Format | None = None) -> tuple
     Raises:
         DataError: nothing there, an empty file, an unknown format, several formats in one table, or an object store.
     """
-    files = tuple(file for path in paths for file in _expand_one(path.expanduser(), key, kind))
+    found: dict[Path, Path] = {}
+    for path in paths:
+        for file in _expand_one(path.expanduser(), key, kind):
+            found.setdefault(file.resolve(), file)  # a file that is named twice, or by two globs, is read once
+    files = tuple(found.values())
     kinds = {kind or kind_of(file, key) for file in files}
     if len(kinds) > 1:
         mixed = " and ".join(sorted(SHOWN[kind] for kind in kinds))

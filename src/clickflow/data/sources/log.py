@@ -184,9 +184,19 @@ class LogConfig(SourceConfig, Dialect):
         return Selection(frame, where, name)
 
     def _expanded_splits(self) -> list[tuple[Path, ...]]:
-        """The files of each split, or of the whole log."""
+        """The files of each split, or of the whole log.
+
+        Raises:
+            DataError: two splits share a file.
+        """
         paths = {"data.path": self.path, "data.validation_path": self.validation_path, "data.test_path": self.test_path}
-        return [formats.expand(files, key, self.format) for key, files in paths.items() if files is not None]
+        splits = {key: formats.expand(files, key, self.format) for key, files in paths.items() if files is not None}
+        first: dict[Path, str] = {}
+        for key, group in splits.items():
+            for file in group:
+                if (other := first.setdefault(file.resolve(), key)) != key:
+                    raise DataError(f"{key} = {file}: is a file of {other} too; each split has files of its own; name another one.")
+        return list(splits.values())
 
     def _with_splits(self, frame: pl.LazyFrame) -> pl.LazyFrame:
         """Add the split that a row's file stands for, if each split has files of its own."""

@@ -66,6 +66,7 @@ def _item_list(
             raise DataError(
                 f"{where}, column '{source}' = {dtype}: a history is a list; set data.history_separator for texts such as a^b^c."
             )
+        _refuse_brackets(frame, source, where)
         items = _cleaned(_tokens(column, separator), null_values)
         return ItemLists(name, source, items.cast(pl.List(pl.Int64)) if _are_integers(frame, items, where) else items)
     if (inner := element_type(dtype)) is None:
@@ -133,6 +134,18 @@ def _cleaned(lists: pl.Expr, null_values: Sequence[str]) -> pl.Expr:
     """Null for each text that stands for a missing value."""
     is_missing = pl.element().str.strip_chars().is_in(["", *null_values])
     return lists.list.eval(pl.when(~is_missing).then(pl.element()))
+
+
+def _refuse_brackets(frame: pl.LazyFrame, source: str, where: str) -> None:
+    """Refuse lists as Python prints them, whose brackets and blanks would become parts of ids."""
+    with reading(where):
+        texts = frame.head(FIRST_ROWS).select(pl.col(source).str.strip_chars()).collect(engine="streaming")[source]
+    texts = texts.filter(texts != "")
+    if len(texts) and (texts.str.starts_with("[") & texts.str.ends_with("]")).all():
+        raise DataError(
+            f"{where}, column '{source}' = '{texts[0]}': a list in brackets; write its ids with a separator between them and nothing "
+            "else, such as 3 1, or write the column as a list in Parquet or NDJSON."
+        )
 
 
 def _are_integers(frame: pl.LazyFrame, items: pl.Expr, where: str) -> bool:

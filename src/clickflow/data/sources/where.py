@@ -127,6 +127,8 @@ def _absent(frame: pl.LazyFrame, one: Condition, value: str | None, place: str, 
     more = f" and {counted['different'][0] - len(held):,} more" if len(held) and counted["different"][0] > len(held) else ""
     nearest = suggest(value, held)
     hint = f"{nearest.removesuffix('?')}; " if nearest.endswith("?") else ""
+    if not value.strip():
+        return f"{where} = {value!r}: a blank text is a missing value; write null for it."
     return f"{where} = {value}: no row has this value; {hint}the column has: {', '.join(held) or 'no value'}{more}."
 
 
