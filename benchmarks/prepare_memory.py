@@ -198,7 +198,7 @@ class Watch:
             time.sleep(SAMPLE_SECONDS)
 
     def figures(self) -> dict[str, Any]:
-        """What the work took so far."""
+        """Costs of the work so far."""
         seconds, after = time.perf_counter() - self.start, resource.getrusage(resource.RUSAGE_SELF)
         return {
             "seconds": seconds,

@@ -29,7 +29,7 @@ class Command:
     aside: str | None = None
     """Does what an option of its own asks for, without a config, and says whether one did."""
     aside_usage: str = ""
-    """How that option is written, and what it does."""
+    """Form of that option, and its effect."""
     grid: str | None = None
     """Held around all jobs of a grid, given what was checked; gives further overrides for them."""
 

@@ -13,7 +13,7 @@ PATIENCE_SECONDS = 5.0
 
 
 class RowsPerSecond(ProgressColumn):
-    """How fast it goes."""
+    """Speed of the work."""
 
     def render(self, task: Task) -> Text:
         """The rate of the last half minute."""

@@ -92,7 +92,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class ItemTensors:
-    """What a model reads of I items; training, serving and scoring gather their batches from it.
+    """Item columns that a model reads of I items; training, serving and scoring gather their batches from it.
 
     Attributes:
         schema: the fields.

@@ -17,7 +17,7 @@ from clickflow.data.schema import TICKS_PER_SECOND, TimestampUnit
 
 
 class SortedByUser(Protocol):
-    """What a search by user and time needs of N behaviours: ``timestamp`` (N,), ``starts`` (U + 1,)."""
+    """Columns of N behaviours that a search by user and time needs: ``timestamp`` (N,), ``starts`` (U + 1,)."""
 
     @property
     def timestamp(self) -> IntArray:

@@ -63,7 +63,7 @@ class PreparedDataset:
 
     @cached_property
     def item_tensors(self) -> ItemTensors:
-        """What models read of the items; made once and shared by all splits."""
+        """Item columns that models read; made once and shared by all splits."""
         return ItemTensors.of(self.schema, storage.read_columns(self.folder, "items"))
 
     def vocabulary(self, field: str) -> pl.DataFrame:

@@ -77,7 +77,7 @@ class RawTable:
         return self.raw.columns.get(qualified(self.name, name), name)
 
     def expected(self, name: str) -> str:
-        """What a value of a canonical column should have been."""
+        """Description of a valid value of a canonical column."""
         return self.raw.columns.get(EXPECTED + qualified(self.name, name), "readable")
 
     @property
@@ -165,7 +165,7 @@ class Findings:
             self._found[key] = Finding(table.where(fault), fault.wrong, count, fault.column)
 
     def all(self, with_times: bool = True) -> list[Finding]:
-        """What was found, in the order of a message; without what a wrong unit of time explains, if asked."""
+        """Findings in the order of a message; without those that a wrong unit of time explains, if asked."""
         return [self._found[key] for key in sorted(self._found) if with_times or not key[-1]]
 
 
@@ -224,7 +224,7 @@ class UnitCheck:
                 self._foreign[other] = where, before + count
 
     def wrong(self, unit: str, num_rows: int) -> str | None:
-        """What is wrong with the unit of a table's times, or None.
+        """Describe the fault in the unit of a table's times; None if there is none.
 
         Args:
             unit: the declared one.

@@ -24,7 +24,7 @@ Column = NDArray[Any]
 
 
 class TrainFields:
-    """What train shows of the user and context fields, added up part by part."""
+    """User and context fields as train shows them, added up part by part."""
 
     def __init__(self, specs: Sequence[FieldSpec]) -> None:
         self._tallies = {spec.name: Tally(spec.name) for spec in specs if spec.kind == "categorical"}

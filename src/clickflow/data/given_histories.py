@@ -63,7 +63,7 @@ def as_behaviours(histories: pl.DataFrame, item: IntArray) -> Behaviours:
 
 
 def clicks_ending_history(impressions: Impressions, behaviours: Behaviours) -> int:
-    """How many clicked rows have a history that ends with the clicked item: a sign that it holds what it should predict."""
+    """Count clicked rows whose history ends with the clicked item: a sign that it holds what it should predict."""
     clicked = np.flatnonzero((impressions.label == 1) & (impressions.history_end > impressions.history_start))
     last = behaviours.item[impressions.history_end[clicked] - 1]
     return int((last == impressions.item[clicked]).sum())

@@ -1,4 +1,4 @@
-"""What decides, besides time, which behaviours a history holds: what a trained model must know of its protocol to have histories made."""
+"""Rules of histories besides time: what a trained model must know of its protocol to have histories made."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ TELLING_APART = ("group", "kind", "candidates", "rating")
 
 
 class HistoryRules(StrictConfig):
-    """How the histories of a training were made; the defaults are those of models that do not say."""
+    """Rules that made the histories of a training; the defaults are those of models that do not say."""
 
     history_lag: int = 0
     """Age in seconds (positions, where the unit is order) from which on a behaviour is known."""

@@ -1,4 +1,4 @@
-"""How often the items of a log occur, which orders vocabularies and weighs negatives."""
+"""Counts of a log's items, which order vocabularies and weigh negatives."""
 
 import numpy as np
 

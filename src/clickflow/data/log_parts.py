@@ -125,7 +125,7 @@ class LogParts:
 
 
 def _num_repeats(rows: pl.DataFrame) -> int:
-    """How many rows repeat an earlier one."""
+    """Count rows that repeat an earlier one."""
     # Equal rows have equal hashes, and hashes compare three times as fast; rows that share a hash are then compared in full.
     hashes = rows.hash_rows()
     if hashes.n_unique() == rows.height:

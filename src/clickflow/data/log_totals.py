@@ -1,4 +1,4 @@
-"""What only the whole log knows, added up part by part: counts of items, vocabularies and scales, values of items, lists, splits."""
+"""Totals of the whole log, added up part by part: counts of items, vocabularies and scales, values of items, lists, splits."""
 
 from collections import Counter
 

@@ -15,7 +15,7 @@ MANIFEST = "manifest.json"
 
 
 class SplitSummary(StrictConfig):
-    """What ``prepare`` tells of one split."""
+    """Summary of one split by ``prepare``."""
 
     rows: int
     positives: int
@@ -43,7 +43,7 @@ class Manifest(StrictConfig):
     history_length_quantiles: dict[str, float]
     splits: dict[str, SplitSummary]
     counts: dict[str, int]
-    """What was dropped or noted on the way, by name."""
+    """Counts of rows dropped or noted on the way, by name."""
     versions: dict[str, str]
     checksums: dict[str, str]
     """SHA-256 of the values of every column (``file.arrow:column``) and of every table of raw ids (``file.parquet``)."""

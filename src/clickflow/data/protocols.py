@@ -76,7 +76,7 @@ SplitRule = Callable[[IntArray, IntArray], ByteArray]
 
 
 class _Protocol(SplitSizes):
-    """What all protocols share."""
+    """Options that all protocols share."""
 
     history_lag: Annotated[int, Field(ge=0)] = 0
     """Seconds (positions, where ``timestamp_unit`` is order) after which a behaviour is known; younger ones are in no history."""
@@ -111,7 +111,7 @@ class NextItemConfig(_Protocol):
     ties: Literal["exclude", "position"] = "exclude"
     """Behaviours of one user and moment: never in each other's history, or in a seeded order (the papers' code, on days)."""
     negatives: Literal["uniform", "popularity"] = "uniform"
-    """How a negative is drawn among the items that the user never acted on."""
+    """Weights by which a negative is drawn among the items that the user never acted on."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the negatives, and of the order within a moment."""
 

@@ -24,7 +24,7 @@ RowProgress = Callable[[int, int | None], None]
 
 @dataclass(frozen=True)
 class Scratch:
-    """Where rows wait.
+    """Place where rows wait.
 
     Attributes:
         folder: folder for files.

@@ -1,4 +1,4 @@
-"""How large the splits are: shares of the rows, or the dates at which they begin and end."""
+"""Sizes of the splits: shares of the rows, or the dates at which they begin and end."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""What a summary tells of the splits and the histories of a log, added up part by part."""
+"""Totals of a log's splits and histories for its summary, added up part by part."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ class SplitTotals:
                 split.users += len(distinct(impressions.group[chosen]))
 
     def summaries(self, rows: Mapping[str, int], lists: Sequence[int] | None) -> dict[str, SplitSummary]:
-        """What the manifest tells of each split.
+        """Summaries of the splits for the manifest.
 
         Args:
             rows: rows of each split, with sampled negatives.

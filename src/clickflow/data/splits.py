@@ -101,7 +101,7 @@ def bounds_by_share(
 
 
 def _bounds(num_rows: int, validation_fraction: float, test_fraction: float) -> tuple[int, int]:
-    """Where validation and test begin among rows in order.
+    """Find where validation and test begin among rows in order.
 
     Fractions count as they are written: as binary floats, 1 - 0.05 - 0.15 is less than 0.8.
     """

@@ -10,7 +10,7 @@ SMALLEST_MERGE = 1_000_000
 
 
 class Tally:
-    """How often each value of a column occurs."""
+    """Counts of the values of a column."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -46,7 +46,7 @@ class Tally:
 
 
 class DifferentNumbers:
-    """How many different numbers a column has: 8 bytes for each."""
+    """Number of different numbers in a column; each takes 8 bytes."""
 
     def __init__(self) -> None:
         self._merged = np.zeros(0)

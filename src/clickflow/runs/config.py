@@ -190,7 +190,7 @@ def _lists_of_drawn_rows(data: DataConfig, protocol: ProtocolConfig) -> Contradi
 
 
 def _ready_made_histories(data: DataConfig, protocol: ProtocolConfig) -> Contradictions:
-    """What the behaviours of a history without times cannot be asked for."""
+    """Faults of options that ask a history without times for times."""
     if not isinstance(data, LogConfig) or data.columns.history is None:
         return
     if protocol.name == "next_item":

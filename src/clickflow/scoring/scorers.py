@@ -61,7 +61,7 @@ class Scorer(ABC):
     columns: list[str]
     """Columns of the input that are read."""
     unknown: Unknown
-    """What the model does not know of the rows scored so far."""
+    """Share of the rows scored so far that the model does not know."""
 
     @abstractmethod
     def score(self, rows: TableRows) -> NDArray[Any]:

@@ -114,7 +114,7 @@ class TableEncoder:
 
 
 def makers_of_histories(columns: ColumnsConfig, from_behaviours: bool) -> dict[str, str]:
-    """What the history of a row is taken from -> the table's name for it."""
+    """Sources of a row's history -> the table's name for it."""
     return {USER: columns.user, TIMESTAMP: columns.timestamp} if from_behaviours else {HISTORY: columns.history}
 
 

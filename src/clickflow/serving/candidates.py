@@ -143,7 +143,7 @@ class CandidateRows:
 
 
 def count_candidates(column: NDArray[Any]) -> int:
-    """How many candidates a column ``item`` names.
+    """Count the candidates that a column ``item`` names.
 
     >>> count_candidates(pd.Series([1, [2, 3], []]).to_numpy())
     3

@@ -31,7 +31,7 @@ class BehavioursConfig(Dialect):
     """Rows that are behaviours: column -> value or list of values; all conditions must hold."""
     columns: BehaviourColumns = BehaviourColumns()
     timestamp_unit: TimestampUnit | None = None
-    """What integer timestamps mean, also in the input of ``predict``; null: what they meant in training, as in requests."""
+    """Meaning of integer timestamps, also in the input of ``predict``; null: what they meant in training, as in requests."""
     timestamp_format: str | None = None
     """strptime format of dates that are not ISO 8601, such as 20240531, also in the input of ``predict``."""
     on_bad_rows: Literal["error", "drop"] = "error"

@@ -17,7 +17,7 @@ MOST_HISTORIES_PER_ROW = 0.75
 
 
 class Users(NamedTuple):
-    """What the model reads of R rows besides their items.
+    """Columns that the model reads of R rows besides their items.
 
     Attributes:
         history: (N,) int64 rows of the item table, one history after the other.

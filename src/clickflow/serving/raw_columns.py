@@ -37,7 +37,7 @@ class RawColumn(ABC):
     dtype: pa.DataType
     """Arrow's type of values that were converted one by one."""
     expected: str
-    """What the column holds, for messages."""
+    """Contents of the column, for messages."""
 
     @abstractmethod
     def takes(self, dtype: pa.DataType) -> bool:

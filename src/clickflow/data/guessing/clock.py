@@ -1,4 +1,4 @@
-"""Which column is the time, and how it is written.
+"""The column of the time, and its form.
 
 Texts and integer dates are tried by the expression that reads them in a log, so what fits here is read there.
 """
@@ -82,7 +82,7 @@ def positions(table: Table) -> list[Clock]:
 
 
 def likelihood(clock: Clock) -> float:
-    """How much speaks for a column as the time of the log: its name, fine steps, a time beside the date."""
+    """Score of a column as the time of the log: its name, fine steps, a time beside the date."""
     column = clock.column
     named = 2.0 if _is_named(column) else 1.0 if column.words & TIME else 0.0
     is_date_only = clock.text_format is not None and not any(part in clock.text_format for part in ("%H", "%I"))
@@ -134,7 +134,7 @@ def _text(column: Column) -> Clock | None:
 
 
 def _span(column: Column, text_format: str) -> float:
-    """How long a time the values last: 11/06 to 11/12 are seven days rather than seven months."""
+    """Time between the first and the last value: 11/06 to 11/12 are seven days rather than seven months."""
     moments = _moments(column, (text_format,))
     return float((moments - moments.min()).max() or 0)  # type: ignore[arg-type]
 

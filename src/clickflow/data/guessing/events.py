@@ -1,4 +1,4 @@
-"""What the rows of one table tell of events: when, with which outcome, in which lists."""
+"""Events in the rows of one table: their time, outcome and lists."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -72,7 +72,7 @@ class Events:
 
     @property
     def protocol(self) -> str:
-        """Which rows are impressions."""
+        """Name of the protocol, by what the log has."""
         if self.label is not None or self.shown is not None or self.label_map is not None:
             return "impressions"
         return "rating" if self.rating is not None else "next_item"

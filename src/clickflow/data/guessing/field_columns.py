@@ -20,7 +20,7 @@ TITLE = frozenset({"title", "name", "headline", "caption"})
 
 @dataclass
 class Fields:
-    """What the remaining columns are.
+    """Roles of the remaining columns.
 
     Attributes:
         item: fields by name, as the config has them.

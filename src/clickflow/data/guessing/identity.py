@@ -1,4 +1,4 @@
-"""Who and what: which column is the user, and which the item.
+"""The columns of the user and of the item.
 
 Names count most. Contents decide where names say nothing: an id that stands once per row is neither, and what others depend on, as a
 category does, is the item.
@@ -25,7 +25,7 @@ SURE = 2.0
 
 
 class Identity(NamedTuple):
-    """Who and what.
+    """Columns of user and item.
 
     Attributes:
         user: None if there is no column for it.

@@ -95,7 +95,7 @@ def behaviours(other: LookedAt, log: Sample, user: Column, item: Column | None, 
 
 
 def files_of(sample: Sample) -> dict[str, Any]:
-    """Where a table is and how it is written."""
+    """Location and form of a table."""
     paths = [str(path) for path in sample.paths]
     return {"path": paths[0] if len(paths) == 1 else paths, **sample.options}
 

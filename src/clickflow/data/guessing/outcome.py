@@ -1,4 +1,4 @@
-"""What became of a row: a label, a rating, or the kind of behaviour; and the split and the list that a log names itself."""
+"""Outcome of a row: a label, a rating, or the kind of behaviour; and the split and the list that a log names itself."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""What a table's columns hold, as far as its first rows show it."""
+"""Contents of a table's columns, as far as its first rows show them."""
 
 from collections.abc import Collection
 from functools import cached_property

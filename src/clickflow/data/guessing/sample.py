@@ -70,7 +70,7 @@ def read_sample(path: Path, rows: int = ROWS) -> Sample:
 
 
 def _width(file: Path, options: dict[str, Any]) -> int:
-    """How many columns a file without a header has."""
+    """Number of columns in a file without a header."""
     return len(CsvFile(file, Dialect.model_validate({**options, "header": True})).columns)
 
 

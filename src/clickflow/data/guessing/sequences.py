@@ -38,7 +38,7 @@ class Sequence(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """What was shown in each row.
+    """Items shown in each row.
 
     Attributes:
         shown: the lists.
@@ -64,7 +64,7 @@ def sequences(table: Table, taken: Iterable[str]) -> list[Sequence]:
 
 
 def candidates(found: list[Sequence]) -> Candidates | None:
-    """Which of the lists was shown, with its labels."""
+    """Find the list that was shown, with its labels."""
     for one in found:
         if one.separator is not None and (mark := _label_separator(one.parts.head(TRIED))):
             return Candidates(one, mark)

@@ -1,4 +1,4 @@
-"""How a text file seems to be written: encoding, separator, header, quotes and decimal mark.
+"""Form of a text file: encoding, separator, header, quotes and decimal mark.
 
 The first lines decide. Python's ``csv`` takes them apart with every separator in question; the one that cuts all lines alike wins.
 """
@@ -32,7 +32,7 @@ DIGITS_IN_NAMES = 3
 
 
 class TextFormat(NamedTuple):
-    """How a file seems to be written.
+    """Form of a file, as it seems.
 
     Attributes:
         options: keys of the config, those that are not as by default; without ``names``.

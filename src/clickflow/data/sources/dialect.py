@@ -1,4 +1,4 @@
-"""How the files of a table are written: format, separator, header, quotes, missing values, decimal mark, encoding."""
+"""Form of a table's files: format, separator, header, quotes, missing values, decimal mark, encoding."""
 
 from typing import Annotated, Literal
 

@@ -15,7 +15,7 @@ WORDS = {"true": "1", "t": "1", "yes": "1", "y": "1", "false": "0", "f": "0", "n
 
 
 def label(column: LabelColumn) -> Callable[[str, str, pl.DataType, str], Canonical]:
-    """How to make labels of a column: from 0 and 1, or from the values that the config names."""
+    """Choose how to make labels of a column: from 0 and 1, or from the values that the config names."""
     if column.positive is None:
         return zero_or_one
     positive = column.positive

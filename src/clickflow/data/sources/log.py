@@ -72,7 +72,7 @@ class LogConfig(SourceConfig, Dialect):
     """Rows of the log that count: column -> value or list of values, compared as texts; all conditions must hold."""
     columns: LogColumns
     timestamp_unit: TimestampUnit = "seconds"
-    """What integer timestamps mean; ``order`` is a position, not a clock. Dates and date-times need no unit."""
+    """Meaning of integer timestamps; ``order`` is a position, not a clock. Dates and date-times need no unit."""
     history_separator: Annotated[str, Field(min_length=1)] | None = None
     """Between the items of ``columns.history`` where it holds texts, as in ``a^b^c``; null: it holds lists."""
     timestamp_format: str | None = None
@@ -223,7 +223,7 @@ class LogConfig(SourceConfig, Dialect):
                 yield FieldSpec(name=name, role=role, kind=field.kind)
 
     def _add_outcomes(self, events: Selection) -> None:
-        """What the log says of a row beside user, item and timestamp."""
+        """Add what the log says of a row beside user, item and timestamp."""
         if self.columns.label is not None:
             events.add(label(self.columns.label), LABEL, self.columns.label.column)
         if self.columns.rating is not None:

@@ -1,4 +1,4 @@
-"""How a log of your own maps to canonical columns: the names that a YAML file gives to tables, columns and fields."""
+"""Mapping of a log of your own to canonical columns: the names that a YAML file gives to tables, columns and fields."""
 
 from pathlib import Path
 from typing import Annotated
@@ -119,7 +119,7 @@ class LogColumns(_Columns):
     group: str | None = None
     """Column of the list that a row was ranked in, such as a request or a session page; null where the log names none."""
     candidates: CandidateColumns | None = None
-    """Where one row lists all items that were shown together, with their labels: its column, and how it is written."""
+    """Column and form of a list of all items that were shown together, with their labels, where one row holds them."""
     history: str | None = None
     """Column of the row's own history, oldest item first: lists, or texts with a ``history_separator``; null: from the behaviours."""
 

@@ -1,4 +1,4 @@
-"""Which columns of its files a log's config names, and what it wants of each."""
+"""Columns that a log's config names, and its demands on each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LISTS = ("history", "candidates.column", "candidates.clicked")
 
 
 def needed(table: str, config: LogConfig) -> dict[str, Needed]:
-    """What the config wants of each column of a table's files."""
+    """Demands of the config on each column of a table's files."""
     needs = _Needs()
     if table == "behaviours":
         needs.of_behaviours(config)

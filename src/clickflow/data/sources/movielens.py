@@ -76,7 +76,7 @@ class MovieLensConfig(SourceConfig):
 
     source: Literal["movielens"] = "movielens"
     edition: Literal["latest_small", "1m", "20m", "25m"]
-    """Which of the official data sets."""
+    """One of the official data sets."""
     path: FilePath | None = None
     """The official zip, its unpacked folder, or the folder around that; null: download the zip."""
     url: str | None = None

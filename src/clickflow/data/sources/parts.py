@@ -23,7 +23,7 @@ HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
 class Needed(NamedTuple):
-    """What the config wants of a column.
+    """Demands of the config on a column.
 
     Attributes:
         key: the key that names it.

@@ -21,7 +21,7 @@ class RefusedLines:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of them."""
         return sum(map(len, self.positions.values()))
 
 

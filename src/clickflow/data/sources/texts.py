@@ -1,4 +1,4 @@
-"""What the texts of a column are: missing values, integers, decimal numbers, or just texts.
+"""Contents of a column of texts: missing values, integers, decimal numbers, or just texts.
 
 All rows decide, so another order of the rows gives the same types.
 """

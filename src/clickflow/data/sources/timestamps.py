@@ -45,7 +45,7 @@ unix_seconds = partial(columns.integer, expected=INTEGER_MEANING["seconds"])
 
 
 class Timestamps(NamedTuple):
-    """How to read a timestamp column.
+    """Reading of a timestamp column.
 
     Attributes:
         source: its name in the file.
