@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import polars as pl
+import pytest
 from tests.data.whole_log import CheckedLog, check
 
 from clickflow.config import validate
 from clickflow.data.dataset import PreparedDataset
 from clickflow.data.sources.log import LogConfig
+from clickflow.errors import ConfigError
 
 SPLITS = ("train", "validation", "test")
 START = 1_700_000_000
@@ -25,6 +27,13 @@ def config(folder: Path, frame: pl.DataFrame | str, columns: dict[str, object], 
         frame.write_parquet(path)
     mapped = {"user": "user", "timestamp": "time", **columns}
     return validate(LogConfig, {"name": "mine", "source": "log", "path": str(path), "columns": mapped, **more})
+
+
+def assert_contradictions(columns: dict[str, object], more: dict[str, object], message: str) -> None:
+    """Assert that a log's config is refused before any file is opened."""
+    values = {"name": "mine", "source": "log", "path": "x.csv", "columns": {"user": "user", "timestamp": "time", **columns}, **more}
+    with pytest.raises(ConfigError, match=message):
+        validate(LogConfig, values)
 
 
 def checked(data: LogConfig) -> CheckedLog:

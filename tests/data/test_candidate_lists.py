@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.data.row_lists import START, checked, config, prepared_rows
+from tests.data.row_lists import START, assert_contradictions, checked, config, prepared_rows
 
 from clickflow.config import validate
 from clickflow.data.dataset import LIST_ID, PreparedDataset
@@ -316,9 +316,7 @@ def candidates(**changed: object) -> dict[str, object]:
     ],
 )
 def test_contradicting_choices_are_refused(columns, more, message):
-    values = {"name": "mine", "source": "log", "path": "x.csv", "columns": {"user": "user", "timestamp": "time", **columns}, **more}
-    with pytest.raises(ConfigError, match=message):
-        validate(LogConfig, values)
+    assert_contradictions(columns, more, message)
 
 
 @pytest.mark.parametrize(

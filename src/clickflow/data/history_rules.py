@@ -1,4 +1,4 @@
-"""Rules of histories besides time: what a trained model must know of its protocol to have histories made."""
+"""Rules of histories besides time, which a trained model carries so that its histories can be made again."""
 
 from collections.abc import Mapping
 from typing import Any

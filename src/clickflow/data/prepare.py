@@ -30,7 +30,7 @@ from clickflow.digests import digest_values
 ORDERED_BY = "time, ties shuffled, negatives in streams"
 """Part of a folder's name, so that folders which were prepared by the order of a file are not taken for those of now."""
 PART_BYTES = 1 << 27
-"""Bytes of a table that are worked on at a time; the work takes some times as much."""
+"""Bytes of a table that are worked on at a time; the work needs several times that memory."""
 Progress = Callable[[str], None]
 
 

@@ -1,4 +1,4 @@
-"""The first rows of a file, read by the readers that read a log, with the types that fit these rows."""
+"""First rows of a file, read as those of a log are, with the types that fit them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
